@@ -1,0 +1,269 @@
+"""What documents cost: the run engine per document, and the writing process in memory.
+
+Run ``python -m benchmarks.documents [results.json]``. Everything is measured with a real Tiled
+server in a process of its own. Figures of a busy machine are too large; their ratios hold.
+"""
+
+import asyncio
+import json
+import multiprocessing
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import bluesky.plan_stubs as bps
+import h5py
+import numpy as np
+from bluesky import RunEngine
+from event_model import compose_run
+
+from glidepath.catalog import LocalTiledServer, Publisher
+
+REPEATS = 5
+EVENTS = 100
+EVENT_PERIOD = 0.01
+TICK = 0.005
+
+SAMPLES = 1_500_000
+COLUMNS = 8
+ROWS_PER_DATUM = 1000
+
+
+class _Reader:
+    """A readable thing with five values, as cheap as can be."""
+
+    name = "reader"
+    parent = None
+
+    def read(self) -> dict[str, Any]:
+        now = time.time()
+        return {f"reader_{i}": {"value": float(i), "timestamp": now} for i in range(5)}
+
+    def describe(self) -> dict[str, Any]:
+        return {f"reader_{i}": {"source": "none", "dtype": "number", "shape": []} for i in range(5)}
+
+    def read_configuration(self) -> dict[str, Any]:
+        return {}
+
+    def describe_configuration(self) -> dict[str, Any]:
+        return {}
+
+
+@contextmanager
+def _subscriber(kind: str, server: LocalTiledServer, journal: Path) -> Iterator[Any]:
+    if kind == "none":
+        yield None
+    elif kind == "publisher":
+        publisher = Publisher(journal, server.client)
+        yield publisher
+        publisher.close(60)
+    else:
+        from bluesky_tiled_plugins import TiledWriter
+
+        client = server.client()
+        yield TiledWriter(client, batch_size=1)
+        client.context.http_client.close()
+
+
+def _run_of_events(kind: str, server: LocalTiledServer, journal: Path) -> dict[str, float]:
+    """Fly one run of events; return what an event costs and what the event loop feels."""
+    late: list[float] = []
+    calls: list[float] = []
+    engine = RunEngine({})
+    ticking = True
+
+    async def tick() -> None:
+        while ticking:
+            before = time.perf_counter()
+            await asyncio.sleep(TICK)
+            late.append(time.perf_counter() - before - TICK)
+
+    reader = _Reader()
+    spent: list[float] = []
+
+    def plan() -> Any:
+        yield from bps.open_run()
+        for _ in range(EVENTS):
+            yield from bps.checkpoint()
+            before = time.perf_counter()
+            yield from bps.create("primary")
+            yield from bps.read(reader)
+            yield from bps.save()
+            spent.append(time.perf_counter() - before)
+            yield from bps.sleep(EVENT_PERIOD)
+        yield from bps.close_run()
+
+    with _subscriber(kind, server, journal) as subscriber:
+        if subscriber is not None:
+
+            def timed(name: str, doc: dict[str, Any]) -> None:
+                before = time.perf_counter()
+                subscriber(name, doc)
+                if name == "event":
+                    calls.append(time.perf_counter() - before)
+
+            engine.subscribe(timed)
+        ticker = asyncio.run_coroutine_threadsafe(tick(), engine.loop)
+        engine(plan())
+        ticking = False
+        ticker.result(timeout=5)
+    engine.loop.call_soon_threadsafe(engine.loop.stop)
+    return {
+        "event_ms": 1e3 * statistics.median(spent),
+        "call_us": 1e6 * statistics.median(calls) if calls else 0.0,
+        "call_p99_us": 1e6 * float(np.percentile(calls, 99)) if calls else 0.0,
+        "tick_p99_ms": 1e3 * float(np.percentile(late, 99)),
+        "tick_max_ms": 1e3 * max(late),
+    }
+
+
+def _stream_datum_cost(server: LocalTiledServer, journal: Path) -> float:
+    """Return the median cost (us) of handing 20 000 StreamDatums to the publisher."""
+    publisher = Publisher(journal, server.client)
+    spent = []
+    for name, document in _documents(journal / "none.h5", 2500 * ROWS_PER_DATUM):
+        before = time.perf_counter()
+        publisher(name, document)
+        if name == "stream_datum":
+            spent.append(time.perf_counter() - before)
+    publisher.close(60)
+    return 1e6 * statistics.median(spent)
+
+
+def _documents(path: Path, samples: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the documents of a run of many samples, as a sampler makes them."""
+    run = compose_run(metadata={"plan_name": "flyscan"})
+    yield "start", run.start_doc
+    keys = [f"column_{i}" for i in range(COLUMNS)]
+    key = {
+        "source": "none",
+        "shape": [],
+        "dtype": "number",
+        "dtype_numpy": "<f8",
+        "external": "STREAM:",
+    }
+    stream = run.compose_descriptor(name="primary", data_keys=dict.fromkeys(keys, key))
+    yield "descriptor", stream.descriptor_doc
+    composers = []
+    for name in keys:
+        resource = run.compose_stream_resource(
+            mimetype="application/x-hdf5",
+            uri=f"file://localhost{path}",
+            data_key=name,
+            parameters={"dataset": name, "chunk_shape": [1_000_000], "swmr": True},
+        )
+        yield "stream_resource", resource.stream_resource_doc
+        composers.append(resource.compose_stream_datum)
+    for start in range(0, samples, ROWS_PER_DATUM):
+        for compose in composers:
+            indices = {"start": start, "stop": start + ROWS_PER_DATUM}
+            yield "stream_datum", compose(indices, descriptor=stream.descriptor_doc)
+    yield "stop", run.compose_stop()
+
+
+def _resident_megabytes() -> float:
+    import resource
+
+    # ru_maxrss is in kilobytes on Linux.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _memory(kind: str, uri: str, key: str, path: Path, answer: Any) -> None:
+    """In a process of its own: write one run, tell by how much the process has grown."""
+    from glidepath.catalog import open_catalog
+
+    client = open_catalog(uri, key)
+    target: Callable[[str, dict[str, Any]], Any]
+    publisher = None
+    if kind == "publisher":
+        target = publisher = Publisher(path.parent / "journal", lambda: client)
+    else:
+        from bluesky_tiled_plugins import TiledWriter
+
+        target = TiledWriter(client, normalizer=None)
+    # A small run first, so that imports and buffers do not count.
+    for name, document in _documents(path, 10 * ROWS_PER_DATUM):
+        target(name, document)
+    if publisher is not None:
+        time.sleep(2)
+    before = _resident_megabytes()
+    for name, document in _documents(path, SAMPLES):
+        target(name, document)
+        if publisher is not None and name == "stream_datum" and publisher.status.queued > 500:
+            time.sleep(0.01)
+    if publisher is not None:
+        publisher.close(60)
+    answer.put(_resident_megabytes() - before)
+
+
+def _memory_of(kind: str, server: LocalTiledServer, path: Path) -> float:
+    context = multiprocessing.get_context("spawn")
+    answer = context.Queue()
+    process = context.Process(target=_memory, args=(kind, server.uri, server.api_key, path, answer))
+    process.start()
+    grown: float = answer.get(timeout=300)
+    process.join(60)
+    return grown
+
+
+def main(json_file: Path | None = None) -> dict[str, Any]:
+    """Measure, print a table, and write the figures to a file if one is given.
+
+    Parameters
+    ----------
+    json_file
+        Where the figures go as JSON.
+
+    Returns
+    -------
+    dict
+        The figures: medians of several runs.
+    """
+    results: dict[str, Any] = {"events": {}, "memory_MB": {}}
+    with tempfile.TemporaryDirectory() as folder, LocalTiledServer(Path(folder)) as server:
+        root = Path(folder)
+        path = root / "samples.h5"
+        with h5py.File(path, "w") as file:
+            for i in range(COLUMNS):
+                file.create_dataset(f"column_{i}", shape=(SAMPLES,), dtype="<f8", chunks=(65536,))
+        for kind in ("none", "publisher", "TiledWriter(batch_size=1)"):
+            runs = [_run_of_events(kind, server, root / "journal") for _ in range(REPEATS)]
+            results["events"][kind] = {
+                figure: statistics.median(run[figure] for run in runs) for figure in runs[0]
+            }
+        results["stream_datum_us"] = statistics.median(
+            _stream_datum_cost(server, root / "journal") for _ in range(REPEATS)
+        )
+        for kind in ("publisher", "TiledWriter"):
+            results["memory_MB"][kind] = statistics.median(
+                _memory_of(kind, server, path) for _ in range(3)
+            )
+    _print(results)
+    if json_file is not None:
+        json_file.write_text(json.dumps(results, indent=2) + "\n")
+    return results
+
+
+def _print(results: dict[str, Any]) -> None:
+    print(f"One event of five values ({EVENTS} per run, median of {REPEATS} runs):")
+    print(f"{'subscriber':28}{'engine ms':>10}{'call us':>10}{'p99 us':>10}", end="")
+    print(f"{'loop p99 ms':>13}{'loop max ms':>13}")
+    for kind, f in results["events"].items():
+        print(f"{kind:28}{f['event_ms']:10.2f}{f['call_us']:10.1f}{f['call_p99_us']:10.1f}", end="")
+        print(f"{f['tick_p99_ms']:13.1f}{f['tick_max_ms']:13.1f}")
+    print(f"One StreamDatum, to the publisher: {results['stream_datum_us']:.2f} us")
+    print(f"Memory of the writing process, {SAMPLES:.3g} samples x {COLUMNS} columns:")
+    for kind, grown in results["memory_MB"].items():
+        print(f"{kind:28}{grown:10.0f} MB")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else None)
+    # The run engines' loops live in daemon threads; nothing else may be left.
+    assert all(t.daemon for t in threading.enumerate() if t is not threading.main_thread())

@@ -1,0 +1,96 @@
+/* Counts monitor updates with nothing but libca: the physical limit that others are compared to.
+ *
+ * Reads "CHANNELS SECONDS" lines from its input; answers "ready" when all channels have sent a
+ * value, and after the measurement one line: updates, seconds, CPU seconds, lost.
+ * Arguments: the prefix of the channels' names.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cadef.h>
+
+#define MOST_CHANNELS 1000
+#define WARM_UP_US 500000
+
+typedef struct {
+    chid channel;
+    evid subscription;
+    volatile long updates;
+    volatile double first, last, sum;
+} Counter;
+
+static Counter counters[MOST_CHANNELS];
+
+static void receive(struct event_handler_args arguments)
+{
+    Counter *counter = arguments.usr;
+    const struct dbr_time_double *record = arguments.dbr;
+    if (arguments.status != ECA_NORMAL)
+        return;
+    if (!counter->updates)
+        counter->first = record->value;
+    counter->last = record->value;
+    /* Somebody would use the timestamp. */
+    counter->sum += record->stamp.nsec;
+    counter->updates++;
+}
+
+static double seconds_of(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+int main(int argc, char **argv)
+{
+    int channels;
+    double seconds;
+    if (argc != 2 || ca_context_create(ca_enable_preemptive_callback) != ECA_NORMAL)
+        return 2;
+    while (scanf("%d %lf", &channels, &seconds) == 2 && channels <= MOST_CHANNELS) {
+        for (int k = 0; k < channels; k++) {
+            char name[100];
+            snprintf(name, sizeof name, "%s%d", argv[1], k);
+            memset(&counters[k], 0, sizeof counters[k]);
+            ca_create_channel(name, NULL, NULL, 0, &counters[k].channel);
+        }
+        if (ca_pend_io(10.0) != ECA_NORMAL)
+            return 3;
+        for (int k = 0; k < channels; k++)
+            ca_create_subscription(DBR_TIME_DOUBLE, 1, counters[k].channel, DBE_VALUE | DBE_ALARM,
+                                   receive, &counters[k], &counters[k].subscription);
+        ca_flush_io();
+        for (int k = 0; k < channels; k++)
+            while (!counters[k].updates)
+                usleep(1000);
+        printf("ready\n");
+        fflush(stdout);
+        usleep(WARM_UP_US);
+        double begin = seconds_of(CLOCK_MONOTONIC), cpu = seconds_of(CLOCK_PROCESS_CPUTIME_ID);
+        for (int k = 0; k < channels; k++)
+            counters[k].updates = 0;
+        usleep((useconds_t)(seconds * 1e6));
+        long updates = 0;
+        double lost = 0;
+        seconds = seconds_of(CLOCK_MONOTONIC) - begin;
+        cpu = seconds_of(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+        for (int k = 0; k < channels; k++) {
+            long received = counters[k].updates;
+            updates += received;
+            if (received)
+                lost += counters[k].last - counters[k].first + 1 - (double)received;
+        }
+        for (int k = 0; k < channels; k++)
+            ca_clear_channel(counters[k].channel);
+        ca_flush_io();
+        printf("%ld %.6f %.6f %.0f\n", updates, seconds, cpu, lost < 0 ? 0 : lost);
+        fflush(stdout);
+    }
+    ca_context_destroy();
+    return 0;
+}

@@ -1,0 +1,213 @@
+"""What all benchmarks share: compiled helpers, client processes, medians, the machine."""
+
+import hashlib
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).parents[1]
+
+PACKAGES = ("glidepath", "aioca", "ophyd-async", "bluesky", "epicscorelibs", "h5py", "numpy")
+
+
+def compiled(source: Path, *, shared: bool) -> Path:
+    """Compile a C source against the EPICS libraries that the Python packages carry.
+
+    Parameters
+    ----------
+    source
+        File beside this one.
+    shared
+        Make a shared library, otherwise a program.
+
+    Returns
+    -------
+    Path
+        In the user's cache; compiled again only when the source has changed.
+
+    Raises
+    ------
+    RuntimeError
+        If there is no C compiler, or it does not accept the source.
+    """
+    from epicscorelibs import path
+    from setuptools_dso import find_dso
+
+    compiler = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
+    if compiler is None:
+        raise RuntimeError(
+            "The benchmarks need a C compiler (cc, gcc or clang) for their load server and for "
+            "the libca client; install one, such as the package gcc."
+        )
+    libraries = [find_dso(f"epicscorelibs.lib.{name}") for name in ("dbCore", "ca", "Com")]
+    stamp = version("epicscorelibs") + libraries[0] + source.read_text()
+    digest = hashlib.sha256(stamp.encode()).hexdigest()[:16]
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "glidepath"
+    target = cache / f"{source.stem}-{digest}{'.so' if shared else ''}"
+    if target.exists():
+        return target
+    cache.mkdir(parents=True, exist_ok=True)
+    unfinished = target.with_name(f"{target.name}.{os.getpid()}")
+    command = [
+        *(compiler, "-O2", "-std=gnu11", "-o", str(unfinished), str(source)),
+        *(("-shared", "-fPIC") if shared else ()),
+        f"-I{path.include_path}",
+        *libraries,
+        f"-Wl,-rpath,{Path(libraries[0]).parent}",
+        "-lm",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{source.name} cannot be compiled: {done.stderr.strip()[-500:]}")
+    unfinished.replace(target)
+    return target
+
+
+class Process:
+    """A process that is told things in lines on its input and answers in lines.
+
+    A context manager: the process has ended when the block is left.
+
+    Parameters
+    ----------
+    command
+        Program and arguments; a Python module is run as ``[sys.executable, "-m", ...]``.
+    environment
+        Added to this process's environment, from which other ``EPICS_`` settings are removed.
+    """
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("EPICS_")}
+        self._process = subprocess.Popen(
+            list(command),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=REPOSITORY,
+            env=clean | dict(environment),
+        )
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
+    def tell(self, line: str) -> None:
+        """Send one line."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
+
+    def answer(self) -> str:
+        """Wait for one line.
+
+        Raises
+        ------
+        RuntimeError
+            If the process ended instead.
+        """
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(
+                f"{self._process.args!r} ended with status {self._process.wait()}; "
+                "what it said is above."
+            )
+        return line.strip()
+
+    def ask(self, line: str) -> str:
+        """Send one line and wait for the answer."""
+        self.tell(line)
+        return self.answer()
+
+    def __enter__(self) -> "Process":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+
+
+def python_module(name: str, *arguments: str) -> list[str]:
+    """Return the command that runs a module of this folder in a process of its own."""
+    return [sys.executable, "-m", f"benchmarks.{name}", *arguments]
+
+
+def median_row(rows: Sequence[Mapping[str, Any]], numbers: Iterable[str]) -> dict[str, Any]:
+    """Return the first row with some of its numbers replaced by the medians over all rows."""
+    return {**rows[0], **{key: statistics.median(row[key] for row in rows) for key in numbers}}
+
+
+def lost_of(values: Sequence[float]) -> int:
+    """Return how many values of a counter that steps by one are missing in what was received."""
+    return round(values[-1] - values[0]) + 1 - len(values) if len(values) else 0
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU time of a process and its threads so far, in seconds (Linux)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident_megabytes(pid: int | str = "self") -> float:
+    """Return how much memory a process holds, in MB (Linux)."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def environment() -> dict[str, Any]:
+    """Return what has to be known of the machine to compare results."""
+    return {
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "load_average": round(os.getloadavg()[0], 2),
+        "packages": {name: version(name) for name in PACKAGES},
+    }
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Callable[[Any], str]]) -> str:
+    """Return rows as text, one line each, for a person."""
+    cells = [list(columns)] + [
+        [form(row[key]) if key in row else "" for key, form in columns.items()] for row in rows
+    ]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join(
+        "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
+        for line in cells
+    )
+
+
+__all__ = [
+    "Process",
+    "compiled",
+    "cpu_seconds",
+    "environment",
+    "lost_of",
+    "median_row",
+    "python_module",
+    "resident_megabytes",
+    "table",
+]

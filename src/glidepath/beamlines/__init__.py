@@ -1,0 +1,116 @@
+"""What exists at one beamline: plain Python modules, and how they are loaded.
+
+A beamline module is any importable module with
+
+``make_devices(prefix: str | None = None) -> dict[str, Device]``
+    makes the devices without connecting them; the keys are the names that people type. Without a
+    prefix the module chooses its own.
+
+and, each optional, lists of such names:
+
+``DETECTORS``
+    what a scan reads if nobody says otherwise;
+``AXES``
+    what can be scanned;
+``BASELINE``
+    what is read once before and once after every run.
+
+:mod:`glidepath.beamlines.simulated` is an example to copy.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+
+from ophyd_async.core import Device
+
+__all__ = ["Beamline", "BeamlineError", "load_beamline"]
+
+
+class BeamlineError(ValueError):
+    """A beamline module cannot be used; the text says why in one sentence."""
+
+
+@dataclass(frozen=True)
+class Beamline:
+    """The devices of a beamline and what they are for.
+
+    Attributes
+    ----------
+    name
+        Name of the module.
+    devices
+        Devices by name, not connected yet.
+    detectors, axes, baseline
+        Names of devices: see the convention in :mod:`glidepath.beamlines`.
+    """
+
+    name: str
+    devices: Mapping[str, Device]
+    detectors: tuple[str, ...] = ()
+    axes: tuple[str, ...] = ()
+    baseline: tuple[str, ...] = ()
+
+
+def load_beamline(name: str, prefix: str | None = None) -> Beamline:
+    """Import a beamline module and make its devices.
+
+    Parameters
+    ----------
+    name
+        Name of the module, for example ``"glidepath.beamlines.simulated"``.
+    prefix
+        Handed to its ``make_devices``.
+
+    Raises
+    ------
+    BeamlineError
+        If the module cannot be imported, does not follow the convention, or cannot make its
+        devices.
+
+    Examples
+    --------
+    >>> load_beamline("glidepath.beamlines.simulated").axes
+    ('energy', 'mono_motor', 'focus')
+    """
+    try:
+        module = import_module(name)
+    # Whatever a module of somebody else raises while it is imported is that module's mistake.
+    except Exception as error:
+        raise BeamlineError(f"Beamline {name!r} cannot be imported: {_text(error)}.") from error
+    make_devices = getattr(module, "make_devices", None)
+    if not callable(make_devices):
+        raise BeamlineError(
+            f"Beamline {name!r} has no function make_devices(); "
+            "see glidepath.beamlines.simulated for what a beamline module needs."
+        )
+    try:
+        devices = dict(make_devices(prefix))
+    except Exception as error:
+        raise BeamlineError(
+            f"Beamline {name!r} could not make its devices: {_text(error)}."
+        ) from error
+    return Beamline(
+        name,
+        devices,
+        _names(module, "DETECTORS", devices),
+        _names(module, "AXES", devices),
+        _names(module, "BASELINE", devices),
+    )
+
+
+def _text(error: Exception) -> str:
+    """Return an error in one line, without a full stop at its end."""
+    return " ".join(f"{type(error).__name__}: {error}".split()).rstrip(" .:")
+
+
+def _names(module: ModuleType, which: str, devices: Mapping[str, Device]) -> tuple[str, ...]:
+    names = tuple(getattr(module, which, ()))
+    unknown = [name for name in names if name not in devices]
+    if unknown:
+        raise BeamlineError(
+            f"Beamline {module.__name__!r} lists {unknown[0]!r} in {which}, but its make_devices() "
+            f"makes only {', '.join(devices)}."
+        )
+    return names

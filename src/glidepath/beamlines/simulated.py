@@ -1,0 +1,53 @@
+"""The simulated beamline as its users see it: the same device classes as for a real one."""
+
+import os
+
+from ophyd_async.core import Device
+
+from glidepath.devices import PGM, Electrometer, EnergyAxis, Motor, Ring, Undulator
+from glidepath.physics import UE48
+
+__all__ = ["AXES", "BASELINE", "DETECTORS", "make_devices"]
+
+DETECTORS = ["mesh", "sample", "ring"]
+"""What a scan reads if nobody says otherwise: I0, the gas cell, and the ring current."""
+
+AXES = ["energy", "mono_motor", "focus"]
+"""What can be scanned."""
+
+BASELINE = ["pgm", "ue48", "ring", "focus", "m2"]
+"""What is read before and after every run."""
+
+DEFAULT_PREFIX = "SIM:"
+
+GAP_RANGE = (15.0, 200.0)
+"""Range of the undulator's gap in mm; its records have no drive limits."""
+
+NPLC_RANGE = (0.01, 500.0)
+"""Integration times that its electrometers take, in power-line cycles (up to 10 s)."""
+
+
+def make_devices(prefix: str | None = None) -> dict[str, Device]:
+    """Make the devices of the simulated beamline, not connected.
+
+    Parameters
+    ----------
+    prefix
+        What every PV begins with; None: the environment's ``GLIDEPATH_PREFIX``, or ``"SIM:"``.
+    """
+    if prefix is None:
+        prefix = os.environ.get("GLIDEPATH_PREFIX", DEFAULT_PREFIX)
+    pgm = PGM(f"{prefix}PGM1:", "pgm")
+    ue48 = Undulator(f"{prefix}UE48:", UE48, name="ue48", gap_range=GAP_RANGE)
+    devices: list[Device] = [
+        pgm,
+        ue48,
+        EnergyAxis(pgm, ue48, "energy"),
+        Electrometer(f"{prefix}KEI1:", "mesh", nplc_range=NPLC_RANGE),
+        Electrometer(f"{prefix}KEI2:", "sample", nplc_range=NPLC_RANGE),
+        Ring(f"{prefix}RING:", f"{prefix}TOPUP:", "ring"),
+        Motor(f"{prefix}m1", "focus"),
+        Motor(f"{prefix}m2", "m2"),
+        Motor(f"{prefix}m3", "mono_motor"),
+    ]
+    return {device.name: device for device in devices}

@@ -1,0 +1,178 @@
+"""Keeps every document of a run on disk, written before anything else may fail.
+
+One file per run, ``<folder>/<uid>.jsonl``; one line per document, ``{"name": ..., "doc": {...}}``,
+in the order of arrival. Numbers that are not finite stay as they are (``NaN``, ``Infinity``).
+An empty file ``<uid>.published`` beside it says that the run is complete in Tiled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from glidepath.catalog.errors import CatalogError
+
+_SUFFIX = ".jsonl"
+_PUBLISHED = ".published"
+
+
+def encode(name: str, document: Mapping[str, Any]) -> bytes:
+    """Return one line of a journal, ending with a newline.
+
+    numpy scalars and arrays become numbers and lists; what JSON cannot hold becomes its text.
+    """
+    try:
+        text = json.dumps({"name": name, "doc": document}, default=_plain)
+    except (TypeError, ValueError):  # keys that are not text
+        text = json.dumps({"name": name, "doc": _with_text_keys(document)}, default=_plain)
+    return text.encode() + b"\n"
+
+
+def decode(line: bytes) -> tuple[str, dict[str, Any]]:
+    """Return name and document of one line; ValueError if it is cut short."""
+    entry = json.loads(line)
+    return entry["name"], entry["doc"]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, set | frozenset):
+        return sorted(value, key=str)
+    if isinstance(value, Mapping):
+        return dict(value)
+    return str(value)
+
+
+def _with_text_keys(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _with_text_keys(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_text_keys(item) for item in value]
+    return value
+
+
+class JournalWriter:
+    """The journal of one run while it is recorded.
+
+    The file is locked, so that a replay can tell a run that is still recorded from one whose
+    process was killed. What could not be written (disk full) is kept and tried again.
+
+    Parameters
+    ----------
+    folder
+        The journal's folder; made if needed.
+    uid
+        The run.
+    """
+
+    def __init__(self, folder: Path, uid: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / f"{uid}{_SUFFIX}"
+        self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        with contextlib.suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._unwritten = bytearray()
+
+    def write(self, lines: bytes) -> None:
+        """Append whole lines and hand them to the operating system.
+
+        Raises
+        ------
+        OSError
+            They could not be written; they are kept for the next call.
+        """
+        self._unwritten += lines
+        while self._unwritten:
+            del self._unwritten[: os.write(self._descriptor, self._unwritten)]
+
+    def close(self) -> None:
+        """Write what is left, force it to the disk and release the file."""
+        try:
+            self.write(b"")
+            os.fsync(self._descriptor)
+        finally:
+            os.close(self._descriptor)
+
+
+def read_journal(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield name and document of every line; a last line that was cut short is left out.
+
+    Raises
+    ------
+    CatalogError
+        There is no such file, or a line before the last one is damaged.
+    """
+    try:
+        file = open(path, "rb")  # noqa: SIM115
+    except OSError as error:
+        raise CatalogError(
+            f"The journal {path} cannot be read ({error.strerror}); check the path."
+        ) from error
+    with file:
+        damaged: int | None = None
+        for number, line in enumerate(file, 1):
+            if damaged is not None:
+                raise CatalogError(
+                    f"Line {damaged} of the journal {path} is damaged; repair or remove it and "
+                    "try again."
+                )
+            try:
+                document = decode(line)
+            except (ValueError, KeyError, TypeError):
+                damaged = number
+            else:
+                yield document
+
+
+def find_journal(folder: Path, uid: str) -> Path:
+    """Return the journal of the run with this uid, or with a uid that begins like this.
+
+    Raises
+    ------
+    CatalogError
+        There is none, or more than one.
+    """
+    found = sorted(path for path in folder.glob(f"*{_SUFFIX}") if path.stem.startswith(uid))
+    if not uid or not found:
+        raise CatalogError(f"{folder} holds no journal of a run {uid!r}; check uid and folder.")
+    if len(found) > 1:
+        raise CatalogError(
+            f"{folder} holds {len(found)} journals of runs that begin with {uid!r}; give more "
+            "letters of the uid."
+        )
+    return found[0]
+
+
+def mark_published(path: Path) -> None:
+    """Note beside a journal that its run is complete in Tiled."""
+    path.with_suffix(_PUBLISHED).touch()
+
+
+def unpublished(folder: Path) -> list[Path]:
+    """Return the journals whose runs are not known to be complete in Tiled, oldest first."""
+    waiting = [
+        path
+        for path in folder.glob(f"*{_SUFFIX}")
+        if not path.with_suffix(_PUBLISHED).exists() and not is_recording(path)
+    ]
+    return sorted(waiting, key=lambda path: path.stat().st_mtime)
+
+
+def is_recording(path: Path) -> bool:
+    """Tell whether some process still records into this journal."""
+    try:
+        with open(path, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False

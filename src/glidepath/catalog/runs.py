@@ -1,0 +1,319 @@
+"""Reads runs back from Tiled, finished ones and those that still grow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from glidepath.catalog.errors import CatalogError
+
+_EVENTS = "internal"
+"""Tiled's name of the table that holds a stream's events."""
+_SHORTEST_UID = 5
+_PAGE = 100
+"""Runs per request; Tiled refuses more than 300."""
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One line of a list of runs.
+
+    Parameters
+    ----------
+    uid
+        The run's unique identifier.
+    scan_id
+        Its number in the session, or None.
+    plan_name
+        The plan, or an empty string.
+    time
+        Begin of the run, POSIX seconds.
+    exit_status
+        ``"success"``, ``"abort"``, ``"fail"``; None while there is no stop document.
+    reason
+        Why it ended, or an empty string.
+    duration
+        Seconds from start to stop document; None while there is no stop document.
+    start
+        The whole start document.
+    """
+
+    uid: str
+    scan_id: int | None
+    plan_name: str
+    time: float
+    exit_status: str | None
+    reason: str
+    duration: float | None
+    start: dict[str, Any]
+
+
+def summarise(run: Any) -> RunSummary:
+    """Return the summary of one run (as `load_run` returns it)."""
+    start = dict(run.metadata["start"])
+    stop = run.metadata.get("stop") or {}
+    return RunSummary(
+        uid=start["uid"],
+        scan_id=start.get("scan_id"),
+        plan_name=start.get("plan_name", ""),
+        time=start["time"],
+        exit_status=stop.get("exit_status"),
+        reason=stop.get("reason", ""),
+        duration=stop["time"] - start["time"] if "time" in stop else None,
+        start=start,
+    )
+
+
+def list_runs(
+    client: Any,
+    limit: int = 20,
+    *,
+    plan_name: str | None = None,
+    since: float | None = None,
+) -> list[RunSummary]:
+    """List runs, the newest first.
+
+    Parameters
+    ----------
+    client
+        The catalogue, from `open_catalog`.
+    limit
+        How many at most.
+    plan_name
+        Only runs of this plan.
+    since
+        Only runs that began at this time (POSIX s) or later.
+    """
+    from tiled.queries import Comparison, Eq
+
+    found = _runs(client)
+    if plan_name is not None:
+        found = found.search(Eq("start.plan_name", plan_name))
+    if since is not None:
+        found = found.search(Comparison("ge", "start.time", since))
+    summaries: list[RunSummary] = []
+    while len(summaries) < limit:
+        first = len(summaries)
+        page = found.values()[first : min(limit, first + _PAGE)]
+        summaries += [summarise(run) for run in page]
+        if len(page) < _PAGE:
+            break
+    return summaries
+
+
+def load_run(client: Any, run: str | int) -> Any:
+    """Find one run.
+
+    Parameters
+    ----------
+    client
+        The catalogue, from `open_catalog`.
+    run
+        A uid or its beginning (at least 5 characters); a scan number (the newest run with it);
+        or a negative number: -1 is the newest run, -2 the one before.
+
+    Returns
+    -------
+    bluesky_tiled_plugins.clients.bluesky_run.BlueskyRunV3
+        The run's client.
+
+    Raises
+    ------
+    CatalogError
+        There is no such run, or several uids begin like this.
+    """
+    from tiled.queries import Eq, Like
+
+    if isinstance(run, str) and (run.lstrip("-").isdigit() and len(run) < 8):
+        run = int(run)
+    if isinstance(run, str):
+        if len(run) < _SHORTEST_UID:
+            raise CatalogError(
+                f"{run!r} is too short for the beginning of a uid; give {_SHORTEST_UID} characters "
+                "or more, a scan number, or -1 for the newest run."
+            )
+        found = _runs(client).search(Like("start.uid", f"{run}%")).values()[:2]
+        if len(found) > 1:
+            raise CatalogError(f"Several runs begin with {run!r}; give more characters of the uid.")
+        if not found:
+            raise CatalogError(f"There is no run {run!r} in the catalogue; list the runs to see.")
+        return found[0]
+    if run < 0:
+        newest = _runs(client).values()[-run - 1 : -run]
+        if not newest:
+            raise CatalogError(
+                f"The catalogue holds fewer than {-run} runs, so there is no run {run}."
+            )
+        return newest[0]
+    numbered = _runs(client).search(Eq("start.scan_id", run)).values()[:1]
+    if not numbered:
+        raise CatalogError(f"There is no run with scan number {run}; list the runs to see.")
+    return numbered[0]
+
+
+def _runs(client: Any) -> Any:
+    from tiled.queries import SpecsQuery
+
+    return client.search(SpecsQuery(include=["BlueskyRun"], exclude=[])).sort(("start.time", -1))
+
+
+def read_stream(
+    run: Any,
+    stream: str,
+    columns: Iterable[str] | None = None,
+    start: int | None = None,
+    stop: int | None = None,
+) -> dict[str, np.ndarray]:
+    """Read columns of one stream, cut to the shortest of them.
+
+    While a run grows its columns differ in length for moments; a column that Tiled does not know
+    yet counts as empty.
+
+    Parameters
+    ----------
+    run
+        From `load_run`.
+    stream
+        Name of the stream.
+    columns
+        Data keys to read; None: all of the stream.
+    start, stop
+        Range of rows, as in a slice; negative numbers count from the end.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        Arrays of equal length, in the order asked for.
+
+    Raises
+    ------
+    CatalogError
+        The run has no such stream, or the stream has no such column.
+    """
+    container = _stream(run, stream)
+    known = list(container.metadata.get("data_keys", {}))
+    wanted = known if columns is None else list(columns)
+    for column in wanted:
+        if column not in known:
+            raise CatalogError(
+                f"Stream {stream!r} of {_name(run)} has no column {column!r}; it has "
+                f"{', '.join(known)}."
+            )
+    nodes = dict(container.items())
+    tables = [node for key, node in nodes.items() if key.startswith(_EVENTS)]
+    in_tables = [column for column in wanted if column not in nodes]
+    data: dict[str, np.ndarray] = {}
+    for table in tables:
+        present = [column for column in in_tables if column in table.columns]
+        if present:
+            frame = table.read(present)
+            data |= {column: _column(frame[column]) for column in present}
+    lengths = [len(values) for values in data.values()]
+    lengths += [nodes[column].shape[0] for column in wanted if column in nodes]
+    complete = len(lengths) == len(wanted)
+    rows = min(lengths, default=0) if complete else 0
+    part = slice(*slice(start, stop).indices(rows))
+    result = {}
+    for column in wanted:
+        if column in data:
+            result[column] = data[column][part]
+        elif part.stop > part.start:
+            result[column] = np.asarray(nodes[column][part])
+        else:
+            result[column] = _empty(container.metadata["data_keys"][column])
+    return result
+
+
+def read_primary(
+    run: Any,
+    columns: Sequence[str] | None = None,
+    start: int | None = None,
+    stop: int | None = None,
+) -> dict[str, np.ndarray]:
+    """Read the table of a scan: `read_stream` of ``primary``.
+
+    Examples
+    --------
+    >>> table = read_primary(load_run(client, -1), ["energy", "mesh"])  # doctest: +SKIP
+    """
+    return read_stream(run, "primary", columns, start, stop)
+
+
+def read_raw(run: Any, channel: str) -> tuple[np.ndarray, np.ndarray]:
+    """Read every update of one channel.
+
+    Returns
+    -------
+    timestamps, values : numpy.ndarray
+        POSIX seconds and values, shape (updates,) and (updates, ...).
+
+    Raises
+    ------
+    CatalogError
+        The run has no raw stream of that channel.
+    """
+    data = read_stream(run, channel, [f"{channel}_timestamp", f"{channel}_value"])
+    return data[f"{channel}_timestamp"], data[f"{channel}_value"]
+
+
+def read_baseline(run: Any) -> dict[str, np.ndarray]:
+    """Read what was recorded before and after the scan.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        One array per data key; the first row is from before the scan, the last one from after.
+    """
+    return read_stream(run, "baseline")
+
+
+def read_verdict(run: Any) -> dict[str, Any]:
+    """Read the scan's own verdict: rows, lost triggers, worst tracking error and so on.
+
+    Returns
+    -------
+    dict
+        One Python value per data key.
+
+    Raises
+    ------
+    CatalogError
+        The scan did not get as far as giving one.
+    """
+    data = read_stream(run, "verdict")
+    if not data or not all(len(values) for values in data.values()):
+        raise CatalogError(f"The verdict of {_name(run)} is not in the catalogue yet; try again.")
+    return {key: values[-1].tolist() for key, values in data.items()}
+
+
+def _stream(run: Any, stream: str) -> Any:
+    streams = list(run)
+    if stream not in streams:
+        raise CatalogError(
+            f"{_name(run).capitalize()} has no stream {stream!r}; it has "
+            f"{', '.join(streams) or 'none yet'}."
+        )
+    # The plain container: the composite one reads whole streams and fails while they grow.
+    return run[stream].base
+
+
+def _name(run: Any) -> str:
+    start = run.metadata["start"]
+    return f"run {start.get('scan_id', '')} ({start['uid'][:8]})".replace("run  ", "run ")
+
+
+def _column(values: Any) -> np.ndarray:
+    array = np.asarray(values)
+    if array.dtype == object:
+        array = np.array(array.tolist())
+    return array
+
+
+def _empty(data_key: dict[str, Any]) -> np.ndarray:
+    fallback = {"integer": "<i8", "boolean": "|b1", "string": "<U1"}
+    dtype = data_key.get("dtype_numpy") or fallback.get(data_key.get("dtype", ""), "<f8")
+    shape = tuple(size or 0 for size in data_key.get("shape", ()))
+    return np.empty((0, *shape), dtype=dtype)

@@ -1,0 +1,5 @@
+"""The command line: `glidepath --help`."""
+
+from .main import main
+
+__all__ = ["main"]

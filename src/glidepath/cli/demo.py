@@ -1,0 +1,147 @@
+"""`glidepath demo`: everything once, on a simulated beamline, down to a fitted N2 line."""
+
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from .errors import spoken
+from .serve import wait_for_interrupt
+
+PERIOD = 0.02
+"""Row length (s): one power-line cycle, short enough to resolve the N2 series at speed."""
+
+
+def demo(
+    start: Annotated[float, typer.Option(help="Begin of the range (eV).")] = 370.0,
+    stop: Annotated[float, typer.Option(help="End of the range (eV).")] = 470.0,
+    velocity: Annotated[float, typer.Option(help="Speed (eV/s).")] = 2.5,
+    data: Annotated[Path, typer.Option(help="Data directory.")] = Path("demo-data"),
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Stay up afterwards for browsing, until Ctrl-C.")
+    ] = False,
+) -> None:
+    """Fly a simulated beamline over the N2 edge, through EPICS, Bluesky and Tiled."""
+    from glidepath.catalog import LocalTiledServer
+    from glidepath.flyers import flight_for
+    from glidepath.live import LiveView
+    from glidepath.plans import flyscan, inspect
+    from glidepath.simulation import SimulatedBeamline
+    from glidepath.storage import check_data_directory
+    from glidepath.trajectory import Region
+
+    from .report import print_end, print_preflight
+    from .session import Session
+
+    console = Console(highlight=False)
+    with spoken():
+        region = Region(start, stop, velocity)
+        root = check_data_directory(data)
+        server = LocalTiledServer(root).start()
+        try:
+            with SimulatedBeamline() as simulation:
+                console.print(
+                    f"Simulated beamline {simulation.settings.prefix} at "
+                    f"{simulation.environment['EPICS_CA_ADDR_LIST']}, Tiled at {server.uri}."
+                )
+                os.environ.update(simulation.environment)
+                os.environ["GLIDEPATH_PREFIX"] = simulation.settings.prefix
+                with Session("glidepath.beamlines.simulated", root) as session:
+                    (energy,) = session.devices(["energy"])
+                    detectors = session.devices(session.beamline.detectors)
+                    flight = flight_for(energy)
+                    report = session.call(
+                        lambda: inspect(detectors, energy, flight, region, PERIOD)
+                    )
+                    print_preflight(console, report)
+                    report.check()
+                    session.use_baseline()
+                    server.wait_ready()
+                    session.publish_to(server.client)
+                    plan = flyscan(
+                        detectors,
+                        energy,
+                        start,
+                        stop,
+                        velocity,
+                        period=PERIOD,
+                        md={"sample": "N2 gas cell", "title": "N2 1s edge"},
+                    )
+                    with LiveView(session.follower, console, "sample", "mesh"):
+                        stopped = session.run(plan)
+                    print_end(console, session.follower.start, stopped)
+                    uid = session.follower.start["uid"]
+                    session.drain()
+                _show(console, server, uid, root)
+                if keep:
+                    console.print("The beamline and Tiled stay up; Ctrl-C ends both.")
+                    wait_for_interrupt()
+        finally:
+            server.stop()
+
+
+def _show(console: Console, server: Any, uid: str, root: Path) -> None:
+    """Read the run back from Tiled, normalise, fit, draw, and say where everything is."""
+    import numpy as np
+
+    from glidepath.catalog import load_run, read_primary
+    from glidepath.export import save_spectrum
+    from glidepath.physics.nitrogen import N2_LINES_eV, fit_series
+
+    run = load_run(server.client(), uid)
+    table = read_primary(run)
+    document = run.metadata["start"]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        normalised = table["sample"] / table["mesh"]
+    console.print(f"Read back from Tiled: {len(normalised)} rows.")
+    energy = table["energy"]
+    fit = None
+    inside = np.nanmin(energy) < N2_LINES_eV[0] - 0.8 and np.nanmax(energy) > N2_LINES_eV[-1] + 0.6
+    if inside:
+        fit = fit_series(energy, normalised)
+        console.print(
+            f"First N2 line: {fit.first_line:.4f} ± {fit.first_line_error:.4f} eV fitted, "
+            f"{N2_LINES_eV[0]:.4f} eV true; Gaussian width {1e3 * fit.gaussian_fwhm:.0f} meV.",
+            soft_wrap=True,
+        )
+    else:
+        console.print("The N2 series is not wholly inside this range: nothing to fit.")
+    file = _file_of(run)
+    picture = file.with_name("spectrum.png")
+    when = datetime.fromtimestamp(document["time"])
+    save_spectrum(
+        picture,
+        energy,
+        normalised,
+        title=f"N$_2$ 1s, scan {document['scan_id']} ({uid[:8]}), {when:%Y-%m-%d %H:%M:%S}, "
+        f"{document['plan_args']['velocity']:g} eV/s",
+        signal_label="sample / mesh",
+        tracking_error=table.get("tracking_error"),
+        fit=fit,
+    )
+    folder = os.path.relpath(root)
+    console.print(
+        f"\nPicture  {os.path.relpath(picture)}\n"
+        f"Data     {os.path.relpath(file)} (HDF5, NeXus-shaped)\n"
+        f"Browse   glidepath serve --data {folder}   (then open the address that it prints)\n"
+        "Python   while that runs:\n"
+        "           from glidepath.catalog import load_run, open_local_catalog, read_primary\n"
+        f'           run = load_run(open_local_catalog("{folder}"), "{uid[:8]}")\n'
+        '           table = read_primary(run)   # table["energy"], table["sample"], ...\n'
+        f"Web page now  {server.web_url}",
+        soft_wrap=True,
+    )
+
+
+def _file_of(run: Any) -> Path:
+    """Return the HDF5 file of a run."""
+    from urllib.parse import unquote, urlparse
+
+    (source, *_) = run["primary"]["energy"].include_data_sources().data_sources()
+    return Path(unquote(urlparse(source.assets[0].data_uri).path))
+
+
+__all__ = ["demo"]

@@ -1,0 +1,36 @@
+"""How a user's mistake reaches the user: one sentence and exit status 2, never a traceback."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+from rich.console import Console
+
+errors = Console(stderr=True, highlight=False)
+"""Where complaints go."""
+
+BAD_INPUT = 2
+"""Exit status: what was asked cannot be done; nothing was moved."""
+
+FAILED = 1
+"""Exit status: the scan or the service began and did not end well."""
+
+
+class ScanError(Exception):
+    """A scan that began did not end well; the text is its reason."""
+
+
+@contextmanager
+def spoken() -> Iterator[None]:
+    """Turn the exceptions that users cause into a sentence and an exit status."""
+    try:
+        yield
+    except ScanError as error:
+        errors.print(f"glidepath: {error}", style="red", soft_wrap=True, markup=False)
+        raise typer.Exit(FAILED) from None
+    except (ValueError, ConnectionError) as error:
+        errors.print(f"glidepath: {error}", style="red", soft_wrap=True, markup=False)
+        raise typer.Exit(BAD_INPUT) from None
+
+
+__all__ = ["BAD_INPUT", "FAILED", "ScanError", "errors", "spoken"]

@@ -1,0 +1,94 @@
+"""`glidepath fly`: one continuous scan from the command line."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from .errors import BAD_INPUT, spoken
+from .serve import DataOption
+
+
+@contextmanager
+def catalogue(uri: str | None, root: Path) -> Iterator[Callable[[], Any]]:
+    """Give a function that opens the catalogue: the user's server, or one of our own."""
+    from glidepath.catalog import LocalTiledServer, open_catalog
+
+    if uri is None:
+        with LocalTiledServer(root) as server:
+            yield server.client
+        return
+    key = os.environ.get("TILED_API_KEY")
+    open_catalog(uri, key, writable=True).context.close()
+    yield lambda: open_catalog(uri, key, writable=True)
+
+
+def fly(
+    axis: Annotated[str, typer.Argument(help="Device to fly, such as energy.")],
+    start: Annotated[float, typer.Argument(help="Begin of the range, in the axis's unit (eV).")],
+    stop: Annotated[float, typer.Argument(help="End of the range; may be below START.")],
+    velocity: Annotated[float, typer.Argument(help="Units per second (eV/s).")],
+    detectors: Annotated[
+        str | None,
+        typer.Option(help="Devices to sample, separated by commas. Default: the beamline's."),
+    ] = None,
+    period: Annotated[
+        float | None,
+        typer.Option(help="Length of a row in s; detectors are set to it. Default: as they are."),
+    ] = None,
+    beamline: Annotated[
+        str, typer.Option(help="Python module of the beamline.")
+    ] = "glidepath.beamlines.simulated",
+    data: DataOption = Path("glidepath-data"),
+    tiled: Annotated[
+        str | None,
+        typer.Option(
+            help="Address of your Tiled server; its key is taken from the environment's "
+            "TILED_API_KEY. Default: a local server for the time of the scan."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only print the pre-flight report; nothing moves.")
+    ] = False,
+) -> None:
+    """Fly AXIS from START to STOP at VELOCITY and record the detectors on the way."""
+    from glidepath.flyers import flight_for
+    from glidepath.live import LiveView
+    from glidepath.plans import flyscan, inspect
+    from glidepath.trajectory import Region
+
+    from .report import print_end, print_preflight
+    from .session import Session
+
+    console = Console(highlight=False)
+    with spoken():
+        region = Region(start, stop, velocity)
+        with Session(beamline, data) as session:
+            names = session.beamline.detectors if detectors is None else _split(detectors)
+            (moved,) = session.devices([axis])
+            sampled = session.devices(names)
+            flight = flight_for(moved)
+            report = session.call(lambda: inspect(sampled, moved, flight, region, period))
+            print_preflight(console, report)
+            if dry_run:
+                raise typer.Exit(0 if report.passed else BAD_INPUT)
+            report.check()
+            session.use_baseline()
+            with catalogue(tiled, session.root) as connect:
+                session.publish_to(connect)
+                plan = flyscan(sampled, moved, start, stop, velocity, period=period)
+                with LiveView(session.follower, console):
+                    stopped = session.run(plan)
+                print_end(console, session.follower.start, stopped)
+                session.drain()
+
+
+def _split(names: str) -> list[str]:
+    return [name.strip() for name in names.split(",") if name.strip()]
+
+
+__all__ = ["catalogue", "fly"]

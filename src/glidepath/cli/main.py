@@ -1,0 +1,46 @@
+"""Collects the commands; each lives in a file of its own and imports what it needs when it runs."""
+
+import typer
+
+from glidepath import __version__
+
+from .demo import demo
+from .fly import fly
+from .serve import serve
+from .sim import sim
+
+app = typer.Typer(
+    name="glidepath",
+    help="Continuous energy scans: fly the photon energy, record what the detectors saw.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+# A negative start or stop is a number, not an option.
+app.command(context_settings={"ignore_unknown_options": True})(fly)
+app.command()(demo)
+app.command()(sim)
+app.command()(serve)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+__all__ = ["app", "main"]

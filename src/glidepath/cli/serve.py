@@ -1,0 +1,47 @@
+"""`glidepath serve`: look at the runs of a data directory."""
+
+import signal
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from .errors import spoken
+
+DataOption = Annotated[
+    Path,
+    typer.Option("--data", envvar="GLIDEPATH_DATA", help="Data directory.", show_default=True),
+]
+
+
+def wait_for_interrupt() -> None:
+    """Return when the user presses Ctrl-C, or when the process is asked to end."""
+    asked = threading.Event()
+    previous = {
+        number: signal.signal(number, lambda *_: asked.set())
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        asked.wait()
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def serve(data: DataOption = Path("glidepath-data")) -> None:
+    """Serve the runs of a data directory to browsers and to Python, until Ctrl-C."""
+    from glidepath.catalog import LocalTiledServer
+    from glidepath.storage import check_data_directory
+
+    console = Console(highlight=False)
+    with spoken():
+        root = check_data_directory(data)
+        with LocalTiledServer(root) as server:
+            console.print(f"Runs of {root}: {server.web_url}", soft_wrap=True)
+            console.print("Ctrl-C ends this server.")
+            wait_for_interrupt()
+
+
+__all__ = ["DataOption", "serve", "wait_for_interrupt"]

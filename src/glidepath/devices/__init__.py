@@ -1,0 +1,48 @@
+"""Devices of a beamline for ophyd-async, one file per family."""
+
+from .accelerator import Ring
+from .electrometer import Electrometer
+from .energy import EnergyAxis
+from .monochromator import (
+    DCM,
+    KMC3DCM,
+    PGM,
+    SGM,
+    CoupledMonochromator,
+    GapMethod,
+    Sweep,
+    SweepAction,
+    SweepState,
+)
+from .motion import Motor
+from .positioning import MotionError, Pace
+from .sampled import Sampled, SampledChannel
+from .signals import Watch, signal_r, signal_rw, watch
+from .undulator import ControlMode, Undulator, UndulatorAxis
+
+__all__ = [
+    "DCM",
+    "KMC3DCM",
+    "PGM",
+    "SGM",
+    "ControlMode",
+    "CoupledMonochromator",
+    "Electrometer",
+    "EnergyAxis",
+    "GapMethod",
+    "MotionError",
+    "Motor",
+    "Pace",
+    "Ring",
+    "Sampled",
+    "SampledChannel",
+    "Sweep",
+    "SweepAction",
+    "SweepState",
+    "Undulator",
+    "UndulatorAxis",
+    "Watch",
+    "signal_r",
+    "signal_rw",
+    "watch",
+]

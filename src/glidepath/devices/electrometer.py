@@ -1,0 +1,250 @@
+"""Electrometers of the Keithley family, which integrate a photocurrent over power-line cycles.
+
+Process variables: the BESSY II support for the Keithley 6514 and 6517
+(``hz-b/bessyii_devices``, ``keithley.py``). The integration time is set in power-line cycles of
+1/50 s ("NPLC", 0.01 to 10, Keithley 6514 manual, section "Speed"), and a moving average over
+several readings can be on: good for looking at a meter, ruinous for a scan that moves meanwhile.
+"""
+
+from typing import Any
+
+from ophyd_async.core import (
+    AsyncStatus,
+    DeviceMock,
+    SignalRW,
+    StandardReadable,
+    default_mock_class,
+    derived_signal_r,
+    set_mock_value,
+)
+from ophyd_async.core import StandardReadableFormat as Format
+
+from glidepath.timeline.channel import Channel, ChannelKind
+
+from .sampled import SampledChannel
+from .signals import signal_r, signal_rw, watch
+
+__all__ = ["LINE_FREQUENCY_HZ", "Electrometer"]
+
+LINE_FREQUENCY_HZ = 50.0
+"""Frequency of the mains, in Hz: one power-line cycle lasts 20 ms."""
+
+FILTER_OFF = 1
+"""Number of averaged readings with which the filter does nothing."""
+
+EVERY_READING = -1.0
+"""Monitor deadband (``MDEL``) with which a reading is posted even if it equals the last one."""
+
+SETTING_TIMEOUT = 5.0
+"""Seconds within which the meter must confirm a setting."""
+
+
+class _ElectrometerMock(DeviceMock["Electrometer"]):
+    """Mock of a meter that integrates over five power-line cycles, without a filter."""
+
+    async def connect(self, device: "Electrometer") -> None:
+        set_mock_value(device.nplc, 5.0)
+        set_mock_value(device.filter_count, FILTER_OFF)
+
+
+@default_mock_class(_ElectrometerMock)
+class Electrometer(StandardReadable):
+    """One channel of current, with an exposure that is known.
+
+    Staging makes the meter fit for a scan: every reading is posted, the moving average is off.
+    Unstaging restores what was there.
+
+    Parameters
+    ----------
+    prefix
+        For example ``"K64851MF102L:"``.
+    name
+        Name of the device and of its current in the data.
+    nplc_range
+        Range of the integration time in power-line cycles.
+    latency
+        Seconds between the end of an exposure and the timestamp of its reading.
+
+    Attributes
+    ----------
+    current
+        ``rdCur``, A.
+    range
+        ``rbkRangeCur`` / ``setRangeCur``, A.
+    nplc
+        ``rbkIntegrTime`` / ``setIntegrTime``, power-line cycles.
+    integration_time
+        The same in seconds, read only; see :meth:`set_integration_time`.
+    filter_count
+        ``rbkFiltAverCnt`` / ``setFiltAverCnt``: readings in the moving average; 1 is off.
+    function, arm_source, trigger_source, scan_rate
+        ``rbkFunc``, ``rbkArmSrc``, ``rbkTrgSrc`` (with ``set...``) and ``fwdMeas.SCAN``.
+    zero_check
+        ``cmdZeroCheck``: 1 while the input is shorted.
+    deadband
+        ``rdCur.MDEL``, A.
+    """
+
+    def __init__(
+        self,
+        prefix: str,
+        name: str = "",
+        *,
+        nplc_range: tuple[float, float] = (0.01, 10.0),
+        latency: float = 0.0,
+    ) -> None:
+        self.nplc_range = nplc_range
+        self.latency = latency
+        self._before_staging: list[tuple[SignalRW[Any], Any]] = []
+        with self.add_children_as_readables(Format.HINTED_SIGNAL):
+            self.current = signal_r(float, f"{prefix}rdCur", unit="A")
+        with self.add_children_as_readables(Format.CONFIG_SIGNAL):
+            self.range = signal_rw(float, f"{prefix}rbkRangeCur", f"{prefix}setRangeCur", "A")
+            self.nplc = signal_rw(float, f"{prefix}rbkIntegrTime", f"{prefix}setIntegrTime")
+            self.integration_time = derived_signal_r(
+                _seconds, derived_units="s", derived_precision=4, nplc=self.nplc
+            )
+            self.filter_count = signal_rw(int, f"{prefix}rbkFiltAverCnt", f"{prefix}setFiltAverCnt")
+            self.function = signal_rw(str, f"{prefix}rbkFunc", f"{prefix}setFunc")
+            self.arm_source = signal_rw(str, f"{prefix}rbkArmSrc", f"{prefix}setArmSrc")
+            self.trigger_source = signal_rw(str, f"{prefix}rbkTrgSrc", f"{prefix}setTrgSrc")
+            self.zero_check = signal_rw(int, f"{prefix}cmdZeroCheck")
+            self.scan_rate = signal_rw(str, f"{prefix}fwdMeas.SCAN")
+        self.deadband = signal_rw(float, f"{prefix}rdCur.MDEL", unit="A")
+        super().__init__(name)
+
+    def set_name(self, name: str, *, child_name_separator: str | None = None) -> None:
+        """Name the device, and its current like the device itself."""
+        super().set_name(name, child_name_separator=child_name_separator)
+        self.current.set_name(name)
+
+    async def exposure(self) -> float:
+        """Return how long in s a reading covers as the meter is set now, filter included."""
+        readings = max(FILTER_OFF, await self.filter_count.get_value())
+        return _seconds(await self.nplc.get_value()) * readings
+
+    def check_integration_time(self, seconds: float) -> None:
+        """Refuse an integration time (ValueError) that the meter cannot do."""
+        low, high = self.nplc_range
+        if not low <= seconds * LINE_FREQUENCY_HZ <= high:
+            raise ValueError(
+                f"{self.name} cannot integrate for {seconds:g} s: it can for "
+                f"{_seconds(low):g} to {_seconds(high):g} s."
+            )
+
+    async def set_integration_time(self, seconds: float) -> None:
+        """Set the integration time and wait until the meter confirms it.
+
+        Raises
+        ------
+        ValueError
+            If the meter cannot integrate for so long, or so briefly.
+        TimeoutError
+            If the meter does not confirm it within five seconds.
+        """
+        self.check_integration_time(seconds)
+        nplc = seconds * LINE_FREQUENCY_HZ
+        low, _ = self.nplc_range
+        await self.nplc.set(nplc)
+        async with watch(self.nplc) as seen:
+            # The meter rounds to its own steps.
+            if not await seen.until(
+                lambda: abs(seen.value(self.nplc) - nplc) <= max(0.01 * nplc, low / 2),
+                SETTING_TIMEOUT,
+            ):
+                raise TimeoutError(
+                    f"{self.name} did not take an integration time of {seconds:g} s within "
+                    f"{SETTING_TIMEOUT:g} s: it is still {_seconds(seen.value(self.nplc)):g} s."
+                )
+
+    @AsyncStatus.wrap
+    async def stage(self) -> None:
+        """Make the meter fit for a scan.
+
+        Raises
+        ------
+        ValueError
+            If the zero check is on: such a meter measures nothing.
+        """
+        if await self.zero_check.get_value():
+            raise ValueError(
+                f"{self.name} has its zero check on and measures nothing; set "
+                f"{self.zero_check.name} to 0 and let it settle before the scan."
+            )
+        await self._change(self.deadband, EVERY_READING)
+        await self._change(self.filter_count, FILTER_OFF)
+        await super().stage()
+
+    async def _change(self, signal: SignalRW[Any], value: Any) -> None:
+        before = await signal.get_value()
+        if before == value:
+            return
+        # Noted before it is changed, so that a put that fails half-way is undone too.
+        self._before_staging.append((signal, before))
+        await signal.set(value)
+        async with watch(signal) as seen:
+            if not await seen.until(lambda: seen.value(signal) == value, SETTING_TIMEOUT):
+                raise TimeoutError(
+                    f"{self.name} did not take {value!r} for {signal.source} within "
+                    f"{SETTING_TIMEOUT:g} s: it is still {seen.value(signal)!r}."
+                )
+
+    @AsyncStatus.wrap
+    async def unstage(self) -> None:
+        """Restore what staging changed."""
+        try:
+            await super().unstage()
+        finally:
+            while self._before_staging:
+                signal, before = self._before_staging.pop()
+                await signal.set(before)
+
+    @AsyncStatus.wrap
+    async def trigger(self) -> None:
+        """Wait for a reading whose exposure began after this call.
+
+        The meter runs freely, and its clock may differ from ours. Its own timestamps decide: the
+        reading in progress ends at the first new timestamp, and the first reading that began
+        after that is taken.
+
+        Raises
+        ------
+        TimeoutError
+            If no such reading came within five seconds and ten exposures.
+        """
+        exposure = await self.exposure()
+        bound = SETTING_TIMEOUT + 10 * exposure
+        last = (await self.current.read(cached=False))[self.current.name]["timestamp"]
+        in_progress: list[float] = []
+        async with watch(self.current) as seen:
+
+            def fresh() -> bool:
+                timestamp = seen.timestamp(self.current)
+                if timestamp <= last:
+                    return False
+                if not in_progress:
+                    in_progress.append(timestamp)
+                    return False
+                # Timestamps jitter by less than a tenth of an exposure.
+                return timestamp - self.latency - exposure >= in_progress[0] - exposure / 10
+
+            if not await seen.until(fresh, bound):
+                raise TimeoutError(
+                    f"{self.name} delivered no new reading within {bound:g} s of its trigger: "
+                    f"{self.current.source} does not update; is the meter running?"
+                )
+
+    async def channels(self) -> list[SampledChannel]:
+        """Return the current as a detector whose aperture is the exposure as read back."""
+        channel = Channel(
+            self.name,
+            ChannelKind.DETECTOR,
+            "A",
+            latency=self.latency,
+            aperture=await self.exposure(),
+        )
+        return [SampledChannel(channel, self.current.source)]
+
+
+def _seconds(nplc: float) -> float:
+    return nplc / LINE_FREQUENCY_HZ

@@ -1,0 +1,53 @@
+"""EPICS motor records: the stock device, where a zero means what EPICS says it means."""
+
+from functools import cached_property
+
+from ophyd_async.core import FlyMotorInfo
+from ophyd_async.epics.motor import Motor as EpicsMotor
+from ophyd_async.epics.motor import MotorFlyableMovableLogic, MotorFlyCtx
+
+from glidepath.timeline.channel import Channel, ChannelKind
+
+from .sampled import SampledChannel
+
+__all__ = ["Motor"]
+
+
+class _MotorLogic(MotorFlyableMovableLogic):
+    """The stock logic, except that ``VMAX = 0`` is no limit (motor record reference manual)."""
+
+    async def on_prepare(self, value: FlyMotorInfo) -> MotorFlyCtx:
+        if await self.max_velocity.get_value() > 0:
+            return await super().on_prepare(value)
+        acceleration_time = await self.acceleration_time.get_value()
+        begin = value.ramp_up_start_pos(acceleration_time)
+        await self.check_move(begin)
+        await self.check_move(value.ramp_down_end_pos(acceleration_time))
+        # Without a maximum there is no better speed for the way to the run-up than the usual one.
+        timeout = await self.calculate_timeout(await self.readback.get_value(), begin)
+        await self.move(begin, lambda: timeout)
+        await self.velocity.set(value.speed)
+        return MotorFlyCtx(fly_info=value)
+
+
+class Motor(EpicsMotor):
+    """A motor record: ophyd-async's ``Motor``, which also flies where ``VMAX`` is 0.
+
+    After a flight ``VELO`` keeps the speed of the flight: whoever flies the motor restores it.
+    """
+
+    @cached_property
+    def movable_logic(self) -> MotorFlyableMovableLogic:
+        """How the motor moves and flies."""
+        return _MotorLogic(**vars(self._logic))
+
+    @cached_property
+    def flyable_logic(self) -> MotorFlyableMovableLogic:
+        """The same object: a flight is made of moves."""
+        return self.movable_logic
+
+    async def channels(self) -> list[SampledChannel]:
+        """Return the position (``RBV``) as a continuous readback in the motor's unit."""
+        unit = await self.motor_egu.get_value()
+        channel = Channel(self.name, ChannelKind.READBACK, unit)
+        return [SampledChannel(channel, self.user_readback.source)]

@@ -1,0 +1,92 @@
+"""What a device offers to the sampler: channels and where their updates come from."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from ophyd_async.core import SignalR
+
+from glidepath.timeline.channel import Channel
+
+
+@dataclass(frozen=True)
+class SampledChannel:
+    """A channel and the source of its updates.
+
+    Parameters
+    ----------
+    channel
+        What the values mean.
+    source
+        Where they come from, as ``ca://PV``.
+    """
+
+    channel: Channel
+    source: str
+
+
+@runtime_checkable
+class Sampled(Protocol):
+    """A device whose readings can be sampled during a scan."""
+
+    @property
+    def name(self) -> str:
+        """Name of the device."""
+        ...
+
+    async def channels(self) -> list[SampledChannel]:
+        """Return the channels as they are set up now (an aperture can be a setting)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A column of the primary table that is computed from others, row by row.
+
+    Parameters
+    ----------
+    name, unit
+        Of the column.
+    inputs
+        Names of the columns that the function takes, arrays of shape (m,).
+    function
+        Returns an array of shape (m,).
+    bound
+        Takes the inputs too; rows whose absolute value is above what it returns are marked
+        `Quality.TRACKING`. None: no bound.
+    """
+
+    name: str
+    unit: str
+    inputs: tuple[str, ...]
+    function: Callable[..., NDArray[np.float64]]
+    bound: Callable[..., NDArray[np.float64]] | None = None
+
+
+@runtime_checkable
+class WithDerived(Protocol):
+    """A sampled device that adds derived columns (an undulator's energy, a tracking error)."""
+
+    def derived(self) -> list[Derived]:
+        """Return the columns, in the order in which they are to be computed."""
+        ...
+
+
+@runtime_checkable
+class WithExposure(Protocol):
+    """A detector whose exposure can be set before a scan."""
+
+    @property
+    def integration_time(self) -> SignalR[float]:
+        """The exposure of one reading as it is set now, in seconds."""
+        ...
+
+    def check_integration_time(self, seconds: float) -> None:
+        """Refuse (ValueError, one sentence) an exposure in seconds that cannot be set."""
+        ...
+
+    async def set_integration_time(self, seconds: float) -> None:
+        """Set the exposure in seconds; ValueError with the possible range if it cannot be."""
+        ...

@@ -1,0 +1,228 @@
+"""The one place where our devices meet ophyd-async's signals: units, types and waiting.
+
+Three needs of a beamline that the stock signals leave open are met here:
+
+- a record without engineering units still has a unit in the descriptor;
+- the type of a record (``longout``, ``ao``, ``mbbo``) differs between beamlines; the device says
+  which type it wants and Channel Access converts;
+- waiting for a condition on several signals must see *every* update, have a bound, and not miss
+  a status that was on for a single update.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from bluesky.protocols import Reading
+from event_model import DataKey
+from ophyd_async.core import (
+    DEFAULT_TIMEOUT,
+    SignalDatatypeT,
+    SignalMetadata,
+    SignalR,
+    SignalRW,
+)
+from ophyd_async.epics.core import CaSignalBackend, EpicsOptions
+
+__all__ = ["Watch", "read_limits", "signal_r", "signal_rw", "watch"]
+
+# DBR codes of the Channel Access protocol (db_access.h), by the Python type that we ask for.
+_DBR_OF_TYPE: dict[type, int] = {str: 0, int: 5, bool: 5, float: 6}
+_DBR_OF_TEXT = (0, 3)
+"""Strings and enumerations, which take a label."""
+
+
+@dataclass
+class _RequestedType:
+    """Converter that leaves the conversion to the Channel Access server."""
+
+    datatype: type
+    read_dbr: int
+    numeric: bool
+    write_dbr: int | None = None
+    metadata: SignalMetadata = field(default_factory=lambda: SignalMetadata())
+
+    def value(self, value: Any) -> Any:
+        return self.datatype(value)
+
+    def write_value(self, value: Any) -> Any:
+        # A label that is a number, such as a harmonic, for a record that holds a number.
+        return float(value) if self.numeric else value
+
+
+class _CaBackend(CaSignalBackend[SignalDatatypeT]):
+    """Channel Access backend with a default unit that takes any scalar record."""
+
+    def __init__(
+        self,
+        datatype: type[SignalDatatypeT],
+        read_pv: str,
+        write_pv: str,
+        unit: str,
+        wait: bool,
+    ) -> None:
+        self._unit = unit
+        super().__init__(datatype, read_pv, write_pv, EpicsOptions(wait=wait))
+
+    async def connect(self, timeout: float) -> None:
+        try:
+            await super().connect(timeout)
+        except TypeError:
+            # Only scalars can be converted; an array stays the mistake that it is.
+            values = self.initial_values.values()
+            if self.datatype not in _DBR_OF_TYPE or any(v.element_count != 1 for v in values):
+                raise
+            numeric = self.initial_values[self.write_pv].datatype not in _DBR_OF_TEXT
+            self.converter = _RequestedType(  # type: ignore[assignment]
+                self.datatype, _DBR_OF_TYPE[self.datatype], numeric
+            )
+
+    async def get_datakey(self, source: str) -> DataKey:
+        datakey = await super().get_datakey(source)
+        if self._unit and not datakey.get("units"):
+            datakey["units"] = self._unit
+        return datakey
+
+
+def _name_of(pv: str) -> str:
+    return pv.removeprefix("ca://")
+
+
+def signal_r(datatype: type[SignalDatatypeT], pv: str, unit: str = "") -> SignalR[SignalDatatypeT]:
+    """Return a signal that reads one PV.
+
+    Parameters
+    ----------
+    datatype
+        ``float``, ``int``, ``bool`` or ``str``; the server converts what its record holds. A
+        ``str`` of an enumeration is its label.
+    pv
+        Name of the PV.
+    unit
+        Unit for the descriptor where the record has none.
+    """
+    name = _name_of(pv)
+    return SignalR(_CaBackend(datatype, name, name, unit, wait=True))
+
+
+def signal_rw(
+    datatype: type[SignalDatatypeT],
+    read_pv: str,
+    write_pv: str | None = None,
+    unit: str = "",
+    wait: bool = True,
+) -> SignalRW[SignalDatatypeT]:
+    """Return a signal that reads one PV and writes the same or another one.
+
+    Parameters
+    ----------
+    datatype, unit
+        As for :func:`signal_r`.
+    read_pv, write_pv
+        Names of the PVs; without ``write_pv`` the first is written too.
+    wait
+        Whether a put ends when the record has finished processing. False for a PV that starts a
+        motion: its processing may last as long as the motion, which is awaited otherwise.
+    """
+    read_name = _name_of(read_pv)
+    write_name = _name_of(write_pv) if write_pv else read_name
+    return SignalRW(_CaBackend(datatype, read_name, write_name, unit, wait))
+
+
+async def read_limits(signal: SignalR[float]) -> tuple[float, float] | None:
+    """Return the control limits (drive limits) of a signal, or None where it has none."""
+    datakey = (await signal.describe())[signal.name]
+    control = datakey.get("limits", {}).get("control")
+    if control is None or control["low"] is None or control["high"] is None:
+        return None
+    return control["low"], control["high"]
+
+
+class Watch:
+    """The newest values of some signals, and a way to wait for a condition on them.
+
+    Made by :func:`watch`. Conditions are tested in the callback of every single update, so that
+    a state which lasts for one update only is not missed, however busy the event loop is.
+    """
+
+    def __init__(self) -> None:
+        self._readings: dict[SignalR[Any], Reading[Any]] = {}
+        self._latches: list[tuple[Callable[[], bool], asyncio.Event]] = []
+        self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+
+    def _update(self, signal: SignalR[Any], reading: Reading[Any]) -> None:
+        self._readings[signal] = reading
+        for condition, fired in self._latches:
+            if condition():
+                fired.set()
+        for condition, future in self._waiting:
+            if not future.done() and condition():
+                future.set_result(None)
+
+    def has(self, *signals: SignalR[Any]) -> bool:
+        """Return whether every one of these signals has been heard of."""
+        return all(signal in self._readings for signal in signals)
+
+    def value(self, signal: SignalR[SignalDatatypeT]) -> SignalDatatypeT:
+        """Return the newest value of a signal that has been heard of."""
+        return self._readings[signal]["value"]
+
+    def timestamp(self, signal: SignalR[Any]) -> float:
+        """Return the control system's time (POSIX s) of the newest value."""
+        return self._readings[signal]["timestamp"]
+
+    def latch(self, condition: Callable[[], bool]) -> Callable[[], bool]:
+        """Return a function that tells whether the condition has held at any update since now.
+
+        For what may happen and be over before there is time to wait for it.
+        """
+        fired = asyncio.Event()
+        self._latches.append((condition, fired))
+        return fired.is_set
+
+    async def until(self, condition: Callable[[], bool], within: float | None) -> bool:
+        """Wait until the condition holds; return False if it did not within that time in s."""
+        if condition():
+            return True
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        entry = (condition, future)
+        self._waiting.append(entry)
+        try:
+            # Not asyncio.wait_for: before Python 3.12 it can lose a cancellation.
+            await asyncio.wait({future}, timeout=within)
+            return future.done()
+        finally:
+            self._waiting.remove(entry)
+            future.cancel()
+
+
+@asynccontextmanager
+async def watch(*signals: SignalR[Any], within: float = DEFAULT_TIMEOUT) -> AsyncIterator[Watch]:
+    """Subscribe to signals for the length of a block, and wait for their first values.
+
+    Raises
+    ------
+    TimeoutError
+        If a signal did not deliver a value within that time in seconds.
+    """
+    seen = Watch()
+
+    def listener(signal: SignalR[Any]) -> Callable[[dict[str, Reading[Any]]], None]:
+        def update(reading: dict[str, Reading[Any]]) -> None:
+            seen._update(signal, reading[signal.name])
+
+        return update
+
+    listeners = {signal: listener(signal) for signal in signals}
+    try:
+        for signal, function in listeners.items():
+            signal.subscribe_reading(function)
+        if not await seen.until(lambda: seen.has(*signals), within):
+            silent = ", ".join(signal.source for signal in signals if not seen.has(signal))
+            raise TimeoutError(f"No value came from {silent} within {within:g} s.")
+        yield seen
+    finally:
+        for signal, function in listeners.items():
+            signal.clear_sub(function)

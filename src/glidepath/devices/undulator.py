@@ -1,0 +1,278 @@
+"""Undulators as the BESSY II control system shows them: gap, shift, and who drives them.
+
+Process variables: ``hz-b/bessyii_devices`` (``undulator.py``) and BESSY's user panels for
+insertion devices. A move of the gap or of the shift is: write the setpoint, process the 'calc'
+command, wait until the status label says ``STOP``. Lengths in mm, energies in eV.
+"""
+
+from enum import StrEnum
+from functools import cached_property
+
+from ophyd_async.core import (
+    DeviceMock,
+    Reference,
+    SignalRW,
+    StandardMovable,
+    StandardReadable,
+    default_mock_class,
+    derived_signal_r,
+    set_mock_value,
+)
+from ophyd_async.core import StandardReadableFormat as Format
+
+from glidepath.physics.undulator import UndulatorLaw
+from glidepath.timeline.channel import Channel, ChannelKind
+
+from .positioning import ControllerMove, InstantMove, MotionError, Pace
+from .sampled import SampledChannel
+from .signals import read_limits, signal_r, signal_rw, watch
+
+__all__ = ["ControlMode", "Undulator", "UndulatorAxis"]
+
+STANDING = "STOP"
+"""What the status label shows while an axis stands."""
+
+ENABLED, STOPPED = 0, 1
+"""Values of ``BaseCmnUsrStop``."""
+
+SWITCH_TIMEOUT = 10.0
+"""Seconds within which a switch of the control must be confirmed."""
+
+
+_GAP_PACE = Pace(slowest=0.1, allowance=30.0)
+
+
+class ControlMode(StrEnum):
+    """Who drives the gap (labels of ``BaseCmdLswitch``)."""
+
+    PANEL = "panel"
+    """The control system: gap and shift are moved by their setpoints."""
+    MONOCHROMATOR = "monochromator"
+    """The monochromator: the gap follows its energy."""
+
+
+class _StandingAxis(DeviceMock["UndulatorAxis"]):
+    """Mock of an axis that stands and arrives at once."""
+
+    async def connect(self, device: "UndulatorAxis") -> None:
+        await InstantMove().connect(device)
+        set_mock_value(device.status, STANDING)
+        set_mock_value(device.velocity, 1.0)
+
+
+@default_mock_class(_StandingAxis)
+class UndulatorAxis(StandardReadable, StandardMovable[float]):
+    """Gap or shift of an undulator, in mm.
+
+    Parameters
+    ----------
+    prefix
+        Prefix of the axis: the undulator's for the gap, the same and ``S`` for the shift.
+    readback
+        Suffix of the position, for example ``"BaseIPmGap.A"``.
+    control_mode, user_stop
+        Signals of the undulator that both axes share.
+    limits
+        Range in mm; None: the drive limits of the setpoint's record.
+    name
+        Name of the axis and of its position in the data.
+    tolerance
+        Largest distance in mm between position and target at the end of a move.
+
+    Attributes
+    ----------
+    readback, setpoint
+        Position and target, mm.
+    status
+        ``BaseStatISLbl``: ``"STOP"`` when the axis stands.
+    velocity
+        ``DiagPhyVelSet``, mm/s.
+    drive
+        ``BaseCmdMcmd``: a move needs ``"START"``.
+    calculate
+        ``BaseCmdCalc.PROC``: starts the move.
+    increment
+        ``BaseParGapTrs``, mm.
+    """
+
+    def __init__(
+        self,
+        prefix: str,
+        readback: str,
+        control_mode: SignalRW[str],
+        user_stop: SignalRW[int],
+        limits: tuple[float, float] | None = None,
+        name: str = "",
+        *,
+        tolerance: float = 0.005,
+    ) -> None:
+        self._control_mode = Reference(control_mode)
+        self._user_stop = Reference(user_stop)
+        self._limits = limits
+        self._tolerance = tolerance
+        with self.add_children_as_readables(Format.HINTED_SIGNAL):
+            self.readback = signal_r(float, f"{prefix}{readback}", unit="mm")
+        with self.add_children_as_readables(Format.CONFIG_SIGNAL):
+            self.velocity = signal_rw(float, f"{prefix}DiagPhyVelSet", unit="mm/s")
+        self.setpoint = signal_rw(float, f"{prefix}BaseParGapsel.B", unit="mm")
+        self.increment = signal_rw(float, f"{prefix}BaseParGapTrs", unit="mm")
+        self.status = signal_r(str, f"{prefix}BaseStatISLbl")
+        self.drive = signal_rw(str, f"{prefix}BaseCmdMcmd")
+        # Starts the motion: its processing may last as long.
+        self.calculate = signal_rw(int, f"{prefix}BaseCmdCalc.PROC", wait=False)
+        super().__init__(name)
+
+    @cached_property
+    def movable_logic(self) -> ControllerMove:
+        """How the axis moves."""
+        return ControllerMove(
+            self.setpoint,
+            self.readback,
+            status=self.status,
+            is_done=lambda label: label == STANDING,
+            halt=self._halt,
+            limits=self.limits,
+            unit="mm",
+            tolerance=self._tolerance,
+            pace=_GAP_PACE,
+            velocity=self.velocity,
+            before=self._enable,
+            go=self._go,
+        )
+
+    async def _enable(self) -> None:
+        if await self._control_mode().get_value() == ControlMode.MONOCHROMATOR:
+            raise ValueError(
+                f"{self.name} follows the monochromator and cannot be moved by itself; "
+                f"set {self._control_mode().name} to {ControlMode.PANEL.value!r} first."
+            )
+        await self.drive.set("START")
+
+    async def _go(self) -> None:
+        await self.calculate.set(1)
+
+    async def _halt(self) -> None:
+        # A latching switch: let go again, or nothing will ever move any more.
+        user_stop = self._user_stop()
+        await user_stop.set(STOPPED)
+        try:
+            async with watch(self.status) as seen:
+                await seen.until(lambda: seen.value(self.status) == STANDING, SWITCH_TIMEOUT)
+        finally:
+            await user_stop.set(ENABLED)
+
+    async def limits(self) -> tuple[float, float] | None:
+        """Return the range of positions in mm, None if not known."""
+        return self._limits or await read_limits(self.setpoint)
+
+
+class _UndulatorMock(DeviceMock["Undulator"]):
+    """Mock of an undulator that stands at a gap of 30 mm under the control of the panel."""
+
+    async def connect(self, device: "Undulator") -> None:
+        set_mock_value(device.gap.readback, 30.0)
+        set_mock_value(device.control_mode, ControlMode.PANEL)
+
+
+@default_mock_class(_UndulatorMock)
+class Undulator(StandardReadable):
+    """An elliptical undulator: gap, shift, and the energy of the harmonic that follows from them.
+
+    Parameters
+    ----------
+    prefix
+        For example ``"UE48IT6R:"``.
+    law
+        Energy of a harmonic as a function of the gap.
+    harmonic
+        Number of the harmonic in use.
+    name
+        Name of the device.
+    gap_range
+        Range of the gap in mm; None: the drive limits of the setpoint's record.
+    following_lag
+        Seconds by which the gap is behind the monochromator's energy when it follows: what the
+        pre-flight uses to predict the mismatch during a scan.
+
+    Attributes
+    ----------
+    gap, shift
+        Movable axes (:class:`UndulatorAxis`), mm.
+    energy
+        Energy in eV of the harmonic at the gap that is read back.
+    table_energy
+        ``BasePmEnergy``: the control system's own opinion for the first harmonic, eV.
+    control_mode
+        ``BaseCmdLswitch``: a :class:`ControlMode`.
+    user_stop
+        ``BaseCmnUsrStop``: 1 stops every axis and holds them, 0 lets go.
+    """
+
+    def __init__(
+        self,
+        prefix: str,
+        law: UndulatorLaw,
+        harmonic: int = 1,
+        name: str = "",
+        *,
+        gap_range: tuple[float, float] | None = None,
+        following_lag: float = 0.15,
+    ) -> None:
+        self.law = law
+        self.harmonic = harmonic
+        self.following_lag = following_lag
+        self.user_stop = signal_rw(int, f"{prefix}BaseCmnUsrStop")
+        with self.add_children_as_readables(Format.CONFIG_SIGNAL):
+            self.control_mode = signal_rw(str, f"{prefix}BaseCmdLswitch")
+        with self.add_children_as_readables(Format.UNCACHED_SIGNAL):
+            self.table_energy = signal_r(float, f"{prefix}BasePmEnergy", unit="eV")
+        shared = (self.control_mode, self.user_stop)
+        with self.add_children_as_readables():
+            self.gap = UndulatorAxis(prefix, "BaseIPmGap.A", *shared, gap_range)
+            self.shift = UndulatorAxis(f"{prefix}S", "BaseIPmGap.E", *shared)
+        with self.add_children_as_readables(Format.HINTED_SIGNAL):
+            self.energy = derived_signal_r(
+                self.energy_at, derived_units="eV", gap=self.gap.readback
+            )
+        super().__init__(name)
+
+    def energy_at(self, gap: float) -> float:
+        """Return the energy in eV of the harmonic at a gap in mm."""
+        return float(self.law.energy(gap, self.harmonic))
+
+    async def energy_limits(self) -> tuple[float, float]:
+        """Return the energies in eV that the harmonic reaches between the limits of the gap."""
+        gaps = await self.gap.limits()
+        low, high = gaps if gaps is not None else (0.0, float("inf"))
+        return self.energy_at(low), self.energy_at(high)
+
+    async def set_control(self, mode: ControlMode) -> None:
+        """Let the panel or the monochromator drive the gap.
+
+        Raises
+        ------
+        MotionError
+            If the undulator did not accept it within ten seconds.
+        """
+        await self.control_mode.set(mode)
+        async with watch(self.control_mode) as seen:
+            if not await seen.until(lambda: seen.value(self.control_mode) == mode, SWITCH_TIMEOUT):
+                raise MotionError(
+                    f"{self.name} did not hand the control of its gap to the {mode} within "
+                    f"{SWITCH_TIMEOUT:g} s: {self.control_mode.source} is "
+                    f"{seen.value(self.control_mode)!r}."
+                )
+
+    async def stop(self, success: bool = False) -> None:
+        """Stop gap and shift, whoever drives them, and wait until they stand."""
+        # One switch stops both; two of them at once would let go too early.
+        await self.gap.stop(success=success)
+        await self.shift.stop(success=success)
+
+    async def channels(self) -> list[SampledChannel]:
+        """Return the gap as a continuous readback."""
+        return [
+            SampledChannel(
+                Channel(f"{self.name}_gap", ChannelKind.READBACK, "mm"), self.gap.readback.source
+            )
+        ]

@@ -1,0 +1,24 @@
+"""What moves and what samples during a scan: motion back ends, monitors, the sampler."""
+
+from .back_ends import flight_for
+from .constant_velocity import ConstantVelocity
+from .controller_sweep import ControllerSweep, SweepBounds
+from .flight import BackEnd, Flight, FlightError
+from .ingestion import Batch, Monitors, PortableMonitors
+from .sampler import Sampler, TableStream, Verdict
+
+__all__ = [
+    "BackEnd",
+    "Batch",
+    "ConstantVelocity",
+    "ControllerSweep",
+    "Flight",
+    "FlightError",
+    "Monitors",
+    "PortableMonitors",
+    "Sampler",
+    "SweepBounds",
+    "TableStream",
+    "Verdict",
+    "flight_for",
+]

@@ -1,0 +1,134 @@
+"""Flies an EPICS motor record at constant velocity."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from ophyd_async.core import AsyncStatus
+from ophyd_async.epics.motor import Motor
+
+from glidepath.devices.signals import watch
+from glidepath.trajectory import Envelope, Region
+
+from .flight import BackEnd, FlightError
+
+SETTLE = 0.3
+"""Seconds at constant velocity between the end of the acceleration and the start."""
+
+STAND_TIMEOUT = 10.0
+"""Seconds in which a motor must stand after STOP."""
+
+ALLOWANCE = 10.0
+"""Seconds that a flight may take on top of its computed duration."""
+
+STALLED = 2.0
+"""Seconds without progress after which the motor is taken as stalled."""
+
+
+@dataclass
+class ConstantVelocity(BackEnd):
+    """Runs up by ACCL, flies at VELO, runs down; VELO is put back.
+
+    ``VMAX = 0`` means that the record knows no limit (motor record reference manual).
+    """
+
+    motor: Motor
+    _move: AsyncStatus | None = field(default=None, init=False)
+    _velocity: float | None = field(default=None, init=False)
+
+    async def envelope(self, region: Region) -> Envelope:
+        """Return soft limits, VMAX and run-up."""
+        motor = self.motor
+        low, high, dial_low, dial_high, fastest, ramp, unit = await asyncio.gather(
+            motor.low_limit_travel.get_value(),
+            motor.high_limit_travel.get_value(),
+            motor.dial_low_limit_travel.get_value(),
+            motor.dial_high_limit_travel.get_value(),
+            motor.max_velocity.get_value(),
+            motor.acceleration_time.get_value(),
+            motor.motor_egu.get_value(),
+        )
+        limited = not dial_low == dial_high == 0
+        return Envelope(
+            low if limited else None,
+            high if limited else None,
+            fastest if fastest > 0 else None,
+            unit,
+            run_up=region.velocity * (0.5 * ramp + SETTLE),
+            run_up_time=ramp + SETTLE,
+        )
+
+    async def prepare(self, region: Region) -> None:
+        """Go to the run-up at the motor's own velocity, then set the velocity of the flight."""
+        motor = self.motor
+        if self._velocity is None:
+            self._velocity = await motor.velocity.get_value()
+        run_up = (await self.envelope(region)).run_up
+        await motor.set(region.start - region.direction * run_up)
+        await motor.velocity.set(region.velocity)
+
+    async def start(self, region: Region) -> None:
+        """Start towards the end of the run-down; return when the motor moves."""
+        motor = self.motor
+        envelope = await self.envelope(region)
+        target = region.stop + region.direction * envelope.run_up
+        bound = region.duration + 2 * envelope.run_up_time + ALLOWANCE
+        async with watch(motor.motor_done_move) as seen:
+            self._move = AsyncStatus(self._go(target, bound))
+            if not await seen.until(lambda: not seen.value(motor.motor_done_move), ALLOWANCE):
+                raise FlightError(
+                    f"{motor.name} did not start to move towards {target:g} within "
+                    f"{ALLOWANCE:g} s; check its controller."
+                )
+
+    async def _go(self, target: float, bound: float) -> None:
+        await self.motor.user_setpoint.set(target, timeout=bound)
+
+    async def follow(self, region: Region) -> None:
+        """Wait for the end of the move; tell a stall and an early end apart."""
+        motor, move = self.motor, self._move
+        if move is None:
+            raise FlightError(f"{motor.name} was not started.")
+        async with watch(motor.user_readback) as seen:
+
+            def ahead() -> float:
+                return region.direction * (seen.value(motor.user_readback) - region.stop)
+
+            while not move.done:
+                place = ahead()
+                await asyncio.wait({move.task}, timeout=STALLED)
+                slow = ahead() - place < 0.2 * region.velocity * STALLED
+                if not move.done and slow and ahead() < 0:
+                    raise FlightError(
+                        f"{motor.name} stalled at {seen.value(motor.user_readback):g} on its way "
+                        f"to {region.stop:g}: no progress for {STALLED:g} s."
+                    )
+            await move
+            if not await seen.until(lambda: ahead() >= 0, 1.0):
+                raise FlightError(
+                    f"{motor.name} ended its flight early, at "
+                    f"{seen.value(motor.user_readback):g} instead of beyond {region.stop:g}."
+                )
+
+    async def halt(self) -> None:
+        """Stop the motor; return when it stands."""
+        motor = self.motor
+        async with watch(motor.motor_done_move) as seen:
+            if not seen.value(motor.motor_done_move):
+                await motor.motor_stop.set(1)
+            if not await seen.until(lambda: bool(seen.value(motor.motor_done_move)), STAND_TIMEOUT):
+                raise FlightError(
+                    f"{motor.name} was told to stop and still moves after {STAND_TIMEOUT:g} s."
+                )
+        move, self._move = self._move, None
+        if move is not None and not move.done:
+            move.task.cancel()
+            await asyncio.wait({move.task})
+
+    async def restore(self) -> None:
+        """Put VELO back."""
+        velocity, self._velocity = self._velocity, None
+        if velocity is not None:
+            await self.motor.velocity.set(velocity)
+
+
+__all__ = ["ConstantVelocity"]

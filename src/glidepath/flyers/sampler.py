@@ -1,0 +1,504 @@
+"""Samples every channel of a scan at the control system's own time, into one growing file."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from bluesky.protocols import Reading, StreamAsset
+from event_model import DataKey
+from numpy.typing import NDArray
+from ophyd_async.core import AsyncStatus
+
+from glidepath.devices.sampled import Derived, Sampled, SampledChannel, WithDerived
+from glidepath.storage import (
+    Column,
+    GrowingFile,
+    Table,
+    TableDocuments,
+    column_key,
+    dataset_paths,
+)
+from glidepath.timeline import Aligner, ChannelReport, Quality
+
+from .ingestion import Batch, Monitors, PortableMonitors
+
+FLUSH_PERIOD = 0.5
+"""Seconds between two flushes of the file; what was flushed is announced."""
+
+DRAIN_PERIOD = 0.1
+"""Seconds between two looks at what arrived."""
+
+PATIENCE = 3.0
+"""Seconds to wait after the motion's end for updates that are still on their way."""
+
+SOURCE = "glidepath"
+
+
+class TableStream:
+    """One table of the sampler as the run engine sees it: a stream of rows in a file."""
+
+    parent = None
+
+    def __init__(
+        self,
+        name: str,
+        data_keys: Mapping[str, DataKey],
+        documents: TableDocuments,
+        rows: Callable[[], int],
+        hints: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.name = name
+        self.hints = dict(hints or {})
+        self._data_keys = dict(data_keys)
+        self._documents = documents
+        self._rows = rows
+
+    async def describe_collect(self) -> dict[str, DataKey]:
+        """Return the data keys of the stream."""
+        return {key: dict(value) for key, value in self._data_keys.items()}  # type: ignore[misc]
+
+    async def get_index(self) -> int:
+        """Return how many rows readers can see."""
+        return self._rows()
+
+    async def collect_asset_docs(self, index: int | None = None) -> AsyncIterator[StreamAsset]:
+        """Yield the documents for all rows that readers can see and that are not announced."""
+        for document in self._documents.until(self._rows() if index is None else index):
+            yield document
+
+
+@dataclass(eq=False)
+class Verdict:
+    """What the scan says of itself, readable by the run engine as one event.
+
+    Attributes
+    ----------
+    rows
+        Rows in ``primary``.
+    flagged
+        Rows per quality bit, only bits that occurred.
+    channels
+        What each channel did.
+    worst
+        Largest absolute value of each derived column that has a bound or is an error (eV).
+    """
+
+    name = "verdict"
+    parent = None
+
+    rows: int = 0
+    flagged: dict[str, int] = field(default_factory=dict)
+    channels: dict[str, ChannelReport] = field(default_factory=dict)
+    worst: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def late_updates(self) -> int:
+        """Updates that came after their row was final, of all channels."""
+        return sum(report.late for report in self.channels.values())
+
+    def sentence(self) -> str:
+        """Return the verdict in one line."""
+        parts = [f"{self.rows} rows"]
+        parts += [f"worst {key.replace('_', ' ')} {v:.3f} eV" for key, v in self.worst.items()]
+        parts += [f"{count} rows {bit}" for bit, count in self.flagged.items()]
+        if self.late_updates:
+            parts.append(f"{self.late_updates} late updates")
+        lost = [name for name, report in self.channels.items() if report.disconnections]
+        if lost:
+            parts.append(f"connection lost: {', '.join(lost)}")
+        return "; ".join(parts)
+
+    def _items(self) -> dict[str, tuple[float | int | str, str]]:
+        items: dict[str, tuple[float | int | str, str]] = {
+            "verdict": (self.sentence(), ""),
+            "rows": (self.rows, ""),
+            "late_updates": (self.late_updates, ""),
+        }
+        for bit in Quality:
+            name = str(bit.name)
+            items[f"rows_{name.lower()}"] = (self.flagged.get(name, 0), "")
+        for key, value in self.worst.items():
+            items[f"worst_{key}"] = (value, "eV")
+        for name, report in self.channels.items():
+            items[f"{name}_updates"] = (report.updates, "")
+            items[f"{name}_late"] = (report.late, "")
+            items[f"{name}_disconnections"] = (report.disconnections, "")
+            items[f"{name}_clock_offset"] = (report.clock_offset, "s")
+        return items
+
+    def describe(self) -> dict[str, DataKey]:
+        """Describe the verdict's numbers."""
+        kinds = {float: "number", int: "integer", str: "string"}
+        described: dict[str, DataKey] = {}
+        for key, (value, unit) in self._items().items():
+            data_key: dict = {"source": SOURCE, "dtype": kinds[type(value)], "shape": []}
+            if unit:
+                data_key["units"] = unit
+            described[key] = data_key  # type: ignore[assignment]
+        return described
+
+    def read(self) -> dict[str, Reading]:
+        """Return the verdict's numbers."""
+        now = time.time()
+        return {
+            key: {"value": value, "timestamp": now} for key, (value, _) in self._items().items()
+        }
+
+
+class Sampler:
+    """Follows all channels of a scan by monitors and writes rows and raw updates to a file.
+
+    The plan prepares it, arms it when the axis stands at its run-up, waits for `flushed` and
+    collects its streams, then finishes and closes it. It belongs to one run.
+
+    Parameters
+    ----------
+    detectors
+        Devices to sample.
+    axis
+        The device that flies; its first channel is the axis.
+    start, stop
+        Range of the axis, in its unit.
+    period
+        Length of a row in s; None: the longest exposure of the detectors.
+    monitors
+        Makes the monitors for a list of channels.
+    flush_period
+        Seconds between two flushes.
+    """
+
+    name = "sampler"
+    parent = None
+
+    def __init__(
+        self,
+        detectors: Sequence[Sampled],
+        axis: Sampled,
+        start: float,
+        stop: float,
+        period: float | None = None,
+        *,
+        monitors: Callable[[Sequence[SampledChannel]], Monitors] = PortableMonitors,
+        flush_period: float = FLUSH_PERIOD,
+    ) -> None:
+        self._devices: list[Sampled] = [axis, *(d for d in detectors if d is not axis)]
+        self._range = (start, stop)
+        self._period = period
+        self._make_monitors = monitors
+        self._flush_period = flush_period
+        self._monitors: Monitors | None = None
+        self._file: GrowingFile | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
+        self._flushed = asyncio.Event()
+        self._visible: tuple[int, ...] = ()
+        self._raw_pending: list[tuple[int, NDArray, NDArray]] = []
+        self._rows_pending: list[dict[str, NDArray]] = []
+        self._derived: list[Derived] = []
+        self._worst: dict[str, float] = {}
+        self._flags = np.zeros(16, np.int64)
+        self.streams: list[TableStream] = []
+
+    @AsyncStatus.wrap
+    async def prepare(self, value: tuple[Path, Mapping[str, str]]) -> None:
+        """Subscribe to everything and make the file.
+
+        Parameters
+        ----------
+        value
+            Path of the file to make, and attributes of its entry.
+
+        Raises
+        ------
+        ConnectionError
+            If a channel does not answer; nothing is left behind.
+        """
+        path, entry = value
+        channels: list[SampledChannel] = []
+        for device in self._devices:
+            channels += [c for c in await device.channels() if c not in channels]
+            if isinstance(device, WithDerived):
+                self._derived += device.derived()
+        names = [c.channel.name for c in channels]
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            raise ValueError(
+                f"Two channels have the same name ({', '.join(sorted(twice))}); "
+                "give the devices different names."
+            )
+        self._aligner = Aligner(
+            [c.channel for c in channels], names[0], *self._range, period=self._period
+        )
+        monitors = self._make_monitors(channels)
+        await monitors.open()
+        self._monitors = monitors
+        self._file = await asyncio.to_thread(self._create, path, entry, channels)
+        self._visible = tuple(self._file.rows)
+        self._task = asyncio.create_task(self._run(), name="glidepath sampler")
+
+    def _create(
+        self, path: Path, entry: Mapping[str, str], channels: Sequence[SampledChannel]
+    ) -> GrowingFile:
+        primary, keys = self._primary_columns(channels)
+        axis = channels[0].channel.name
+        detectors = [c.channel.name for c in channels if c.channel.kind == "detector"]
+        tables = [
+            Table(
+                "/entry/data",
+                primary,
+                "NXdata",
+                {"signal": detectors[-1] if detectors else axis, "axes": [axis]},
+            )
+        ]
+        tables += [
+            Table(
+                f"/entry/instrument/{c.channel.name}",
+                [Column("value", unit=c.channel.unit), Column("time", unit="s")],
+                "NXlog",
+                {"source": c.source},
+            )
+            for c in channels
+        ]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = GrowingFile(path, tables, entry)
+        self.streams = [
+            TableStream(
+                "primary",
+                keys,
+                TableDocuments(path, dataset_paths("/entry/data", [c.name for c in primary])),
+                self._visible_rows(0),
+                {"fields": detectors},
+            )
+        ]
+        for number, sampled in enumerate(channels, start=1):
+            name, unit = sampled.channel.name, sampled.channel.unit
+            group = f"/entry/instrument/{name}"
+            self.streams.append(
+                TableStream(
+                    name,
+                    {
+                        f"{name}_value": column_key(sampled.source, unit),
+                        f"{name}_timestamp": column_key(sampled.source, "s"),
+                    },
+                    TableDocuments(
+                        path,
+                        dataset_paths(
+                            group, {f"{name}_value": "value", f"{name}_timestamp": "time"}
+                        ),
+                    ),
+                    self._visible_rows(number),
+                )
+            )
+        return file
+
+    def _primary_columns(
+        self, channels: Sequence[SampledChannel]
+    ) -> tuple[list[Column], dict[str, DataKey]]:
+        axis, *others = channels
+        columns = [
+            Column(f"{axis.channel.name}{end}", unit=axis.channel.unit)
+            for end in ("", "_lower", "_upper")
+        ]
+        columns += [Column("sample_time", unit="s"), Column("sample_duration", unit="s")]
+        for sampled in others:
+            columns.append(Column(sampled.channel.name, unit=sampled.channel.unit))
+            columns.append(Column(f"{sampled.channel.name}_count", "<i8"))
+        columns += [Column(derived.name, unit=derived.unit) for derived in self._derived]
+        columns.append(Column("quality", "<u2"))
+        sources = {c.channel.name: c.source for c in channels}
+        keys = {}
+        for column in columns:
+            source = sources.get(column.name, SOURCE)
+            keys[column.name] = column_key(source, column.unit, column.dtype)
+        return columns, keys
+
+    def _visible_rows(self, table: int) -> Callable[[], int]:
+        return lambda: self._visible[table]
+
+    @property
+    def period(self) -> float:
+        """Length of a row in seconds; known after `prepare`."""
+        return self._aligner.period
+
+    @property
+    def position(self) -> float:
+        """Newest position of the axis."""
+        return self._aligner.position
+
+    @property
+    def rows(self) -> int:
+        """Rows made so far."""
+        return self._aligner.rows
+
+    async def arm(self) -> None:
+        """Begin to look for the axis entering its range: it stands at its run-up now."""
+        self._take_in()
+        self._aligner.arm()
+
+    async def flushed(self) -> None:
+        """Wait for the next flush; raise what stopped the sampler, if anything did."""
+        task = self._task
+        if task is None:
+            return
+        self._flushed.clear()
+        waiting = asyncio.ensure_future(self._flushed.wait())
+        try:
+            await asyncio.wait({waiting, task}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+        if task.done():
+            task.result()
+
+    async def finish(self, *, cut: bool = False, patience: float = PATIENCE) -> None:
+        """Make the last rows: the motion has ended.
+
+        Parameters
+        ----------
+        cut
+            The motion ended early: no rows later than the axis's newest update.
+        patience
+            Seconds to wait for updates that are still on their way.
+        """
+        if self._file is None:
+            return
+        self._take_in()
+        if cut:
+            self._aligner.cut()
+        deadline = time.monotonic() + patience
+        while not self._aligner.finished(time.monotonic()) and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+            self._take_in()
+        await self._stop_task()
+        self._take_in()
+        self._make_rows(finish=not cut)
+        await self._write()
+
+    def verdict(self) -> Verdict:
+        """Return what is known of the scan."""
+        bits = [(str(bit.name), int(bit).bit_length() - 1) for bit in Quality]
+        return Verdict(
+            self._aligner.rows,
+            {name: int(self._flags[k]) for name, k in bits if self._flags[k]},
+            self._aligner.reports,
+            dict(self._worst),
+        )
+
+    async def close(self) -> None:
+        """End the subscriptions and close the file. Closing twice is harmless."""
+        await self._stop_task()
+        if self._monitors is not None:
+            self._monitors.close()
+            self._monitors = None
+        if self._file is not None:
+            file, self._file = self._file, None
+            await asyncio.to_thread(file.close)
+
+    async def _stop_task(self) -> None:
+        # Not cancelled: a write that runs in its thread must end before the next one.
+        task, self._task = self._task, None
+        if task is not None:
+            self._stopping.set()
+            await asyncio.wait({task})
+
+    async def _run(self) -> None:
+        next_flush = time.monotonic() + self._flush_period
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        try:
+            while not self._stopping.is_set():
+                await asyncio.wait({stopping}, timeout=DRAIN_PERIOD)
+                self._take_in()
+                self._make_rows()
+                if time.monotonic() >= next_flush:
+                    next_flush = time.monotonic() + self._flush_period
+                    await self._write()
+                    self._flushed.set()
+        finally:
+            stopping.cancel()
+
+    def _take_in(self) -> None:
+        if self._monitors is None:
+            return
+        now = time.monotonic()
+        for batch in self._monitors.drain():
+            for part in _split_at_losses(batch):
+                if np.isnan(part.timestamps[0]):
+                    kept = self._aligner.disconnect(part.index, float(part.arrivals[0]))
+                else:
+                    kept = self._aligner.add(
+                        part.index, part.timestamps, part.values, part.arrivals, now
+                    )
+                if len(kept[0]):
+                    self._raw_pending.append((part.index, *kept))
+
+    def _make_rows(self, *, finish: bool = False) -> None:
+        rows = self._aligner.final_rows(time.monotonic(), finish=finish)
+        if not rows or not len(rows["quality"]):
+            return
+        for derived in self._derived:
+            inputs = [rows[name] for name in derived.inputs]
+            value = derived.function(*inputs)
+            rows[derived.name] = value
+            if derived.bound is not None:
+                known = np.abs(value[np.isfinite(value)])
+                if len(known):
+                    self._worst[derived.name] = max(
+                        self._worst.get(derived.name, 0.0), float(known.max())
+                    )
+                with np.errstate(invalid="ignore"):
+                    rows["quality"][np.abs(value) > derived.bound(*inputs)] |= np.uint16(
+                        Quality.TRACKING
+                    )
+        bits = np.arange(16)
+        self._flags += np.sum((rows["quality"][:, None] >> bits) & 1, axis=0)
+        self._rows_pending.append(rows)
+
+    async def _write(self) -> None:
+        raw, self._raw_pending = self._raw_pending, []
+        rows, self._rows_pending = self._rows_pending, []
+        file = self._file
+        if file is None:
+            return
+        await asyncio.to_thread(_append, file, raw, rows)
+        self._visible = tuple(file.rows)
+
+
+def _append(
+    file: GrowingFile,
+    raw: Sequence[tuple[int, NDArray, NDArray]],
+    rows: Sequence[Mapping[str, NDArray]],
+) -> None:
+    """Append and flush; runs in a thread."""
+    by_channel: dict[int, list[tuple[NDArray, NDArray]]] = {}
+    for index, timestamps, values in raw:
+        by_channel.setdefault(index, []).append((timestamps, values))
+    for index, parts in by_channel.items():
+        timestamps, values = (np.concatenate(column) for column in zip(*parts, strict=True))
+        file.append(index + 1, {"value": values, "time": timestamps})
+    if rows:
+        file.append(0, {name: np.concatenate([part[name] for part in rows]) for name in rows[0]})
+    file.flush()
+
+
+def _split_at_losses(batch: Batch) -> list[Batch]:
+    """Split a batch into runs of updates and single losses of the connection."""
+    lost = np.flatnonzero(np.isnan(batch.timestamps))
+    if not len(lost):
+        return [batch]
+    cuts = np.unique(np.concatenate([lost, lost + 1]))
+    return [
+        Batch(batch.index, t, v, a)
+        for t, v, a in zip(
+            np.split(batch.timestamps, cuts),
+            np.split(batch.values, cuts),
+            np.split(batch.arrivals, cuts),
+            strict=True,
+        )
+        if len(t)
+    ]
+
+
+__all__ = ["DRAIN_PERIOD", "FLUSH_PERIOD", "PATIENCE", "Sampler", "TableStream", "Verdict"]

@@ -1,0 +1,7 @@
+"""The simulated beamline: real EPICS servers in processes of their own, and their truth."""
+
+from .beamline import SimulatedBeamline
+from .ports import free_ports
+from .truth import Truth
+
+__all__ = ["SimulatedBeamline", "Truth", "free_ports"]

@@ -1,0 +1,244 @@
+"""The simulated beamline as a Python object: starts the server processes and ends them."""
+
+import contextlib
+import os
+import selectors
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from .ports import free_ports, is_free
+from .settings import Settings
+
+__all__ = ["SimulatedBeamline"]
+
+_NAMES = ("optics", "detectors")
+_START_SECONDS = 30.0
+_STOP_SECONDS = 3.0
+_ARRAY_BYTES = 20_000_000
+
+
+class SimulatedBeamline:
+    """A beamline of real Channel Access servers in processes of their own, on the loopback.
+
+    A context manager: both servers answer when the block is entered, and have ended when it is
+    left. They also end by themselves when this process dies.
+
+    Parameters
+    ----------
+    prefix
+        What every process variable's name begins with.
+    optics_port, detectors_port
+        Channel Access ports of the two servers; None chooses free ones.
+    seed
+        Of all noise: the same seed gives the same data.
+    readback_Hz
+        Rate at which the monochromator publishes its measured energy, Hz.
+    encoder_noise_eV
+        Standard deviation of the measured energy, eV.
+    ripple_eV
+        Amplitude of the servo ripple while the monochromator moves, eV.
+    clock_offset
+        Added to the timestamps that the optics and the detectors publish, s.
+    arrival_delay
+        Every monitor update leaves that much later, with its timestamp unchanged, s.
+    truth
+        HDF5 file for what only the simulation knows; see
+        :class:`~glidepath.simulation.truth.Truth`. None writes nothing.
+    default_batching
+        Leave caproto's own batching of monitor updates, which delays them by up to a second.
+
+    Attributes
+    ----------
+    environment
+        The ``EPICS_*`` variables that a client of this beamline needs.
+    settings
+        The settings with the ports that were chosen.
+
+    Examples
+    --------
+    >>> with SimulatedBeamline(seed=7) as beamline:  # doctest: +SKIP
+    ...     subprocess.run(["caget", "SIM:RING:current"], env=os.environ | beamline.environment)
+    """
+
+    def __init__(
+        self,
+        prefix: str = "SIM:",
+        *,
+        optics_port: int | None = None,
+        detectors_port: int | None = None,
+        seed: int = 1,
+        readback_Hz: float = 10.0,
+        encoder_noise_eV: float = 0.0005,
+        ripple_eV: float = 0.002,
+        clock_offset: tuple[float, float] = (0.0, 0.0),
+        arrival_delay: float = 0.0,
+        truth: str | Path | None = None,
+        default_batching: bool = False,
+    ) -> None:
+        if not readback_Hz > 0:
+            raise ValueError(f"readback_Hz must be above 0, but {readback_Hz} was asked.")
+        if not arrival_delay >= 0:
+            raise ValueError(f"arrival_delay must not be negative, but {arrival_delay} was asked.")
+        chosen = free_ports(4)
+        self.settings = Settings(
+            optics_port=chosen[0] if optics_port is None else optics_port,
+            detectors_port=chosen[1] if detectors_port is None else detectors_port,
+            link_port=chosen[2],
+            repeater_port=chosen[3],
+            prefix=prefix,
+            seed=seed,
+            readback_Hz=readback_Hz,
+            encoder_noise_eV=encoder_noise_eV,
+            ripple_eV=ripple_eV,
+            optics_clock_offset=clock_offset[0],
+            detectors_clock_offset=clock_offset[1],
+            arrival_delay=arrival_delay,
+            truth=None if truth is None else str(Path(truth).absolute()),
+            default_batching=default_batching,
+        )
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._errors: dict[str, IO[bytes]] = {}
+
+    @property
+    def prefix(self) -> str:
+        """What every process variable's name begins with."""
+        return self.settings.prefix
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The ``EPICS_*`` variables that a client of this beamline needs."""
+        ports = (self.settings.optics_port, self.settings.detectors_port)
+        return {
+            "EPICS_CA_ADDR_LIST": " ".join(f"127.0.0.1:{port}" for port in ports),
+            "EPICS_CA_AUTO_ADDR_LIST": "NO",
+            "EPICS_CA_REPEATER_PORT": str(self.settings.repeater_port),
+            "EPICS_CA_MAX_ARRAY_BYTES": str(_ARRAY_BYTES),
+        }
+
+    @property
+    def process_ids(self) -> dict[str, int]:
+        """Process ids of the running servers, by name ("optics", "detectors")."""
+        return {name: process.pid for name, process in self._processes.items()}
+
+    @property
+    def ended(self) -> tuple[str, ...]:
+        """Names of the servers that were started and have ended by themselves."""
+        return tuple(
+            name for name, process in self._processes.items() if process.poll() is not None
+        )
+
+    def start(self) -> None:
+        """Start both servers and wait until they answer.
+
+        Raises
+        ------
+        RuntimeError
+            If a port is in use already, or a server does not start.
+        """
+        for port in (self.settings.optics_port, self.settings.detectors_port):
+            if not is_free(port):
+                raise RuntimeError(
+                    f"Port {port} of 127.0.0.1 was asked for the simulated beamline, but is in "
+                    "use; end the other server or choose another port."
+                )
+        try:
+            for name in _NAMES:
+                self._launch(name)
+            for name in _NAMES:
+                self._wait_until_ready(name)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """End both servers; harmless if they have ended already."""
+        for process in self._processes.values():
+            process.terminate()
+        deadline = time.monotonic() + _STOP_SECONDS
+        for process in self._processes.values():
+            try:
+                process.wait(max(deadline - time.monotonic(), 0.01))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            for stream in (process.stdin, process.stdout):
+                if stream is not None:
+                    with contextlib.suppress(BrokenPipeError):
+                        stream.close()
+        for errors in self._errors.values():
+            errors.close()
+        self._processes.clear()
+        self._errors.clear()
+
+    def kill(self, name: str) -> None:
+        """Kill one server ("optics" or "detectors") without warning, as a crash would."""
+        process = self._processes[name]
+        process.kill()
+        process.wait()
+
+    def restart(self, name: str) -> None:
+        """Start one server again after it was killed, and wait until it answers."""
+        self.kill(name)
+        process = self._processes.pop(name)
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                stream.close()
+        self._errors.pop(name).close()
+        self._launch(name)
+        self._wait_until_ready(name)
+
+    def __enter__(self) -> "SimulatedBeamline":
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _launch(self, name: str) -> None:
+        self._errors[name] = tempfile.TemporaryFile()  # noqa: SIM115 (closed by stop)
+        # A session of its own keeps the servers out of the terminal's Ctrl-C, which a user may
+        # type to pause a scan.
+        self._processes[name] = subprocess.Popen(
+            [sys.executable, "-m", "glidepath.simulation.server", name, self.settings.to_json()],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors[name],
+            start_new_session=True,
+            env=_clean_environment(),
+        )
+
+    def _wait_until_ready(self, name: str) -> None:
+        process = self._processes[name]
+        assert process.stdout is not None
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stdout, selectors.EVENT_READ)
+            answered = bool(selector.select(_START_SECONDS))
+        if not answered or b"ready" not in process.stdout.readline():
+            raise RuntimeError(
+                f"The {name} server of the simulated beamline did not start; it said: "
+                f"{self._said(name)}"
+            )
+
+    def _said(self, name: str) -> str:
+        errors = self._errors[name]
+        errors.seek(0)
+        return errors.read().decode(errors="replace").strip()[-2000:] or "nothing"
+
+
+def _clean_environment() -> dict[str, str]:
+    """Environment without the settings of other Channel Access servers and clients."""
+    return {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("EPICS_", "CAPROTO_"))
+    }

@@ -1,0 +1,97 @@
+"""The detectors server: electrometers that see the light the optics deliver, and the truth."""
+
+import asyncio
+import time
+
+import numpy as np
+
+from .beam import Beam, mesh_current, sample_current
+from .channels import Clock, Database
+from .electrometer import Electrometer
+from .jobs import ticks
+from .link import LinkReader
+from .settings import Settings
+from .truth import TruthWriter
+
+__all__ = ["Detectors"]
+
+_NAMES = ("KEI1", "KEI2")
+_TRAJECTORY_SECONDS = 0.2
+_TRAJECTORY_POINTS = 200
+_TRAJECTORY_DELAY = 0.1
+
+
+class Detectors:
+    """Everything that the detectors server serves.
+
+    Attributes
+    ----------
+    database
+        The process variables by name.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.database = Database(settings.prefix, Clock(settings.detectors_clock_offset))
+        self.link = LinkReader()
+        self._beam = Beam(self.link)
+        self._truth = TruthWriter(settings.truth, _NAMES) if settings.truth else None
+        self._electrometers = [
+            Electrometer(
+                self.database,
+                name,
+                self._beam,
+                photocurrent,
+                np.random.default_rng([settings.seed, 3, number]),
+                self._record,
+            )
+            for number, (name, photocurrent) in enumerate(
+                zip(_NAMES, (mesh_current, sample_current), strict=True)
+            )
+        ]
+        self._reader: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Connect to the optics, wait until everything is known, and take first readings."""
+        self._reader = asyncio.create_task(self.link.run(self._settings.link_port))
+        await self.link.ready.wait()
+        for electrometer in self._electrometers:
+            await electrometer.prime()
+
+    async def run(self) -> None:
+        """Work for ever."""
+        async with asyncio.TaskGroup() as group:
+            for electrometer in self._electrometers:
+                group.create_task(electrometer.run())
+            if self._truth is not None:
+                group.create_task(self._record_trajectory(self._truth))
+
+    async def close(self) -> None:
+        """End all work and close the truth file."""
+        if self._reader is not None:
+            self._reader.cancel()
+        if self._truth is not None:
+            self._truth.close()
+
+    def _record(self, name: str, start: float, stop: float, energy: float, current: float) -> None:
+        if self._truth is not None:
+            self._truth.add_exposure(name, start, stop, energy, current)
+
+    async def _record_trajectory(self, truth: TruthWriter) -> None:
+        begin = time.time() - _TRAJECTORY_DELAY
+        async for tick in ticks(_TRAJECTORY_SECONDS):
+            end = tick - _TRAJECTORY_DELAY
+            if end <= begin:
+                continue
+            count = max(round((end - begin) * _TRAJECTORY_POINTS / _TRAJECTORY_SECONDS), 1)
+            when = np.linspace(begin, end, count + 1)
+            begin = end
+            energy, gap = self._beam.energy(when), self._beam.gap(when)
+            moving = (np.diff(energy) != 0) | (np.diff(gap) != 0)
+            kept = np.ones(len(when), dtype=bool)
+            kept[1:-1] = moving[1:] | moving[:-1]
+            # The block's first point was the last one of the block before.
+            kept[0] = False
+            truth.add_trajectory(
+                when[kept], energy[kept], self._beam.undulator_energy(when[kept]), gap[kept]
+            )

@@ -1,0 +1,203 @@
+"""Simulated electrometers: they integrate a photocurrent, exposure after exposure."""
+
+import asyncio
+import math
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .beam import Beam, Photocurrent
+from .channels import Database
+from .jobs import sleep_until
+
+__all__ = ["Electrometer"]
+
+_LINE_HZ = 50.0
+_READOUT_SECONDS = 0.01
+_OVER_RANGE = 9.9e37
+_ELEMENTARY_CHARGE = 1.602176634e-19
+_CHARGES_PER_QUANTUM = 10.0
+_READOUT_NOISE = 3e-14
+_SCANS = (
+    "Passive",
+    "Event",
+    "I/O Intr",
+    "10 second",
+    "5 second",
+    "2 second",
+    "1 second",
+    ".5 second",
+    ".2 second",
+    ".1 second",
+)
+
+
+class Electrometer:
+    """Free-running electrometer (Keithley 6514 and its kin).
+
+    Exposures follow each other without a gap; each lasts NPLC power line cycles of 20 ms and is
+    published with the time of its end. A moving average over more than one reading
+    (``setFiltAverCnt``) smears what changes meanwhile, as the real one does.
+
+    Parameters
+    ----------
+    database
+        Where the process variables are added.
+    name
+        Name of the device, without the colon.
+    beam
+        The light.
+    photocurrent
+        What the light gives.
+    generator
+        Source of the noise.
+    record
+        Called with (name, start, stop, mean energy, mean current) of every exposure.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        name: str,
+        beam: Beam,
+        photocurrent: Photocurrent,
+        generator: np.random.Generator,
+        record: Callable[[str, float, float, float, float], None],
+    ) -> None:
+        self.name = name
+        self._beam, self._photocurrent = beam, photocurrent
+        self._generator, self._record = generator, record
+        self._free_running = True
+        self._single = False
+        self._wake = asyncio.Event()
+        self._recent: deque[float] = deque(maxlen=100)
+        p = f"{name}:"
+        self._reading = database.number(f"{p}rdCur", 0.0, "A", 6)
+        self._deadband = database.number(f"{p}rdCur.MDEL", -1.0, "A", writable=True)
+        database.integer(f"{p}rdCur.PROC", 0, on_put=self._read_once)
+        database.integer(f"{p}cmdStart", 0, on_put=self._start)
+        database.integer(f"{p}cmdCancel", 0, on_put=self._cancel)
+        database.integer(f"{p}cmdReset.PROC", 0, on_put=self._reset)
+        self._zero_check = database.integer(f"{p}cmdZeroCheck", 0, writable=True)
+        database.choice(f"{p}fwdMeas.SCAN", "Passive", _SCANS, writable=True)
+
+        def setting(
+            read: str, write: str, channel: Callable[..., Any], *args: Any, **more: Any
+        ) -> Any:
+            accept = more.pop("accept", None)
+            readback = channel(f"{p}{read}", *args, **more)
+            channel(f"{p}{write}", *args, accept=accept, on_put=readback.post, **more)
+            return readback
+
+        self._power_line_cycles = setting(
+            "rbkIntegrTime",
+            "setIntegrTime",
+            database.number,
+            5.0,
+            accept=lambda value: value if 0.01 <= value <= 500 else None,
+        )
+        self._range = setting(
+            "rbkRangeCur",
+            "setRangeCur",
+            database.number,
+            2e-8,
+            "A",
+            12,
+            accept=lambda value: value if 1e-12 <= value <= 0.02 else None,
+        )
+        self._auto_range = setting(
+            "rbkRangeCurAuto", "cmdRangeCurAuto", database.choice, "Off", ("Off", "On")
+        )
+        self._filter_count = setting(
+            "rbkFiltAverCnt",
+            "setFiltAverCnt",
+            database.integer,
+            1,
+            accept=lambda count: count if 1 <= count <= 100 else None,
+        )
+        setting(
+            "rbkFiltAverCtrl", "cmdFiltAverCtrl", database.choice, "Moving", ("Moving", "Repeat")
+        )
+        setting(
+            "rbkFunc",
+            "setFunc",
+            database.choice,
+            "Current",
+            ("Voltage", "Current", "Resistance", "Charge"),
+        )
+        for source in ("ArmSrc", "TrgSrc"):
+            setting(
+                f"rbk{source}",
+                f"set{source}",
+                database.choice,
+                "Immediate",
+                ("Immediate", "Trigger Link"),
+            )
+        setting("rbkTrgInLine", "setTrgInLine", database.integer, 1)
+        setting("rbkTrgDly", "setTrgDly", database.number, 0.0, "s")
+        setting("rbkDisp", "cmdDisp", database.choice, "On", ("Off", "On"))
+        self._silent = database.integer(f"FAULT:{name}_silent", 0, writable=True)
+
+    async def prime(self) -> None:
+        """Publish a first reading, of an exposure that has just ended."""
+        now = time.time()
+        await self._finish(now - float(self._power_line_cycles.value) / _LINE_HZ, now)
+
+    async def run(self) -> None:
+        """Expose and publish, for ever."""
+        start = time.time()
+        while True:
+            if not self._free_running and not self._single:
+                await self._wake.wait()
+                self._wake.clear()
+                start = time.time()
+                continue
+            self._single = False
+            stop = start + float(self._power_line_cycles.value) / _LINE_HZ
+            await sleep_until(stop + _READOUT_SECONDS)
+            await self._finish(start, stop)
+            start = stop if time.time() - stop < 1.0 else time.time()
+
+    async def _finish(self, start: float, stop: float) -> None:
+        duration = stop - start
+        count = min(max(16, math.ceil(duration * 1000)), 1000)
+        instants = np.asarray(start + (np.arange(count) + 0.5) * (duration / count), np.float64)
+        energy = self._beam.energy(instants)
+        current = float(np.mean(self._photocurrent(self._beam, instants, energy)))
+        self._record(self.name, start, stop, float(np.mean(energy)), current)
+        self._recent.append(self._measured(current, duration))
+        if self._silent.value:
+            return
+        window = list(self._recent)[-int(self._filter_count.value) :]
+        value = sum(window) / len(window)
+        if self._auto_range.value == "Off" and abs(value) > 1.05 * float(self._range.value):
+            await self._reading.post_invalid(_OVER_RANGE, stop)
+        elif abs(value - float(self._reading.value)) > float(self._deadband.value):
+            await self._reading.post_valid(value, stop)
+
+    def _measured(self, current: float, duration: float) -> float:
+        """Current with shot noise and readout noise, A."""
+        if self._zero_check.value:
+            current = 0.0
+        shot = _CHARGES_PER_QUANTUM * _ELEMENTARY_CHARGE * abs(current) / duration
+        readout = _READOUT_NOISE**2 / (duration * _LINE_HZ)
+        return current + float(self._generator.normal(0.0, math.sqrt(shot + readout)))
+
+    async def _start(self, _: int) -> None:
+        self._free_running = True
+        self._wake.set()
+
+    async def _cancel(self, _: int) -> None:
+        self._free_running = False
+        self._wake.clear()
+
+    async def _read_once(self, _: int) -> None:
+        if not self._free_running:
+            self._single = True
+            self._wake.set()
+
+    async def _reset(self, _: int) -> None:
+        self._recent.clear()

@@ -1,0 +1,42 @@
+"""What a simulated beamline can be told, in a form that travels to its server processes."""
+
+import json
+from dataclasses import asdict, dataclass
+
+__all__ = ["Settings"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of one simulated beamline; see :class:`~glidepath.simulation.SimulatedBeamline`.
+
+    Attributes
+    ----------
+    optics_port, detectors_port, link_port, repeater_port
+        Ports on the loopback interface: Channel Access of the two servers, the link between
+        them, and the repeater that clients register with.
+    """
+
+    optics_port: int
+    detectors_port: int
+    link_port: int
+    repeater_port: int
+    prefix: str = "SIM:"
+    seed: int = 1
+    readback_Hz: float = 10.0  # noqa: N815 (the unit's own spelling)
+    encoder_noise_eV: float = 0.0005  # noqa: N815
+    ripple_eV: float = 0.002  # noqa: N815
+    optics_clock_offset: float = 0.0
+    detectors_clock_offset: float = 0.0
+    arrival_delay: float = 0.0
+    truth: str | None = None
+    default_batching: bool = False
+
+    def to_json(self) -> str:
+        """Return the settings as one line of JSON."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Settings":
+        """Return the settings that :meth:`to_json` wrote."""
+        return cls(**json.loads(text))

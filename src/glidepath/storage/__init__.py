@@ -1,0 +1,20 @@
+"""Growing files, the documents that point into them, and where they lie."""
+
+from .documents import HDF5_MIMETYPE, TableDocuments, column_key, dataset_paths
+from .growing import Column, GrowingFile, Table, read_columns
+from .paths import check_data_directory, data_root, run_folder, use_data_root
+
+__all__ = [
+    "HDF5_MIMETYPE",
+    "Column",
+    "GrowingFile",
+    "Table",
+    "TableDocuments",
+    "check_data_directory",
+    "column_key",
+    "data_root",
+    "dataset_paths",
+    "read_columns",
+    "run_folder",
+    "use_data_root",
+]

@@ -1,0 +1,73 @@
+"""StreamResource and StreamDatum documents for the tables of a growing file."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from bluesky.protocols import StreamAsset
+from event_model import DataKey, compose_stream_resource
+
+HDF5_MIMETYPE = "application/x-hdf5"
+
+LOGICAL_CHUNK = 1_000_000
+"""Rows per chunk as announced: every update of a catalogue repeats the list of chunks."""
+
+
+def column_key(source: str, unit: str = "", dtype: str = "<f8", **more: object) -> DataKey:
+    """Return the data key of a column of scalars that lies in a file."""
+    key: dict = {
+        "source": source,
+        "dtype": "number" if dtype == "<f8" else "integer",
+        "dtype_numpy": dtype,
+        "shape": [],
+        "external": "STREAM:",
+        **more,
+    }
+    if unit:
+        key["units"] = unit
+    return key  # type: ignore[return-value]
+
+
+class TableDocuments:
+    """Announces the rows of one table: each row once, in order, after it was flushed.
+
+    Parameters
+    ----------
+    path
+        The file.
+    datasets
+        Data key name -> dataset path in the file.
+    """
+
+    def __init__(self, path: Path, datasets: Mapping[str, str]) -> None:
+        uri = f"file://localhost{path.absolute().as_posix()}"
+        self._bundles = [
+            compose_stream_resource(
+                mimetype=HDF5_MIMETYPE,
+                uri=uri,
+                data_key=data_key,
+                parameters={"dataset": dataset, "chunk_shape": [LOGICAL_CHUNK], "swmr": True},
+            )
+            for data_key, dataset in datasets.items()
+        ]
+        self.announced = 0
+
+    def until(self, rows: int) -> Iterator[StreamAsset]:
+        """Yield the documents that announce everything up to ``rows`` rows."""
+        if rows <= self.announced:
+            return
+        if not self.announced:
+            for resource, _ in self._bundles:
+                yield "stream_resource", resource
+        indices = {"start": self.announced, "stop": rows}
+        self.announced = rows
+        for _, compose in self._bundles:
+            yield "stream_datum", compose(indices)
+
+
+def dataset_paths(group: str, names: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
+    """Return data key -> dataset path, for a group whose datasets have the names given."""
+    pairs = names.items() if isinstance(names, Mapping) else ((n, n) for n in names)
+    return {data_key: f"{group}/{dataset}" for data_key, dataset in pairs}
+
+
+__all__ = ["HDF5_MIMETYPE", "LOGICAL_CHUNK", "TableDocuments", "column_key", "dataset_paths"]

@@ -1,0 +1,56 @@
+"""What all tests share: a simulated beamline, a run engine, and a watch on what is left behind."""
+
+import asyncio
+import os
+import threading
+
+import pytest
+
+# Before anything imports Channel Access: only the loopback, never a real beamline.
+os.environ.update(EPICS_CA_ADDR_LIST="127.0.0.1", EPICS_CA_AUTO_ADDR_LIST="NO")
+
+
+@pytest.fixture(scope="session")
+def beamline():
+    """A running SimulatedBeamline; its environment is in os.environ."""
+    from glidepath.simulation import SimulatedBeamline
+
+    with SimulatedBeamline(seed=1) as simulated:
+        before = {name: os.environ.get(name) for name in simulated.environment}
+        os.environ.update(simulated.environment)
+        os.environ["GLIDEPATH_PREFIX"] = simulated.settings.prefix
+        yield simulated
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@pytest.fixture
+def RE():  # noqa: N802
+    """A run engine with a loop of its own, which is empty when the test is over."""
+    from bluesky import RunEngine
+
+    loop = asyncio.new_event_loop()
+    engine = RunEngine({}, loop=loop, call_returns_result=True)
+    yield engine
+    assert engine.state == "idle"
+    asyncio.run_coroutine_threadsafe(_close_channels(), loop).result(10)
+    loop.call_soon_threadsafe(loop.stop)
+    engine._th.join()
+    loop.close()
+
+
+async def _close_channels() -> None:
+    import aioca
+
+    aioca.purge_channel_caches()
+
+
+@pytest.fixture(autouse=True)
+def _no_threads_left():
+    """Fail a test that leaves a thread of ours behind."""
+    yield
+    left = [thread.name for thread in threading.enumerate() if "glidepath" in thread.name]
+    assert not left, f"threads left behind: {left}"
