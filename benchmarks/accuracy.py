@@ -113,9 +113,7 @@ def summary(pairs: Sequence[tuple[Flight, Flight]]) -> dict[str, Any]:
     """
     bias, spread, shift, signal, fits = [], [], [], [], []
     for up, down in pairs:
-        error = 1e3 * np.concatenate(
-            [up.energy - up.true_energy, down.true_energy - down.energy]
-        )
+        error = 1e3 * np.concatenate([up.energy - up.true_energy, down.true_energy - down.energy])
         bias.append(float(np.mean(error)))
         spread.append(float(np.sqrt(np.mean(error**2))))
         wrong = np.concatenate([f.signal - f.true_signal for f in (up, down)])
@@ -170,7 +168,10 @@ async def _start_exposures(setup: Setup, phase: float) -> None:
     readback = await caget(f"{prefix}PGM1:monoGetEnergy", format=FORMAT_TIME)
     since = (time.time() - readback.timestamp) / period
     await asyncio.sleep((phase - since) % 1 * period)
-    await caput([f"{meter}:cmdStart" for meter in meters], 1, wait=True)
+    for meter in meters:
+        await caput(f"{meter}:cmdStart", 1, wait=True)
+        # Two meters that run freely do not keep step with each other either.
+        await asyncio.sleep(0.37 * EXPOSURE)
 
 
 def _fly(setup: Setup, mode: str, begin: float, end: float, velocity: float) -> Flight:

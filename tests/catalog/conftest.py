@@ -146,8 +146,9 @@ class Scan:
     def announce(self, rows: int) -> None:
         """Emit the StreamDatums up to this number of rows."""
         indices = {"start": self._announced, "stop": rows}
+        seq_nums = {"start": self._announced + 1, "stop": rows + 1}
         for compose, descriptor in self._datums:
-            datum = compose(dict(indices), descriptor=descriptor)
+            datum = compose(dict(indices), dict(seq_nums), descriptor=descriptor)
             self.emit("stream_datum", datum)
         self._announced = rows
 

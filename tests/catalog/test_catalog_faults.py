@@ -44,7 +44,7 @@ def test_a_server_killed_in_mid_run_leaves_a_journal_that_a_replay_puts_in(
     scan.announce(1000)
     client = server.client()
     wait_for(lambda: [run.uid for run in list_runs(client, 1)] == [scan.uid])
-    before = len(list_runs(client, 1000))
+    runs = len(list_runs(client, 1000))
     close(client)
 
     os.kill(server.process_id, signal.SIGKILL)
@@ -81,7 +81,7 @@ def test_a_server_killed_in_mid_run_leaves_a_journal_that_a_replay_puts_in(
         table = read_primary(load_run(client, scan.uid))
         assert all(np.array_equal(v, np.arange(3000)) for v in table.values())
         assert len(read_baseline(load_run(client, scan.uid))["ring_current"]) == 1
-        assert len(list_runs(client, 1000)) == before
+        assert len(list_runs(client, 1000)) == runs
         assert replay_run(path, client).action == "present"
     assert replay_all(journal, client) == []
     with h5py.File(file.path) as kept:

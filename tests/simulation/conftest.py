@@ -173,12 +173,14 @@ def at_rest(client: Client) -> Client:
         client.put(f"FAULT:{fault}", 0)
     client.put("PGM1:MonoAktion.PROC", 0)
     client.wait_for("PGM1:IStatus", lambda value: value == 0)
+    client.put("BEAM:axis", "PGM1")
     client.put("UE48:BaseCmdLswitch", "monochromator")
     client.put("PGM1:SetIdOn", 1)
     client.put("PGM1:SetSweepGapMeth", "quadr.")
     client.put("PGM1:monoSetEnergy", 400.0)
     client.wait_for("PGM1:IStatus", lambda value: value == 0)
-    client.wait_for("UE48:BasePmEnergy", lambda value: abs(value - 400.0) < 0.05)
+    client.wait_for("UE48:BasePmEnergy", lambda value: abs(value - 400.0) < 0.02)
+    client.wait_for("UE48:BaseStatISLbl", lambda label: label == 0)
     for name in ("KEI1", "KEI2"):
         client.put(f"{name}:setIntegrTime", 5.0)
     return client

@@ -27,23 +27,23 @@ def test_exposures_follow_each_other_without_a_gap(at_rest, simulated, cycles):
         # The exposure that was open when the time was changed keeps its length.
         when = timestamps(updates, name)[2:]
         assert np.diff(when) == pytest.approx(cycles / 50, abs=1e-5)
-    truth = truth_until(simulated.settings.truth, updates[-1].timestamp)
-    exposures = truth.exposures("KEI1")
-    known = np.isin(np.round(timestamps(updates, "KEI1:rdCur"), 4), np.round(exposures["stop"], 4))
-    assert np.mean(known) > 0.98
-    assert np.all(exposures["start"][1:] >= exposures["stop"][:-1] - 1e-9)
-    truth.close()
+    with truth_until(simulated.settings.truth, updates[-1].timestamp) as truth:
+        exposures = truth.exposures("KEI1")
+        known = np.isin(
+            np.round(timestamps(updates, "KEI1:rdCur"), 4), np.round(exposures["stop"], 4)
+        )
+        assert np.mean(known) > 0.98
+        assert np.all(exposures["start"][1:] >= exposures["stop"][:-1] - 1e-9)
 
 
 def test_reading_is_the_true_mean_current_within_its_noise(at_rest, simulated):
     with at_rest.recording("KEI1:rdCur") as updates:
         wait_until(lambda: len(updates) > 12)
-    truth = truth_until(simulated.settings.truth, updates[-1].timestamp)
-    exposures = truth.exposures("KEI1")
-    for update in updates[1:]:
-        index = np.argmin(np.abs(exposures["stop"] - update.timestamp))
-        assert update.value == pytest.approx(exposures["signal"][index], rel=2e-3)
-    truth.close()
+    with truth_until(simulated.settings.truth, updates[-1].timestamp) as truth:
+        exposures = truth.exposures("KEI1")
+        for update in updates[1:]:
+            index = np.argmin(np.abs(exposures["stop"] - update.timestamp))
+            assert update.value == pytest.approx(exposures["signal"][index], rel=2e-3)
 
 
 def test_gas_cell_absorbs_at_the_nitrogen_line(at_rest):
@@ -71,13 +71,12 @@ def test_mean_energy_of_an_exposure_is_that_of_the_trajectory(at_rest, simulated
     begun = time.time()
     at_rest.put("PGM1:monoSetEnergy", 415.0)
     at_rest.wait_for("PGM1:IStatus", lambda status: status == 0)
-    truth = truth_until(simulated.settings.truth, time.time() + 0.3)
-    exposures = truth.exposures("KEI2")
-    inside = (exposures["start"] > begun) & (exposures["stop"] < truth.time[-1])
-    expected = truth.mean_energy(exposures["start"][inside], exposures["stop"][inside])
-    assert np.ptp(expected) > 10
-    assert exposures["mean_energy"][inside] == pytest.approx(expected, abs=1e-3)
-    truth.close()
+    with truth_until(simulated.settings.truth, time.time() + 0.3) as truth:
+        exposures = truth.exposures("KEI2")
+        inside = (exposures["start"] > begun) & (exposures["stop"] < truth.time[-1])
+        expected = truth.mean_energy(exposures["start"][inside], exposures["stop"][inside])
+        assert np.ptp(expected) > 10
+        assert exposures["mean_energy"][inside] == pytest.approx(expected, abs=1e-3)
 
 
 def test_over_range_reads_as_such_with_an_alarm(at_rest):

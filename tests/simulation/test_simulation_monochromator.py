@@ -38,11 +38,10 @@ def test_readback_is_the_true_energy_at_its_timestamp(at_rest, simulated):
         at_rest.wait_for("PGM1:IStatus", lambda status: status == 0)
         at_rest.wait_for(READBACK, lambda energy: energy == pytest.approx(420.0))
     when, energy = samples(updates, READBACK)
-    truth = truth_until(simulated.settings.truth, when[-1])
-    assert energy == pytest.approx(truth.energy(when), abs=2e-5)
-    assert np.ptp(energy) > 15
-    assert np.diff(when) == pytest.approx(0.1, abs=1e-5)
-    truth.close()
+    with truth_until(simulated.settings.truth, when[-1]) as truth:
+        assert energy == pytest.approx(truth.energy(when), abs=2e-5)
+        assert np.ptp(energy) > 15
+        assert np.diff(when) == pytest.approx(0.1, abs=1e-5)
 
 
 def test_energy_out_of_range_is_not_taken(at_rest):
@@ -61,13 +60,12 @@ def test_sweep_is_linear_and_passes_its_states_in_order(at_rest, simulated, firs
     assert [update.value for update in updates[1:]] == [2, 4, 0x20, 0x40, 0x80, 0xFF]
     entered, passed = when[SweepState.IN_RANGE], when[SweepState.PASSED]
     assert passed - entered == pytest.approx(1.0, abs=1e-4)
-    truth = truth_until(simulated.settings.truth, passed)
-    inside = np.linspace(entered, passed, 100)
-    line = first + (last - first) * (inside - entered) / (passed - entered)
-    assert truth.energy(inside) == pytest.approx(line, abs=0.0025)
-    assert np.std(truth.energy(inside) - line) > 2e-4
-    assert at_rest.get("PGM1:IStatus") == 0
-    truth.close()
+    with truth_until(simulated.settings.truth, passed) as truth:
+        inside = np.linspace(entered, passed, 100)
+        line = first + (last - first) * (inside - entered) / (passed - entered)
+        assert truth.energy(inside) == pytest.approx(line, abs=0.0025)
+        assert np.std(truth.energy(inside) - line) > 2e-4
+        assert at_rest.get("PGM1:IStatus") == 0
 
 
 def test_state_of_the_sweep_before_stays_until_the_next_one_begins(at_rest):
@@ -111,12 +109,11 @@ def test_stop_ends_a_sweep_smoothly(at_rest, simulated):
     at_rest.put("PGM1:MonoAktion.PROC", 0)
     stopped = time.time()
     at_rest.wait_for("PGM1:IStatus", lambda status: status == 0)
-    truth = truth_until(simulated.settings.truth, stopped + 1.0)
-    after = truth.energy(stopped + np.linspace(0.2, 1.0, 20))
-    assert np.ptp(after) == 0
-    speeds = np.diff(truth.energy(stopped + np.linspace(-0.2, 0.3, 501))) / 0.001
-    assert np.max(np.abs(np.diff(speeds))) < 0.1
-    truth.close()
+    with truth_until(simulated.settings.truth, stopped + 1.0) as truth:
+        after = truth.energy(stopped + np.linspace(0.2, 1.0, 20))
+        assert np.ptp(after) == 0
+        speeds = np.diff(truth.energy(stopped + np.linspace(-0.2, 0.3, 501))) / 0.001
+        assert np.max(np.abs(np.diff(speeds))) < 0.1
 
 
 def test_angles_obey_the_grating_equation(at_rest):

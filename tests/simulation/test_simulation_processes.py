@@ -24,14 +24,13 @@ time.sleep(600)
 """
 
 LIBCA_CLIENT = """
-import asyncio, os, subprocess
+import asyncio
 from aioca import caget
 
 async def main():
     print(await caget("T:RING:lt10"), await caget("T:KEI1:rbkIntegrTime"))
 
 asyncio.run(main())
-port = os.environ["EPICS_CA_REPEATER_PORT"]
 """
 
 
@@ -93,21 +92,24 @@ def test_beamlines_run_side_by_side():
 
 
 def test_clock_offsets_shift_the_timestamps_of_each_server():
-    with SimulatedBeamline("O:", clock_offset=(0.5, -0.25)) as beamline:
-        with (
-            connected(beamline) as client,
-            client.recording("PGM1:monoGetEnergy", "KEI1:rdCur") as updates,
-        ):
-            wait_until(lambda: len(updates) > 30)
+    with (
+        SimulatedBeamline("O:", clock_offset=(0.5, -0.25)) as beamline,
+        connected(beamline) as client,
+        client.recording("PGM1:monoGetEnergy", "KEI1:rdCur") as updates,
+    ):
+        wait_until(lambda: len(updates) > 30)
     for name, offset in (("PGM1:monoGetEnergy", 0.5), ("KEI1:rdCur", -0.25)):
         late = [u.arrival - u.timestamp for u in updates if u.name == name][1:]
         assert min(late) == pytest.approx(-offset, abs=0.1)
 
 
 def test_arrival_delay_leaves_the_timestamps_alone():
-    with SimulatedBeamline("D:", arrival_delay=0.4) as beamline:
-        with connected(beamline) as client, client.recording("PGM1:monoGetEnergy") as updates:
-            wait_until(lambda: len(updates) > 10)
+    with (
+        SimulatedBeamline("D:", arrival_delay=0.4) as beamline,
+        connected(beamline) as client,
+        client.recording("PGM1:monoGetEnergy") as updates,
+    ):
+        wait_until(lambda: len(updates) > 10)
     late = np.array([update.arrival - update.timestamp for update in updates[1:]])
     assert np.all(late >= 0.399)
     steps = np.diff([update.timestamp for update in updates[1:]])
@@ -115,9 +117,12 @@ def test_arrival_delay_leaves_the_timestamps_alone():
 
 
 def test_readback_rate_can_be_chosen():
-    with SimulatedBeamline("R:", readback_Hz=100.0) as beamline:
-        with connected(beamline) as client, client.recording("PGM1:monoGetEnergy") as updates:
-            wait_until(lambda: len(updates) > 100)
+    with (
+        SimulatedBeamline("R:", readback_Hz=100.0) as beamline,
+        connected(beamline) as client,
+        client.recording("PGM1:monoGetEnergy") as updates,
+    ):
+        wait_until(lambda: len(updates) > 100)
     assert np.diff([u.timestamp for u in updates[1:]]) == pytest.approx(0.01, abs=1e-5)
     assert np.std([u.value for u in updates[1:]]) == pytest.approx(0.0005, rel=0.3)
 

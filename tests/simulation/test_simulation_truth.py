@@ -61,7 +61,7 @@ def test_exposures_come_back_as_columns(path):
 
 def test_what_is_not_known_is_refused(path):
     with Truth(path) as truth:
-        with pytest.raises(ValueError, match="The truth file knows 1800000000.000"):
+        with pytest.raises(ValueError, match=r"The truth file knows 1800000000\.000"):
             truth.energy(1.8e9 - 1)
         with pytest.raises(ValueError, match="every stop to be after its start"):
             truth.mean_energy(1.8e9 + 1, 1.8e9 + 1)

@@ -36,21 +36,21 @@ def test_gap_follows_the_monochromator_and_settles(at_rest):
 def test_gap_lags_a_sweep_by_a_sixth_of_a_second(at_rest, simulated):
     velocity = 2.0
     entered, passed = sweep(at_rest, 398.0, 403.0, velocity, "quadr.")
-    truth = truth_until(simulated.settings.truth, passed)
-    inside = np.linspace(entered + 1.0, passed, 200)
-    table = truth.energy(inside) - (np.interp(inside, truth.time, truth.undulator_energy) - 0.12)
-    assert np.mean(table) / velocity == pytest.approx(0.16, abs=0.05)
-    truth.close()
+    with truth_until(simulated.settings.truth, passed) as truth:
+        inside = np.linspace(entered + 1.0, passed, 200)
+        table = truth.energy(inside) - (
+            np.interp(inside, truth.time, truth.undulator_energy) - 0.12
+        )
+        assert np.mean(table) / velocity == pytest.approx(0.16, abs=0.05)
 
 
 def test_linear_method_moves_the_gap_evenly_between_the_ends(at_rest, simulated):
     entered, passed = sweep(at_rest, 396.0, 406.0, 5.0, "linear")
-    truth = truth_until(simulated.settings.truth, passed)
-    first, last = UE48.gap(396.0), UE48.gap(406.0)
-    inside = np.linspace(entered, passed, 100)
-    line = first + (last - first) * (inside - entered) / (passed - entered)
-    assert np.interp(inside, truth.time, truth.gap) == pytest.approx(line, abs=1e-5)
-    truth.close()
+    with truth_until(simulated.settings.truth, passed) as truth:
+        first, last = UE48.gap(396.0), UE48.gap(406.0)
+        inside = np.linspace(entered, passed, 100)
+        line = first + (last - first) * (inside - entered) / (passed - entered)
+        assert np.interp(inside, truth.time, truth.gap) == pytest.approx(line, abs=1e-5)
     at_rest.wait_for(
         "UE48:BasePmEnergy", lambda energy: abs(energy - at_rest_energy(at_rest)) < 0.1
     )
@@ -103,12 +103,11 @@ def test_shift_moves_by_itself(at_rest):
 def test_true_harmonic_has_an_offset_that_the_table_does_not_know(at_rest, simulated):
     at_rest.wait_for("UE48:BasePmEnergy", lambda energy: abs(energy - 400.0) < 0.01)
     now = at_rest.read("UE48:BaseIPmGap.A").timestamp
-    truth = truth_until(simulated.settings.truth, now)
-    assert truth.undulator_energy[-1] == pytest.approx(
-        float(TRUE_UNDULATOR.energy(truth.gap[-1])), abs=1e-9
-    )
-    assert truth.undulator_energy[-1] - 400.0 == pytest.approx(0.12, abs=0.01)
-    truth.close()
+    with truth_until(simulated.settings.truth, now) as truth:
+        assert truth.undulator_energy[-1] == pytest.approx(
+            float(TRUE_UNDULATOR.energy(truth.gap[-1])), abs=1e-9
+        )
+        assert truth.undulator_energy[-1] - 400.0 == pytest.approx(0.12, abs=0.01)
 
 
 def test_third_harmonic_closes_the_gap(at_rest):

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import signal
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -23,6 +24,10 @@ from .errors import ScanError, errors
 
 CONNECT_TIMEOUT = 5.0
 """Seconds in which a beamline's servers must answer."""
+
+
+LOGGERS = ("glidepath", "bluesky", "ophyd_async", "aioca", "tiled")
+"""What writes to the log file of a data directory instead of to the terminal."""
 
 
 class AbortOnInterrupt:
@@ -63,8 +68,9 @@ class Session:
     """
 
     def __init__(self, beamline: str, data: Path) -> None:
-        self.root = use_data_root(data)
         self.beamline: Beamline = load_beamline(beamline)
+        self.root = use_data_root(data)
+        self._log = _log_to(self.root / "glidepath.log")
         self.run_engine = RunEngine(
             {},
             context_managers=[AbortOnInterrupt],
@@ -94,6 +100,9 @@ class Session:
         self.call(_close_channels)
         loop = self.run_engine.loop
         loop.call_soon_threadsafe(loop.stop)
+        for name in LOGGERS:
+            logging.getLogger(name).removeHandler(self._log)
+        self._log.close()
 
     def publish_to(self, connect: Callable[[], Any]) -> None:
         """Feed the documents of the runs to come to the catalogue that ``connect`` opens."""
@@ -187,6 +196,15 @@ class Session:
             last = 0
         counter.write_text(json.dumps(last + 1))
         return last + 1
+
+
+def _log_to(path: Path) -> logging.Handler:
+    """Let libraries log to a file: the terminal is for sentences."""
+    handler = logging.FileHandler(path, delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    for name in LOGGERS:
+        logging.getLogger(name).addHandler(handler)
+    return handler
 
 
 async def _close_channels() -> None:

@@ -21,10 +21,14 @@ class SampledChannel:
         What the values mean.
     source
         Where they come from, as ``ca://PV``.
+    interval
+        Of a waveform that is a time series: seconds between its elements, of which the last
+        belongs to the waveform's timestamp. 0: the channel's aperture.
     """
 
     channel: Channel
     source: str
+    interval: float = 0.0
 
 
 @runtime_checkable

@@ -24,7 +24,7 @@ from glidepath.storage import (
 )
 from glidepath.timeline import Aligner, ChannelReport, Quality
 
-from .ingestion import Batch, Monitors, PortableMonitors
+from .ingestion import Batch, Monitors, choose_monitors
 
 FLUSH_PERIOD = 0.5
 """Seconds between two flushes of the file; what was flushed is announced."""
@@ -182,7 +182,7 @@ class Sampler:
         stop: float,
         period: float | None = None,
         *,
-        monitors: Callable[[Sequence[SampledChannel]], Monitors] = PortableMonitors,
+        monitors: Callable[[Sequence[SampledChannel]], Monitors] = choose_monitors,
         flush_period: float = FLUSH_PERIOD,
     ) -> None:
         self._devices: list[Sampled] = [axis, *(d for d in detectors if d is not axis)]
@@ -490,11 +490,12 @@ def _split_at_losses(batch: Batch) -> list[Batch]:
         return [batch]
     cuts = np.unique(np.concatenate([lost, lost + 1]))
     return [
-        Batch(batch.index, t, v, a)
-        for t, v, a in zip(
+        Batch(batch.index, t, v, a, s)
+        for t, v, a, s in zip(
             np.split(batch.timestamps, cuts),
             np.split(batch.values, cuts),
             np.split(batch.arrivals, cuts),
+            np.split(batch.severities, cuts),
             strict=True,
         )
         if len(t)

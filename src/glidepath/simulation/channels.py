@@ -43,22 +43,29 @@ class _Channel:
     def check_access(self, hostname: str, username: str) -> AccessRights:
         return AccessRights.READ | AccessRights.WRITE if self.writable else AccessRights.READ
 
+    _taken = False
+
+    def within_limits(self, data: Any) -> bool:
+        """Whether the drive limits allow a client's value."""
+        return True
+
     async def verify_value(self, data: Any) -> Any:
-        data = await super().verify_value(data)  # type: ignore[misc]
-        if self.accept is None:
-            return data
-        accepted = self.accept(data)
-        if accepted is None:
+        # Before caproto's own check of the limits, which would answer with an error; a record
+        # keeps its old value.
+        accepted = data if self.accept is None else self.accept(data)
+        if accepted is None or not self.within_limits(accepted):
             raise SkipWrite
-        return accepted
+        self._taken = True
+        return await super().verify_value(accepted)  # type: ignore[misc]
 
     async def write(self, value: Any, **metadata: Any) -> Any:
         metadata.setdefault("timestamp", self.clock.now())
         return await super().write(value, **metadata)  # type: ignore[misc]
 
     async def auth_write(self, *args: Any, **kwargs: Any) -> Any:
+        self._taken = False
         status = await super().auth_write(*args, **kwargs)  # type: ignore[misc]
-        if self.on_put is not None:
+        if self._taken and self.on_put is not None:
             value = self.value  # type: ignore[attr-defined]
             await self.on_put(value.item() if hasattr(value, "item") else value)
         return status
@@ -77,6 +84,11 @@ class _Channel:
 
 class Number(_Channel, ChannelDouble):
     """A float64 process variable."""
+
+    def within_limits(self, data: Any) -> bool:
+        """Whether the drive limits allow a client's value; equal limits mean none."""
+        low, high = self.lower_ctrl_limit, self.upper_ctrl_limit
+        return bool(low == high or low <= data <= high)
 
     async def post_invalid(self, value: float, true_time: float) -> None:
         """Publish a value with a major alarm."""
@@ -120,8 +132,8 @@ class Database(dict[str, Any]):
     -----
     The adding methods have in common: ``accept`` gets a client's value and returns the value to
     store, or None to keep the old one; ``on_put`` is awaited after the value has been published,
-    and a put with completion ends with it. A variable with neither is read-only unless
-    ``writable``.
+    and a put with completion ends with it. A value outside the drive ``limits`` is not taken
+    either. A variable with none of these is read-only unless ``writable``.
     """
 
     def __init__(self, prefix: str, clock: Clock) -> None:
@@ -161,6 +173,7 @@ class Database(dict[str, Any]):
             upper_ctrl_limit=limits[1],
             timestamp=self.clock.now(),
         )
+        handlers.setdefault("writable", limits[0] != limits[1])
         return self._add(name, channel, **handlers)
 
     def integer(self, name: str, value: int, **handlers: Any) -> Integer:

@@ -87,9 +87,8 @@ class Electrometer:
         def setting(
             read: str, write: str, channel: Callable[..., Any], *args: Any, **more: Any
         ) -> Any:
-            accept = more.pop("accept", None)
-            readback = channel(f"{p}{read}", *args, **more)
-            channel(f"{p}{write}", *args, accept=accept, on_put=readback.post, **more)
+            readback = channel(f"{p}{read}", *args)
+            channel(f"{p}{write}", *args, on_put=readback.post, **more)
             return readback
 
         self._power_line_cycles = setting(
@@ -97,7 +96,7 @@ class Electrometer:
             "setIntegrTime",
             database.number,
             5.0,
-            accept=lambda value: value if 0.01 <= value <= 500 else None,
+            limits=(0.01, 10.0),
         )
         self._range = setting(
             "rbkRangeCur",
@@ -106,7 +105,7 @@ class Electrometer:
             2e-8,
             "A",
             12,
-            accept=lambda value: value if 1e-12 <= value <= 0.02 else None,
+            limits=(1e-12, 0.02),
         )
         self._auto_range = setting(
             "rbkRangeCurAuto", "cmdRangeCurAuto", database.choice, "Off", ("Off", "On")

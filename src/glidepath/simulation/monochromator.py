@@ -38,6 +38,7 @@ _SWEEP_VELOCITY_LIMIT = 10.0
 _SWEEP_VELOCITY_MINIMUM = 0.001
 _GRATINGS = {1: 600.0, 2: 1200.0}
 _GRATING_SECONDS = 3.0
+_CFF_LIMITS = (1.2, 20.0)
 _CFF_VELOCITY, _CFF_ACCELERATION = 0.5, 1.0
 _LINEAR = "linear"
 
@@ -93,7 +94,7 @@ class _EnergyMover:
             names[0],
             position,
             "eV",
-            accept=lambda value: value if self.reaches(value) else None,
+            limits=limits,
             on_put=self.move,
         )
         self.readback = database.number(names[1], position, "eV")
@@ -208,7 +209,7 @@ class GratingMonochromator:
         database.number(
             f"{name}SetCff",
             2.25,
-            accept=lambda value: value if 1.2 <= value <= 20 else None,
+            limits=_CFF_LIMITS,
             on_put=self._move_cff,
         )
         database.integer(
@@ -240,7 +241,7 @@ class GratingMonochromator:
             f"{name}SlitInput",
             25.0,
             "um",
-            accept=lambda width: width if 5 <= width <= 1000 else None,
+            limits=(5.0, 1000.0),
             on_put=self._move_slit,
         )
         database.integer(f"{name}SetBranch", 1, writable=True)
@@ -273,7 +274,6 @@ class GratingMonochromator:
             0.2,
             "eV/s",
             limits=(_SWEEP_VELOCITY_MINIMUM, _SWEEP_VELOCITY_LIMIT),
-            accept=lambda value: value if 0 < value <= _SWEEP_VELOCITY_LIMIT else None,
         )
         self._gap_method: Choice = database.choice(
             f"{name}SetSweepGapMeth", "quadr.", ("quadr.", _LINEAR), writable=True
@@ -471,7 +471,7 @@ class GratingMonochromator:
         except ValueError:
             return
         cff = math.cos(beta) / math.cos(alpha)
-        if self._mover.reaches(energy) and 1.2 <= cff <= 20:
+        if self._mover.reaches(energy) and _CFF_LIMITS[0] <= cff <= _CFF_LIMITS[1]:
             await self._mover.move(energy)
             await self._move_cff(cff)
 

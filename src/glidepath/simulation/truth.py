@@ -106,7 +106,7 @@ class Truth:
     def __init__(self, path: str | Path) -> None:
         self._file = h5py.File(path, "r", libver="latest", swmr=True)
         names = ("time", "energy", "undulator_energy", "gap")
-        columns = [self._file[f"trajectory/{name}"][:] for name in names]
+        columns = [self._column(f"trajectory/{name}") for name in names]
         length = min(len(column) for column in columns)
         self.time, self.trajectory_energy, self.undulator_energy, self.gap = (
             column[:length] for column in columns
@@ -131,6 +131,12 @@ class Truth:
     def detectors(self) -> tuple[str, ...]:
         """Names of the detectors."""
         return tuple(self._file["exposures"])
+
+    def _column(self, path: str) -> NDArray[np.float64]:
+        dataset = self._file[path]
+        # A file that is open in this process already would show its old length.
+        dataset.refresh()
+        return np.asarray(dataset[:])
 
     def _check(self, time: NDArray[np.float64]) -> None:
         if not len(self.time) or np.any(time < self.time[0]) or np.any(time > self.time[-1]):
@@ -196,6 +202,6 @@ class Truth:
             raise ValueError(
                 f"The truth file knows no detector {name}; it knows {', '.join(self.detectors)}."
             )
-        columns = {key: self._file[f"exposures/{name}/{key}"][:] for key in _EXPOSURE}
+        columns = {key: self._column(f"exposures/{name}/{key}") for key in _EXPOSURE}
         length = min(len(column) for column in columns.values())
         return {key: column[:length] for key, column in columns.items()}

@@ -15,7 +15,7 @@ __all__ = ["Undulator"]
 
 _GAP_LIMITS = (15.0, 200.0)
 _SHIFT_LIMITS = (-24.0, 24.0)
-_VELOCITY, _ACCELERATION = 1.0, 1.0
+_SLOWEST, _VELOCITY, _ACCELERATION = 1e-4, 1.0, 1.0
 _DEAD_BAND = 2e-4
 _GAP_NOISE = 3e-5
 _PANEL, _MONOCHROMATOR = "panel", "monochromator"
@@ -34,7 +34,7 @@ class _Drive:
             f"{name}BaseParGapsel.B",
             position,
             "mm",
-            accept=lambda value: value if limits[0] <= value <= limits[1] else None,
+            limits=limits,
         )
         self.status = database.choice(f"{name}BaseStatISLbl", "STOP", ("STOP", "MOVE"))
         self.command = database.choice(
@@ -45,7 +45,7 @@ class _Drive:
             f"{name}DiagPhyVelSet",
             _VELOCITY,
             "mm/s",
-            accept=lambda value: value if 0 < value <= _VELOCITY else None,
+            limits=(_SLOWEST, _VELOCITY),
         )
 
     async def execute(self) -> None:
@@ -125,7 +125,7 @@ class Undulator:
         database.integer(
             f"{name}SBaseCmdCalc.PROC", 0, on_put=lambda _: self._shift_drive.execute()
         )
-        self._lag = database.number("FAULT:gap_lag", 0.1, "s", accept=lambda v: max(v, 0.05))
+        self._lag = database.number("FAULT:gap_lag", 0.1, "s", limits=(0.05, 10.0))
 
     @property
     def following(self) -> bool:

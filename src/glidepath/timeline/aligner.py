@@ -193,9 +193,10 @@ class Aligner:
         """
         track = self._tracks[index]
         track.connected = True
-        if track.report.updates and len(timestamps):
-            # The first update is the value at subscription, of any age.
-            offset = float(np.min(arrivals - timestamps))
+        # The first update after (re)connecting is the newest value, of any age.
+        fresh = slice(1 if track.recovering else 0, None)
+        if track.report.updates and len(timestamps[fresh]):
+            offset = float(np.min((arrivals - timestamps)[fresh]))
             track.report.clock_offset = float(np.fmin(track.report.clock_offset, offset))
         if track.recovering and len(timestamps):
             timestamps, values = self._recover(track, timestamps, values, arrivals)

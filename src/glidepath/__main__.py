@@ -1,0 +1,5 @@
+"""`python -m glidepath` is the command `glidepath`."""
+
+from glidepath.cli import main
+
+main()

@@ -1,0 +1,204 @@
+"""The commands as a user types them, each in a process of its own."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import h5py
+import pytest
+
+GLIDEPATH = [sys.executable, "-m", "glidepath"]
+
+
+def environment(beamline, **more):
+    return {
+        **os.environ,
+        **beamline.environment,
+        "GLIDEPATH_PREFIX": beamline.settings.prefix,
+        "COLUMNS": "200",
+        "PYTHONUNBUFFERED": "1",
+        **more,
+    }
+
+
+def run(*arguments, timeout=90, **kwargs):
+    return subprocess.run(
+        [*GLIDEPATH, *arguments], capture_output=True, text=True, timeout=timeout, **kwargs
+    )
+
+
+def processes_with(text):
+    """Return the command lines of running processes that contain a text."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                with open(f"/proc/{entry}/cmdline", "rb") as file:
+                    line = file.read().replace(b"\0", b" ").decode(errors="replace")
+            except OSError:
+                continue
+            if text in line and int(entry) != os.getpid():
+                found.append(line)
+    return found
+
+
+def test_help_names_every_command():
+    done = run("--help")
+    assert done.returncode == 0
+    for command in ("demo", "fly", "serve", "sim"):
+        assert re.search(rf"\b{command}\b", done.stdout)
+
+
+def test_a_dry_run_prints_the_preflight_and_moves_nothing(beamline, tmp_path):
+    done = run(
+        *"fly energy 370 470 2.5 --period 0.02 --dry-run".split(),
+        *("--data", str(tmp_path)),
+        env=environment(beamline),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "energy 370 to 470 eV" in done.stdout
+    assert "2000 of 0.02 s" in done.stdout
+    assert "Undulator mismatch" in done.stdout
+    assert not list(tmp_path.rglob("*.h5"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ("fly enrgy 370 470 1", "There is no device 'enrgy'"),
+        ("fly energy 370 470 1 --detectors mesh,nothing", "There is no device 'nothing'"),
+        ("fly energy 3 470 1", "its range is"),
+        ("fly energy 370 470 50", "its highest velocity is 10 eV/s"),
+        ("fly energy 370 370 1", "start and stop must differ"),
+        ("fly energy 370 470 -1", "above zero"),
+        ("fly ring 370 470 1", "cannot be flown"),
+        ("fly energy 370 470 1 --beamline no.such.module", "no.such.module"),
+        ("fly energy 370 470 1 --tiled http://127.0.0.1:9", "127.0.0.1:9"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_exit_status_2(beamline, tmp_path, arguments, sentence):
+    done = run(*arguments.split(), "--data", str(tmp_path), env=environment(beamline))
+    assert done.returncode == 2, done.stderr
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+    # The catalogue's client may say that it tries again.
+    lines = [line for line in done.stderr.splitlines() if line.strip() != "Retrying…"]
+    assert len(lines) == 1
+    assert not list(tmp_path.rglob("*.h5"))
+
+
+def test_a_beamline_without_servers_is_said_to_be_silent(beamline, tmp_path):
+    from glidepath.simulation import free_ports
+
+    (port,) = free_ports(1)
+    nowhere = environment(beamline, EPICS_CA_ADDR_LIST=f"127.0.0.1:{port}")
+    done = run(*"fly energy 370 470 1 --data".split(), str(tmp_path), env=nowhere)
+    assert done.returncode == 2
+    assert "No server answers for" in done.stderr
+    assert "EPICS_CA_ADDR_LIST" in done.stderr
+
+
+def test_a_data_directory_that_cannot_be_made_is_refused(beamline, tmp_path):
+    obstacle = tmp_path / "file"
+    obstacle.write_text("")
+    done = run(
+        *"fly energy 370 470 1 --data".split(),
+        str(obstacle / "data"),
+        env=environment(beamline),
+    )
+    assert done.returncode == 2
+    assert "cannot be made" in done.stderr
+
+
+def test_a_flight_from_the_command_line_is_journalled_and_stored(beamline, tmp_path):
+    done = run(
+        *"fly energy 400 402 2 --detectors mesh --period 0.04 --data".split(),
+        str(tmp_path),
+        env=environment(beamline),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "success" in done.stdout
+    (file,) = tmp_path.rglob("*.h5")
+    with h5py.File(file, swmr=True) as content:
+        rows = len(content["/entry/data/energy"])
+        assert content["/entry"].attrs["NX_class"] == "NXentry"
+    documents = [
+        json.loads(line)
+        for line in next((tmp_path / "journal").glob("*.jsonl")).read_text().splitlines()
+    ]
+    text = json.dumps(documents)
+    assert f'"primary": {rows}' in text
+    assert "baseline" in text
+
+
+def test_ctrl_c_stops_the_axis_and_closes_the_run(beamline, tmp_path):
+    flying = subprocess.Popen(
+        [*GLIDEPATH, *"fly energy 400 500 2 --detectors mesh --data".split(), str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(beamline),
+    )
+    try:
+        for line in flying.stdout:
+            if re.match(r"\d+ of \d+ rows", line):
+                break
+        flying.send_signal(signal.SIGINT)
+        interrupted = time.monotonic()
+        _, errors = flying.communicate(timeout=60)
+    finally:
+        flying.kill()
+    assert flying.returncode == 1
+    assert "aborted by the user" in errors
+    assert "Traceback" not in errors
+    assert time.monotonic() - interrupted < 60
+    (journal,) = (tmp_path / "journal").glob("*.jsonl")
+    last = journal.read_text().splitlines()[-1]
+    assert '"abort"' in last
+    assert "aborted by the user" in last
+    (file,) = tmp_path.rglob("*.h5")
+    with h5py.File(file, swmr=True) as content:
+        assert len(content["/entry/data/energy"]) > 0
+
+
+def test_the_demo_ends_with_a_fitted_line_and_leaves_nothing_running(tmp_path):
+    done = run(
+        *"demo --start 398 --stop 404 --velocity 2 --data".split(), str(tmp_path), timeout=110
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    fitted = float(re.search(r"First N2 line: ([\d.]+)", done.stdout).group(1))
+    assert abs(fitted - 400.88) < 0.005
+    (picture,) = tmp_path.rglob("spectrum.png")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert not processes_with(str(tmp_path))
+    assert not [line for line in processes_with("caRepeater") if "defunct" not in line]
+
+
+def test_the_simulation_stops_on_ctrl_c_with_status_zero():
+    simulation = subprocess.Popen(
+        [*GLIDEPATH, "sim", "--prefix", "CLITEST:"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    try:
+        seen = []
+        for line in simulation.stdout:
+            seen.append(line)
+            if "Ctrl-C" in line:
+                break
+        simulation.send_signal(signal.SIGINT)
+        _, errors = simulation.communicate(timeout=30)
+    finally:
+        simulation.kill()
+    text = "".join(seen)
+    assert simulation.returncode == 0, errors
+    assert "EPICS_CA_ADDR_LIST" in text
+    assert "CLITEST:PGM1:monoGetEnergy" in text
+    assert not processes_with("CLITEST:")

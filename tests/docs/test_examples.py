@@ -1,0 +1,107 @@
+"""Every example in the documentation runs."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(ROOT.glob("docs/**/*.md"))
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page, language):
+    return [text for kind, text in FENCE.findall(page.read_text()) if kind == language]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    from glidepath.catalog import LocalTiledServer
+
+    with LocalTiledServer(tmp_path_factory.mktemp("data")) as server:
+        yield server
+
+
+@pytest.fixture
+def namespace(beamline, RE, server):
+    """What the pages take for granted: a run engine that feeds a catalogue, and devices."""
+    import asyncio
+
+    from glidepath.beamlines.simulated import make_devices
+    from glidepath.catalog import Publisher
+    from glidepath.plans import flyscan
+    from glidepath.storage import use_data_root
+
+    root = use_data_root(server.data_root)
+    devices = make_devices(beamline.settings.prefix)
+
+    async def connect():
+        await asyncio.gather(*(device.connect() for device in devices.values()))
+
+    asyncio.run_coroutine_threadsafe(connect(), RE.loop).result(30)
+    publisher = Publisher(root / "journal", server.client)
+    RE.subscribe(publisher)
+
+    def run(plan):
+        result = RE(plan)
+        for uid in result.run_start_uids:
+            assert publisher.wait_published(uid)
+        return result
+
+    names = {"RE": run, "flyscan": flyscan, "data": root, **devices}
+    yield names
+    publisher.close()
+    if "run" in names:
+        # The example's client stays open as long as Python; here, others want silence.
+        names.pop("run").context.close()
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=lambda p: p.stem)
+def test_python_examples_run(page, namespace):
+    for text in blocks(page, "python"):
+        exec(compile(text, str(page), "exec"), namespace)
+
+
+def test_the_line_in_the_readme_passes_the_preflight(namespace, RE):
+    (line,) = blocks(ROOT / "README.md", "python")
+
+    class ReachedRunError(Exception):
+        pass
+
+    def until_the_run_opens(plan):
+        # It would fly for a quarter of an hour.
+        message = next(plan)
+        while message.command != "open_run":
+            message = plan.send((yield message))
+        plan.close()
+        raise ReachedRunError
+
+    def run(plan):
+        with pytest.raises(ReachedRunError):
+            RE(until_the_run_opens(plan))
+
+    exec(line, {**namespace, "RE": run})
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda p: p.stem)
+def test_commands_in_the_pages_exist_and_take_these_options(page):
+    from glidepath.cli.main import app
+
+    group = typer.main.get_command(app)
+    for text in blocks(page, "sh"):
+        for line in text.splitlines():
+            words = shlex.split(line, comments=True)
+            if words[:1] == ["glidepath"] and words[1:] != ["--help"]:
+                command = group.commands[words[1]]
+                command.make_context(words[1], words[2:], resilient_parsing=False)
+            elif words[:1] == ["make"]:
+                assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda p: p.stem)
+def test_links_between_pages_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
