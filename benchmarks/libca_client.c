@@ -1,7 +1,7 @@
 /* Counts monitor updates with nothing but libca: the physical limit that others are compared to.
  *
- * Reads "CHANNELS SECONDS" lines from its input; answers "ready" when all channels have sent a
- * value, and after the measurement one line: updates, seconds, CPU seconds, lost.
+ * Reads "CHANNELS WARM_UP SECONDS" lines from its input; answers "ready" when all channels have
+ * sent a value, after the measurement "UPDATES SECONDS CPU_SECONDS LOST", and at last "closed".
  * Arguments: the prefix of the channels' names.
  */
 #include <stdio.h>
@@ -14,7 +14,6 @@
 #include <cadef.h>
 
 #define MOST_CHANNELS 1000
-#define WARM_UP_US 500000
 
 typedef struct {
     chid channel;
@@ -49,10 +48,10 @@ static double seconds_of(clockid_t clock)
 int main(int argc, char **argv)
 {
     int channels;
-    double seconds;
+    double warm_up, seconds;
     if (argc != 2 || ca_context_create(ca_enable_preemptive_callback) != ECA_NORMAL)
         return 2;
-    while (scanf("%d %lf", &channels, &seconds) == 2 && channels <= MOST_CHANNELS) {
+    while (scanf("%d %lf %lf", &channels, &warm_up, &seconds) == 3 && channels <= MOST_CHANNELS) {
         for (int k = 0; k < channels; k++) {
             char name[100];
             snprintf(name, sizeof name, "%s%d", argv[1], k);
@@ -70,7 +69,7 @@ int main(int argc, char **argv)
                 usleep(1000);
         printf("ready\n");
         fflush(stdout);
-        usleep(WARM_UP_US);
+        usleep((useconds_t)(warm_up * 1e6));
         double begin = seconds_of(CLOCK_MONOTONIC), cpu = seconds_of(CLOCK_PROCESS_CPUTIME_ID);
         for (int k = 0; k < channels; k++)
             counters[k].updates = 0;
@@ -85,10 +84,12 @@ int main(int argc, char **argv)
             if (received)
                 lost += counters[k].last - counters[k].first + 1 - (double)received;
         }
+        printf("%ld %.6f %.6f %.0f\n", updates, seconds, cpu, lost < 0 ? 0 : lost);
+        fflush(stdout);
         for (int k = 0; k < channels; k++)
             ca_clear_channel(counters[k].channel);
         ca_flush_io();
-        printf("%ld %.6f %.6f %.0f\n", updates, seconds, cpu, lost < 0 ? 0 : lost);
+        printf("closed\n");
         fflush(stdout);
     }
     ca_context_destroy();

@@ -12,6 +12,7 @@ import os
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -104,10 +105,11 @@ class LoadServer:
         assert self._process is not None
         self._process.ask(f"{'waveforms' if waveforms else 'scalars'} {channels} {rate}")
 
-    def stop(self) -> int:
-        """End posting and return how many updates were posted."""
+    def stop(self) -> tuple[int, float]:
+        """End posting; return how many updates were posted, and in how many seconds."""
         assert self._process is not None
-        return int(self._process.ask("stop"))
+        posted, seconds = self._process.ask("stop").split()
+        return int(posted), float(seconds)
 
 
 class _Publisher:
@@ -123,7 +125,7 @@ class _Publisher:
             ctypes.POINTER(ctypes.c_int),
         ]
         self._stop = ctypes.c_int()
-        self._posted = 0
+        self._posted, self._seconds = 0, 0.0
         self._thread: threading.Thread | None = None
 
     def publish(self, names: Sequence[str], waveforms: bool, rate: float) -> None:
@@ -135,20 +137,21 @@ class _Publisher:
         self._stop.value = 0
 
         def run() -> None:
+            begin = time.monotonic()
             self._posted = self._library.load_publish(
                 records, len(names), waveforms, rate, ctypes.byref(self._stop)
             )
+            self._seconds = time.monotonic() - begin
 
         self._thread = threading.Thread(target=run)
         self._thread.start()
 
-    def stop(self) -> int:
+    def stop(self) -> tuple[int, float]:
         self._stop.value = 1
         if self._thread is not None:
             self._thread.join()
             self._thread = None
-        posted, self._posted = self._posted, 0
-        return posted
+        return self._posted, self._seconds
 
 
 def _database(channels: int, elements: int) -> str:
@@ -193,7 +196,7 @@ def serve(library: str, channels: int, elements: int) -> None:
     for line in sys.stdin:
         command, *arguments = line.split()
         if command == "stop":
-            print(publisher.stop(), flush=True)
+            print(*publisher.stop(), flush=True)
         else:
             prefix = WAVE_PREFIX if command == "waveforms" else PREFIX
             names = [f"{prefix}{k}" for k in range(int(arguments[0]))]

@@ -1,8 +1,10 @@
 """What all benchmarks share: compiled helpers, client processes, medians, the machine."""
 
+import contextlib
 import hashlib
 import os
 import platform
+import select
 import shutil
 import statistics
 import subprocess
@@ -12,7 +14,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 REPOSITORY = Path(__file__).parents[1]
+
+ANSWER_TIMEOUT = 60.0
+EXIT_TIMEOUT = 5.0
+"""Seconds that a client process gets to answer, and to end."""
 
 PACKAGES = ("glidepath", "aioca", "ophyd-async", "bluesky", "epicscorelibs", "h5py", "numpy")
 
@@ -89,7 +98,7 @@ class Process:
             list(command),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            text=True,
+            bufsize=0,
             cwd=REPOSITORY,
             env=clean | dict(environment),
         )
@@ -102,25 +111,31 @@ class Process:
     def tell(self, line: str) -> None:
         """Send one line."""
         assert self._process.stdin is not None
-        self._process.stdin.write(line + "\n")
-        self._process.stdin.flush()
+        self._process.stdin.write(f"{line}\n".encode())
 
-    def answer(self) -> str:
+    def answers(self, timeout: float) -> bool:
+        """Return True when there is something to read, False if not within the timeout."""
+        assert self._process.stdout is not None
+        return bool(select.select([self._process.stdout], [], [], timeout)[0])
+
+    def answer(self, timeout: float = ANSWER_TIMEOUT) -> str:
         """Wait for one line.
 
         Raises
         ------
         RuntimeError
-            If the process ended instead.
+            If the process ended instead, or says nothing within the timeout in seconds.
         """
         assert self._process.stdout is not None
+        if not self.answers(timeout):
+            raise RuntimeError(f"{self._process.args!r} said nothing for {timeout:g} s.")
         line = self._process.stdout.readline()
         if not line:
             raise RuntimeError(
                 f"{self._process.args!r} ended with status {self._process.wait()}; "
                 "what it said is above."
             )
-        return line.strip()
+        return line.decode().strip()
 
     def ask(self, line: str) -> str:
         """Send one line and wait for the answer."""
@@ -130,12 +145,17 @@ class Process:
     def __enter__(self) -> "Process":
         return self
 
+    def kill(self) -> None:
+        """End the process at once."""
+        self._process.kill()
+
     def __exit__(self, *_: object) -> None:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
         try:
-            self._process.wait(10)
+            self._process.wait(EXIT_TIMEOUT)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -152,7 +172,7 @@ def median_row(rows: Sequence[Mapping[str, Any]], numbers: Iterable[str]) -> dic
     return {**rows[0], **{key: statistics.median(row[key] for row in rows) for key in numbers}}
 
 
-def lost_of(values: Sequence[float]) -> int:
+def lost_of(values: Sequence[float] | NDArray[np.float64]) -> int:
     """Return how many values of a counter that steps by one are missing in what was received."""
     return round(values[-1] - values[0]) + 1 - len(values) if len(values) else 0
 

@@ -55,7 +55,7 @@ def namespace(beamline, RE, server):
     publisher.close()
     if "run" in names:
         # The example's client stays open as long as Python; here, others want silence.
-        names.pop("run").context.close()
+        names.pop("run").context.http_client.close()
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=lambda p: p.stem)

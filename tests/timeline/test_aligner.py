@@ -4,7 +4,7 @@ from math import inf, nan
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from worlds import CLOCK, EPOCH, MONOTONIC, Outcome, World, fly, make_world
 
@@ -51,6 +51,7 @@ def assert_rows_are_right(world: World, flown: Outcome) -> None:
             assert report.late == 0, name
 
 
+@settings(max_examples=25)
 @given(
     seeds,
     directions,
@@ -82,12 +83,14 @@ def test_live_rows_are_the_rows_of_the_complete_streams(
         assert expected - 3 <= flown.aligner.rows <= expected
 
 
+@settings(max_examples=25)
 @given(seeds, directions, st.booleans())
 def test_losses_and_duplicates_after_them_leave_final_rows_true(seed, direction, backwards):
     world = make_world(seed, direction=direction, losses=True, backwards=backwards, jitter=0.3)
     assert_rows_are_right(world, fly(world, seed=seed, delay=0.2))
 
 
+@settings(max_examples=25)
 @given(seeds, directions, st.sampled_from([0.0, 0.002]), st.booleans())
 def test_delays_and_batches_change_nothing(seed, direction, noise, backwards):
     world = make_world(seed, direction=direction, noise=noise, jitter=1.2, backwards=backwards)
@@ -98,6 +101,7 @@ def test_delays_and_batches_change_nothing(seed, direction, noise, backwards):
         assert column.tobytes() == late.columns[name].tobytes(), name
 
 
+@settings(max_examples=25)
 @given(seeds, directions, st.sampled_from([0.2, 1.0, 5.0]))
 def test_rows_hold_the_energy_that_the_axis_had(seed, direction, velocity):
     world = make_world(seed, direction=direction, velocity=velocity, jitter=0.5)

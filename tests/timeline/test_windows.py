@@ -1,5 +1,6 @@
 """Means in windows against slow, obvious loops; and what a window must not depend on."""
 
+from itertools import pairwise
 from math import inf, isnan, nan
 
 import numpy as np
@@ -58,7 +59,7 @@ def readback_by_loop(t, v, a, b, hold_after):
     """Mean and whether it was held: each linear piece counts with its middle."""
     edges = [a, *[x for x in t if a < x < b], b]
     total, held = 0.0, False
-    for x0, x1 in zip(edges[:-1], edges[1:], strict=True):
+    for x0, x1 in pairwise(edges):
         value, silent = value_by_loop(t, v, 0.5 * (x0 + x1), hold_after)
         total += value * (x1 - x0)
         held |= silent

@@ -15,11 +15,13 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from glidepath.catalog.errors import CatalogError
-from glidepath.catalog.feed import RunFeed
 from glidepath.catalog.journal import JournalWriter, decode, encode, mark_published
+
+if TYPE_CHECKING:
+    from glidepath.catalog.feed import RunFeed
 
 _log = logging.getLogger(__name__)
 
@@ -359,6 +361,9 @@ class _Feeder:
     def work(self) -> None:
         """Run until there is nothing more to come, then write what is left."""
         owner = self._owner
+        if owner._connect is not None:
+            # Seconds of imports: now, in this thread, while the scan is still being prepared.
+            import glidepath.catalog.feed  # noqa: F401
         while True:
             with owner._condition:
                 overdue, pause = self._outlook()
@@ -408,6 +413,8 @@ class _Feeder:
         if self._client is None:
             assert self._owner._connect is not None
             self._client = self._owner._connect()
+        from glidepath.catalog.feed import RunFeed
+
         feed = RunFeed(self._client)
         feed("start", document)
         self._runs[uid] = _LiveRun(feed)

@@ -12,6 +12,14 @@ from rich.console import Console
 from .errors import BAD_INPUT, spoken
 from .serve import DataOption
 
+TiledOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Address of your Tiled server; its key is taken from the environment's "
+        "TILED_API_KEY. Default: a local server for the time of the command."
+    ),
+]
+
 
 @contextmanager
 def catalogue(uri: str | None, root: Path) -> Iterator[Callable[[], Any]]:
@@ -23,7 +31,7 @@ def catalogue(uri: str | None, root: Path) -> Iterator[Callable[[], Any]]:
             yield server.client
         return
     key = os.environ.get("TILED_API_KEY")
-    open_catalog(uri, key, writable=True).context.close()
+    open_catalog(uri, key, writable=True).context.http_client.close()
     yield lambda: open_catalog(uri, key, writable=True)
 
 
@@ -44,13 +52,7 @@ def fly(
         str, typer.Option(help="Python module of the beamline.")
     ] = "glidepath.beamlines.simulated",
     data: DataOption = Path("glidepath-data"),
-    tiled: Annotated[
-        str | None,
-        typer.Option(
-            help="Address of your Tiled server; its key is taken from the environment's "
-            "TILED_API_KEY. Default: a local server for the time of the scan."
-        ),
-    ] = None,
+    tiled: TiledOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only print the pre-flight report; nothing moves.")
     ] = False,
@@ -91,4 +93,4 @@ def _split(names: str) -> list[str]:
     return [name.strip() for name in names.split(",") if name.strip()]
 
 
-__all__ = ["catalogue", "fly"]
+__all__ = ["TiledOption", "catalogue", "fly"]

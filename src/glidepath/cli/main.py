@@ -6,6 +6,7 @@ from glidepath import __version__
 
 from .demo import demo
 from .fly import fly
+from .replay import replay
 from .serve import serve
 from .sim import sim
 
@@ -21,6 +22,7 @@ app.command(context_settings={"ignore_unknown_options": True})(fly)
 app.command()(demo)
 app.command()(sim)
 app.command()(serve)
+app.command()(replay)
 
 
 def _version(wanted: bool) -> None:

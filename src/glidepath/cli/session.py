@@ -116,7 +116,8 @@ class Session:
             if status.to_replay:
                 errors.print(
                     f"glidepath: the catalogue did not take the run ({status.error}); its "
-                    f"documents are in {self.publisher.journal} and can be replayed.",
+                    f"documents are in {self.publisher.journal}; put them into it with "
+                    f"'glidepath replay --data {self.root}'.",
                     style="yellow",
                     markup=False,
                 )

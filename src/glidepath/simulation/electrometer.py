@@ -17,6 +17,7 @@ __all__ = ["Electrometer"]
 
 _LINE_HZ = 50.0
 _READOUT_SECONDS = 0.01
+_SHORTEST_CYCLE = 0.01
 _OVER_RANGE = 9.9e37
 _ELEMENTARY_CHARGE = 1.602176634e-19
 _CHARGES_PER_QUANTUM = 10.0
@@ -38,9 +39,9 @@ _SCANS = (
 class Electrometer:
     """Free-running electrometer (Keithley 6514 and its kin).
 
-    Exposures follow each other without a gap; each lasts NPLC power line cycles of 20 ms and is
-    published with the time of its end. A moving average over more than one reading
-    (``setFiltAverCnt``) smears what changes meanwhile, as the real one does.
+    Exposures follow each other without a gap (but not more than 100 in a second); each lasts NPLC
+    power line cycles of 20 ms and is published with the time of its end. A moving average over
+    more than one reading (``setFiltAverCnt``) smears what changes meanwhile, as the real one does.
 
     Parameters
     ----------
@@ -158,7 +159,8 @@ class Electrometer:
             stop = start + float(self._power_line_cycles.value) / _LINE_HZ
             await sleep_until(stop + _READOUT_SECONDS)
             await self._finish(start, stop)
-            start = stop if time.time() - stop < 1.0 else time.time()
+            following = max(stop, start + _SHORTEST_CYCLE)
+            start = following if time.time() - following < 1.0 else time.time()
 
     async def _finish(self, start: float, stop: float) -> None:
         duration = stop - start

@@ -1,0 +1,41 @@
+"""`glidepath replay`: put runs that a catalogue did not take into it, from the journal."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from .errors import spoken
+from .fly import TiledOption, catalogue
+from .serve import DataOption
+
+
+def replay(
+    uid: Annotated[
+        str | None, typer.Argument(help="Uid of the run. Default: all that are not in Tiled yet.")
+    ] = None,
+    data: DataOption = Path("glidepath-data"),
+    tiled: TiledOption = None,
+) -> None:
+    """Put runs from the journal of a data directory into Tiled. Doing it twice does no harm."""
+    from glidepath.catalog import replay_all, replay_run
+    from glidepath.storage import check_data_directory
+
+    console = Console(highlight=False)
+    with spoken():
+        root = check_data_directory(data)
+        journal = root / "journal"
+        with catalogue(tiled, root) as connect:
+            client = connect()
+            try:
+                done = [replay_run(uid, client, journal)] if uid else replay_all(journal, client)
+            finally:
+                client.context.http_client.close()
+        for one in done:
+            console.print(str(one), soft_wrap=True)
+        if not done:
+            console.print(f"Every run of {journal} is in Tiled already.", soft_wrap=True)
+
+
+__all__ = ["replay"]
