@@ -10,7 +10,7 @@ demo: setup
 	$(BIN)/glidepath demo
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile
 
 check: lint types layers
 

@@ -1,3 +1,7 @@
-"""Measurements of Glidepath and of its peers; see `glidepath bench`."""
+"""Measurements of Glidepath and of its peers; see `glidepath bench`.
+
+A benchmark is a module with ``rows(quick=False)``, which measures and returns a list of dicts
+that JSON can hold, and ``table(rows)``, which returns them as a `rich.table.Table`.
+"""
 
 __all__: list[str] = []

@@ -291,7 +291,8 @@ def first_line(lower: Floats, upper: Floats, signal: Floats) -> float:
         raise ValueError(f"{inside} points in the series")
     low, high = np.minimum(lower, upper), np.maximum(lower, upper)
     grid = np.arange(low.min() - 2, high.max() + 2, 0.002)
-    integral = np.concatenate([[0.0], np.cumsum(absorption(grid)[:-1] * np.diff(grid))])
+    height = absorption(grid)
+    integral = np.append(0.0, np.cumsum(0.5 * (height[1:] + height[:-1]) * np.diff(grid)))
 
     def misfit(shift: float) -> float:
         mean = np.interp(high - shift, grid, integral) - np.interp(low - shift, grid, integral)

@@ -144,34 +144,42 @@ class Jump(BackEnd):
 
 
 class Phases:
-    """How long each phase of a scan took, from the messages of its plan."""
+    """How long each phase of a scan took, from the messages of its plan.
+
+    Attributes
+    ----------
+    seconds
+        Time in each phase so far.
+    phase
+        The present one.
+    """
 
     def __init__(self) -> None:
         self.seconds = dict.fromkeys(PHASES, 0.0)
-        self._phase = "preflight"
+        self.phase = "preflight"
         self._since = time.perf_counter()
 
     def __call__(self, message: Any) -> None:
         """Take a message that the run engine is about to process."""
         self.end()
-        self._phase = self._of(message)
+        self.phase = self._of(message)
 
     def end(self) -> None:
         """Count the time since the last message."""
         now = time.perf_counter()
-        self.seconds[self._phase] += now - self._since
+        self.seconds[self.phase] += now - self._since
         self._since = now
 
     def _of(self, message: Any) -> str:
         if message.command == "wait_for":
             function = message.args[0][0]
             name = getattr(function, "func", function).__name__
-            return _OF_FUNCTION.get(name, self._phase)
+            return _OF_FUNCTION.get(name, self.phase)
         if message.command == "prepare":
             return "prepare" if isinstance(message.obj, Sampler) else "flight"
         if message.command == "collect":
-            return "documents" if self._phase in ("finish", "documents") else "flush"
-        return _OF_COMMAND.get(message.command, self._phase)
+            return "documents" if self.phase in ("finish", "documents") else "flush"
+        return _OF_COMMAND.get(message.command, self.phase)
 
 
 def rows(quick: bool = False) -> list[dict[str, Any]]:
@@ -222,14 +230,21 @@ def measure(number: int, repeats: int) -> dict[str, Any]:
 
 def table(rows: Iterable[Mapping[str, Any]]) -> Table:
     """Return the rows as a table."""
+    rows = list(rows)
     result = Table(
         title="overhead: fixed time of a sampled scan without motion, ms", title_justify="left"
     )
-    for label in ("channels", "total", "without flush", "CPU", *PHASES):
-        result.add_column(label, justify="right")
+    result.add_column("channels")
     for row in rows:
-        columns = ("total", "total_without_flush", "cpu", *PHASES)
-        result.add_row(str(row["channels"]), *(shown(row[f"{c}_ms"]) for c in columns))
+        result.add_column(str(row["channels"]), justify="right")
+    lines = {
+        **PHASES,
+        "total": "total",
+        "total_without_flush": "total but for the wait for a flush",
+        "cpu": "processor time, all threads",
+    }
+    for key, label in lines.items():
+        result.add_row(label, *(shown(row[f"{key}_ms"]) for row in rows))
     return result
 
 

@@ -1,6 +1,6 @@
 """The contenders of the throughput benchmark: one process of this module for each.
 
-Reads "CHANNELS WARM_UP SECONDS" lines; answers "ready" when it listens, after
+Reads "CHANNELS WARM_UP SECONDS" lines; answers "ready" when it has heard of all channels, after
 the measurement "UPDATES SECONDS CPU_SECONDS LOST", and "closed" when all subscriptions are.
 """
 
@@ -145,6 +145,8 @@ async def listen(subscribed: Subscribed, prefix: str) -> None:
         channels, warm_up, seconds = line.split()
         names = [f"{prefix}{k}" for k in range(int(channels))]
         async with subscribed(names) as received:
+            while not all(received.channels):  # noqa: ASYNC110 (nobody else knows)
+                await asyncio.sleep(0.01)
             await asyncio.to_thread(window, received, float(warm_up), float(seconds))
         print("closed", flush=True)
 

@@ -18,6 +18,9 @@ AXES = ["energy", "mono_motor", "focus"]
 BASELINE = ["pgm", "ue48", "ring", "focus", "m2"]
 """What is read before and after every run."""
 
+FOLLOWING_LAG = 0.12
+"""Seconds by which the gap is behind the energy in a sweep, as measured with this beamline."""
+
 DEFAULT_PREFIX = "SIM:"
 
 GAP_RANGE = (15.0, 200.0)
@@ -38,7 +41,13 @@ def make_devices(prefix: str | None = None) -> dict[str, Device]:
     if prefix is None:
         prefix = os.environ.get("GLIDEPATH_PREFIX", DEFAULT_PREFIX)
     pgm = PGM(f"{prefix}PGM1:", "pgm")
-    ue48 = Undulator(f"{prefix}UE48:", UE48, name="ue48", gap_range=GAP_RANGE)
+    ue48 = Undulator(
+        f"{prefix}UE48:",
+        UE48,
+        name="ue48",
+        gap_range=GAP_RANGE,
+        following_lag=FOLLOWING_LAG,
+    )
     devices: list[Device] = [
         pgm,
         ue48,

@@ -1,9 +1,8 @@
-"""Monitors on aioca's public interface; correct everywhere, about a hundred thousand a second."""
+"""Monitors on aioca's public interface; correct everywhere, about twice as fast as bare aioca."""
 
 import asyncio
-import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from .monitors import (
     CONNECT_TIMEOUT,
     INVALID,
     Batch,
+    Floats,
     Link,
     connect,
     first_values,
@@ -22,14 +22,100 @@ from .monitors import (
 )
 from .receive_threads import BriskSwitching, PinnedThreads
 
-Update = tuple[float, float, float, int]
+YIELD_AFTER = 256
+"""Updates of one channel after which others have their turn in the event loop."""
+
+
+class _Done:
+    """Something to await that takes no time."""
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return
+        yield
+
+
+_DONE = _Done()
+
+
+class _Receiver:
+    """Takes in the updates of one channel in the event loop."""
+
+    def __init__(self, index: int, link: Link, capacity: int) -> None:
+        self.first = asyncio.Event()
+        self.lost = self._reported = 0
+        self._index, self._link = index, link
+        self._values: list[Any] = []
+        self._stamps: list[float] = []
+        self.receive = self._receive_into(max(capacity // link.elements, 1))
+
+    def _receive_into(self, capacity: int) -> Callable[[Any], Awaitable[None]]:
+        values, keep, stamp, now = (
+            self._values,
+            self._values.append,
+            self._stamps.append,
+            time.time,
+        )
+        turn = 0
+
+        def receive(value: Any) -> Awaitable[None]:
+            # With a plain function aioca stays in its loop as long as updates come, and nothing
+            # else runs, not even a drain. To what is awaitable it gives a chance to yield.
+            nonlocal turn
+            if len(values) < capacity:
+                stamp(now())
+                keep(value)
+            else:
+                self.lost += np.size(value)
+            turn += 1
+            if turn % YIELD_AFTER == 0:
+                return asyncio.sleep(0)
+            if value.ok and not self.first.is_set():
+                self.first.set()
+            return _DONE
+
+        return receive
+
+    def decode(self) -> Batch | None:
+        """Return what was kept and forget it; None if there is nothing."""
+        if not self._values:
+            return None
+        values, arrivals = self._values[:], np.array(self._stamps)
+        self._values.clear()
+        self._stamps.clear()
+        lost, self._reported = self.lost - self._reported, self.lost
+        if self._link.elements == 1:
+            numbers = np.array([value if value.ok else np.nan for value in values], np.float64)
+        else:
+            parts = [np.atleast_1d(value) if value.ok else np.array([np.nan]) for value in values]
+            numbers = np.concatenate(parts).astype(np.float64)
+        times = _timestamps(values)
+        severities = np.array([v.severity if v.ok else INVALID for v in values], np.uint8)
+        if self._link.elements > 1:
+            counts = [len(part) for part in parts]
+            times = np.concatenate(
+                [
+                    times_of_elements(last, count, self._link.interval)
+                    for last, count in zip(times, counts, strict=True)
+                ]
+            )
+            arrivals, severities = np.repeat(arrivals, counts), np.repeat(severities, counts)
+        return Batch(self._index, times, numbers, arrivals, severities, lost)
+
+
+def _timestamps(values: Sequence[Any]) -> Floats:
+    """Return POSIX s, NaN for losses; shape (n,)."""
+    # Not value.timestamp, which is rounded to whole microseconds.
+    stamps = np.array([v.raw_stamp if v.ok else (np.nan, 0) for v in values])
+    timestamps: Floats = stamps[:, 0] + stamps[:, 1] * 1e-9
+    return timestamps
 
 
 class PortableMonitors:
     """Monitors on aioca's public interface, with libca's threads kept alive.
 
     If the event loop is blocked while a server restarts, the mark of the loss can come behind
-    the first updates after it: aioca hands on updates and losses in two ways.
+    the first updates after it, for aioca hands on updates and losses in two ways; and aioca
+    keeps without bound what the event loop does not fetch.
 
     Parameters
     ----------
@@ -47,10 +133,7 @@ class PortableMonitors:
         self._channels = list(channels)
         self._capacity = capacity
         self._pin = pin
-        self._pending: list[list[Update]] = [[] for _ in channels]
-        self._first = [asyncio.Event() for _ in channels]
-        self._overrun = [0] * len(self._channels)
-        self._reported = [0] * len(self._channels)
+        self._receivers: list[_Receiver] = []
         self._subscriptions: list[Any] = []
         self._pins: PinnedThreads | None = None
         self._switching: BriskSwitching | None = None
@@ -58,7 +141,7 @@ class PortableMonitors:
     @property
     def lost(self) -> tuple[int, ...]:
         """Values thrown away so far, one number per channel."""
-        return tuple(self._overrun)
+        return tuple(r.lost for r in self._receivers) or (0,) * len(self._channels)
 
     async def open(self, timeout: float = CONNECT_TIMEOUT) -> None:
         """Subscribe to all channels; see `Monitors.open`."""
@@ -71,10 +154,12 @@ class PortableMonitors:
             if self._pin:
                 self._pins = PinnedThreads({link.host: link.name for link in links}.values())
             for index, link in enumerate(links):
+                receiver = _Receiver(index, link, self._capacity)
+                self._receivers.append(receiver)
                 self._subscriptions.append(
                     camonitor(
                         link.name,
-                        self._receiver(index, link),
+                        receiver.receive,
                         datatype=float,
                         format=FORMAT_TIME,
                         count=link.count,
@@ -82,52 +167,15 @@ class PortableMonitors:
                         notify_disconnect=True,
                     )
                 )
-            await first_values(self._channels, self._first, max(deadline - time.monotonic(), 0))
+            first = [receiver.first for receiver in self._receivers]
+            await first_values(self._channels, first, max(deadline - time.monotonic(), 0))
         except BaseException:
             self.close()
             raise
 
-    def _receiver(self, index: int, link: Link) -> Callable[[Any], None]:
-        pending, keep = self._pending[index], self._pending[index].append
-        first, now, capacity = self._first[index], time.time, self._capacity
-
-        def receive(value: Any) -> None:
-            if not value.ok:
-                keep((math.nan, math.nan, now(), INVALID))
-                return
-            if len(pending) >= capacity:
-                self._overrun[index] += np.size(value)
-                return
-            # Not value.timestamp, which is rounded to whole microseconds.
-            seconds, nanoseconds = value.raw_stamp
-            timestamp = seconds + nanoseconds * 1e-9
-            if link.elements == 1:
-                keep((timestamp, float(value), now(), value.severity))
-            else:
-                elements = np.atleast_1d(value)
-                times = times_of_elements(timestamp, len(elements), link.interval)
-                arrival, severity = now(), value.severity
-                for time_of, element in zip(times.tolist(), elements.tolist(), strict=True):
-                    keep((time_of, element, arrival, severity))
-            if not first.is_set():
-                first.set()
-
-        return receive
-
     def drain(self) -> list[Batch]:
         """Return what arrived since the last call."""
-        batches = []
-        for index, pending in enumerate(self._pending):
-            if pending:
-                table = np.array(pending)
-                pending.clear()
-                lost = self._overrun[index] - self._reported[index]
-                self._reported[index] += lost
-                times, values, arrivals, severities = table.T.copy()
-                batches.append(
-                    Batch(index, times, values, arrivals, severities.astype(np.uint8), lost)
-                )
-        return batches
+        return [batch for r in self._receivers if (batch := r.decode()) is not None]
 
     def close(self) -> None:
         """End all subscriptions."""

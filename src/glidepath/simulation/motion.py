@@ -290,9 +290,14 @@ def plan_follow(
     at, speed = position, present
     for _ in range(4):
         distance = target - at
-        # Not faster than it can slow down again, with a reserve for the servo's own steps.
-        braking = 0.8 * math.sqrt(2 * acceleration * abs(distance))
-        wanted = math.copysign(min(abs(distance) / lag, braking, velocity), distance)
+        # Near the target as a first-order lag; farther away not faster than it can slow down
+        # again, with a reserve for the servo's own steps.
+        near = 0.8 * acceleration * lag * lag
+        if abs(distance) <= near:
+            approach = abs(distance) / lag
+        else:
+            approach = math.sqrt(2 * 0.8 * acceleration * (abs(distance) - near / 2))
+        wanted = math.copysign(min(approach, velocity), distance)
         change = min(max((wanted - speed) / step, -acceleration), acceleration)
         pieces.append((step, speed, change, 0.0, 0.0))
         at += (speed + 0.5 * change * step) * step

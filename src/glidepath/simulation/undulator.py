@@ -15,7 +15,7 @@ __all__ = ["Undulator"]
 
 _GAP_LIMITS = (15.0, 200.0)
 _SHIFT_LIMITS = (-24.0, 24.0)
-_SLOWEST, _VELOCITY, _ACCELERATION = 1e-4, 1.0, 1.0
+_SLOWEST, _VELOCITY, _ACCELERATION = 1e-4, 1.0, 4.0
 _DEAD_BAND = 2e-4
 _GAP_NOISE = 3e-5
 _PANEL, _MONOCHROMATOR = "panel", "monochromator"
@@ -125,7 +125,7 @@ class Undulator:
         database.integer(
             f"{name}SBaseCmdCalc.PROC", 0, on_put=lambda _: self._shift_drive.execute()
         )
-        self._lag = database.number("FAULT:gap_lag", 0.1, "s", limits=(0.05, 10.0))
+        self._lag = database.number("FAULT:gap_lag", 0.05, "s", limits=(0.05, 10.0))
 
     @property
     def following(self) -> bool:

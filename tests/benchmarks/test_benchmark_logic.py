@@ -1,0 +1,225 @@
+"""What the benchmarks compute from what they measure."""
+
+from dataclasses import replace
+from functools import partial
+from math import nan
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from benchmarks.statistics import median, shown
+from bluesky.utils import Msg
+from rich.console import Console
+
+from benchmarks import accuracy, document_counts, overhead
+from glidepath.flyers import Sampler
+from glidepath.physics.nitrogen import absorption
+
+
+def printed(table):
+    console = Console(width=200)
+    with console.capture() as capture:
+        console.print(table)
+    return capture.get()
+
+
+def averaged(lower, upper, shift=0.0):
+    """N2 spectrum averaged over each row."""
+    parts = (np.arange(200) + 0.5) / 200
+    energy = lower[:, None] + (upper - lower)[:, None] * parts
+    return 0.7 * np.mean(absorption(energy - shift), axis=1) + 0.01
+
+
+def flight(direction, error=0.0, shift=0.0, step=0.1):
+    edges = np.arange(398.5, 404.5, step)[::direction]
+    true = 0.5 * (edges[1:] + edges[:-1])
+    signal = averaged(edges[:-1], edges[1:], shift)
+    recorded = true + error
+    return accuracy.Flight(
+        recorded, edges[:-1] + error, edges[1:] + error, signal, true, signal.copy()
+    )
+
+
+def test_a_median_leaves_out_what_is_not_known():
+    assert median([1.0, nan, None, 3.0, 2.0]) == 2.0
+    assert median([nan, None]) is None
+    assert median([1.23456789]) == 1.235
+
+
+def test_a_table_shows_a_dash_for_what_is_not_known():
+    assert shown(None) == "-"
+    assert shown(0.12345) == "0.123"
+
+
+def test_errors_are_counted_in_the_direction_of_travel():
+    late = (flight(1, error=-0.004), flight(-1, error=+0.004))
+
+    found = accuracy.summary([late])
+
+    assert found["bias_meV"] == pytest.approx(-4)
+    assert found["rms_meV"] == pytest.approx(4)
+
+
+def test_an_error_that_does_not_depend_on_the_direction_is_in_the_rms_only():
+    found = accuracy.summary([(flight(1, error=0.004), flight(-1, error=0.004))])
+
+    assert found["bias_meV"] == pytest.approx(0, abs=1e-9)
+    assert found["rms_meV"] == pytest.approx(4)
+
+
+def test_the_shift_of_the_first_line_is_up_minus_down():
+    found = accuracy.summary([(flight(1, error=0.010), flight(-1, error=-0.010))])
+
+    assert found["line_fit"] == "series"
+    assert found["up_down_shift_meV"] == pytest.approx(20, abs=0.5)
+
+
+def test_wrong_signals_are_in_percent_of_the_highest():
+    up, down = flight(1), flight(-1)
+    wrong = replace(up, signal=up.signal + 0.01 * up.true_signal.max())
+
+    found = accuracy.summary([(wrong, replace(down, signal=wrong.signal[::-1]))])
+
+    assert found["signal_rms_percent"] == pytest.approx(1, rel=0.01)
+
+
+def test_numbers_are_medians_over_the_repeats():
+    pairs = [(flight(1, error=e), flight(-1, error=-e)) for e in (0.001, 0.002, 0.009)]
+
+    found = accuracy.summary(pairs)
+
+    assert found["bias_meV"] == pytest.approx(2)
+    assert found["repeats"] == 3
+
+
+@pytest.mark.parametrize("direction", [1, -1])
+@pytest.mark.parametrize("shift", [-0.3, 0.05])
+def test_the_first_line_is_found_in_few_and_long_rows(direction, shift):
+    edges = np.arange(395.0, 408.0, 0.4)[::direction]
+    lower, upper = edges[:-1], edges[1:]
+
+    found = accuracy.first_line(lower, upper, averaged(lower, upper, shift))
+
+    assert found == pytest.approx(400.88 + shift, abs=1e-3)
+
+
+def test_rows_that_miss_the_series_are_refused():
+    edges = np.arange(395.0, 408.0, 2.0)
+
+    with pytest.raises(ValueError, match="1 points in the series"):
+        accuracy.first_line(edges[:-1], edges[1:], np.ones(len(edges) - 1))
+
+
+def test_a_line_that_cannot_be_fitted_has_no_shift_but_a_reason():
+    found = accuracy.summary([(flight(1, step=2.0), flight(-1, step=2.0))])
+
+    assert found["up_down_shift_meV"] is None
+    assert "in the series" in found["line_fit"]
+
+
+def test_the_accuracy_table_takes_the_rows():
+    row = {
+        "mode": "sampled",
+        "velocity_eV_per_s": 1.0,
+        "exposure_s": 0.1,
+        "readback_Hz": 10.0,
+        "arrival_delay_s": 0.5,
+        **accuracy.summary([(flight(1), flight(-1))]),
+    }
+
+    assert "sampled" in printed(accuracy.table([row, {**row, "up_down_shift_meV": None}]))
+
+
+def message(name, seconds=None):
+    async def function():
+        """Only its name matters."""
+
+    function.__name__ = name
+    return Msg("wait_for", None, [function if seconds is None else partial(function, seconds)])
+
+
+def test_messages_of_a_scan_belong_to_their_phases():
+    sampler = Sampler([], SimpleNamespace(name="axis"), 0, 1)
+    expected = [
+        (message("inspect", 1), "preflight"),
+        (Msg("stage", None), "stage"),
+        (Msg("open_run"), "open"),
+        (Msg("prepare", sampler), "prepare"),
+        (Msg("wait"), "prepare"),
+        (Msg("declare_stream"), "declare"),
+        (Msg("prepare", None), "flight"),
+        (message("arm"), "flight"),
+        (Msg("kickoff"), "flight"),
+        (message("flushed"), "flush"),
+        (Msg("collect"), "flush"),
+        (message("finish"), "finish"),
+        (Msg("collect"), "documents"),
+        (Msg("create"), "documents"),
+        (Msg("close_run"), "documents"),
+        (message("close"), "close"),
+        (message("of another name"), "close"),
+        (Msg("unstage"), "close"),
+    ]
+    phases = overhead.Phases()
+
+    found = []
+    for sent, _ in expected:
+        phases(sent)
+        found.append(phases.phase)
+
+    assert found == [phase for _, phase in expected]
+    assert set(phases.seconds) == set(overhead.PHASES)
+
+
+def test_the_overhead_table_takes_the_rows():
+    keys = ["total", "total_without_flush", "cpu", *overhead.PHASES]
+    row = {"channels": 10, "repeats": 3, **{f"{key}_ms": 1.0 for key in keys}}
+
+    assert "10" in printed(overhead.table([row]))
+
+
+def seen(energy, times, looks=((11.0, 1, 10.8), (12.0, 3, 11.6)), same=True):
+    return {"energy": energy, "sample_time": times, "looks": looks, "same": same}
+
+
+def test_a_good_read_of_a_growing_table_is_judged_as_good():
+    found = document_counts.judge(
+        seen([1.0, 2.0, 3.0], [10.0, 11.0, 12.0]), (0.5, 3.5), {"primary": 3}
+    )
+
+    assert found["rising"]
+    assert found["agrees"]
+    assert (found["repeated"], found["outside"], found["rows"]) == (0, 0, 3)
+    assert found["behind_s"] == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize(
+    ("what", "value", "bad"),
+    [
+        ("rising", False, seen([1.0, 3.0, 2.0], [10.0, 11.0, 12.0])),
+        ("rising", False, seen([1.0, 2.0, 3.0], [10.0, 11.0, 12.0], same=False)),
+        ("repeated", 1, seen([1.0, 2.0, 2.0], [10.0, 11.0, 11.0])),
+        ("outside", 1, seen([1.0, 2.0, 4.0], [10.0, 11.0, 12.0])),
+        ("agrees", False, seen([1.0, 2.0], [10.0, 11.0])),
+    ],
+)
+def test_what_is_wrong_in_a_growing_table_is_seen(what, value, bad):
+    assert document_counts.judge(bad, (0.5, 3.5), {"primary": 3})[what] == value
+
+
+def test_the_table_of_documents_takes_rows_with_and_without_a_reader():
+    counts = dict.fromkeys(("rows", "raw_updates", "documents", "streams"), 1)
+    kinds = {f"{kind}s": 1 for kind in document_counts.KINDS}
+    keys = ("reads", "rising", "repeated", "outside", "rows", "agrees", "behind_s")
+    row = {"scan_s": 10.0, "readback_Hz": 10.0, **counts, **kinds}
+
+    text = printed(
+        document_counts.table(
+            [
+                row | {f"reader_{key}": None for key in keys},
+                row | {f"reader_{key}": 1 for key in keys},
+            ]
+        )
+    )
+
+    assert "datums" in text
