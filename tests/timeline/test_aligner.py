@@ -51,17 +51,17 @@ def assert_rows_are_right(world: World, flown: Outcome) -> None:
             assert report.late == 0, name
 
 
-@settings(max_examples=25)
+@settings(max_examples=20)
 @given(
     seeds,
     directions,
-    st.sampled_from([0.3, 1.0, 5.0]),
+    st.sampled_from([0.5, 1.0, 5.0]),
     st.sampled_from([0.0, 0.002]),
     st.sampled_from([0.0, 0.5, 1.5]),
     st.booleans(),
     st.booleans(),
     st.sampled_from([0.0, 0.05, 0.22]),
-    st.sampled_from([0.03, 0.1, 0.6]),
+    st.sampled_from([0.05, 0.2, 0.6]),
     st.sampled_from([None, 0.05, 0.3]),
 )
 def test_live_rows_are_the_rows_of_the_complete_streams(
@@ -83,26 +83,26 @@ def test_live_rows_are_the_rows_of_the_complete_streams(
         assert expected - 3 <= flown.aligner.rows <= expected
 
 
-@settings(max_examples=25)
+@settings(max_examples=20)
 @given(seeds, directions, st.booleans())
 def test_losses_and_duplicates_after_them_leave_final_rows_true(seed, direction, backwards):
     world = make_world(seed, direction=direction, losses=True, backwards=backwards, jitter=0.3)
     assert_rows_are_right(world, fly(world, seed=seed, delay=0.2))
 
 
-@settings(max_examples=25)
+@settings(max_examples=20)
 @given(seeds, directions, st.sampled_from([0.0, 0.002]), st.booleans())
 def test_delays_and_batches_change_nothing(seed, direction, noise, backwards):
     world = make_world(seed, direction=direction, noise=noise, jitter=1.2, backwards=backwards)
-    at_once = fly(world, seed=seed, drain=0.02)
+    at_once = fly(world, seed=seed, drain=0.05)
     late = fly(world, seed=seed + 1, delay=0.24, drain=0.5)
     assert at_once.columns.keys() == late.columns.keys()
     for name, column in at_once.columns.items():
         assert column.tobytes() == late.columns[name].tobytes(), name
 
 
-@settings(max_examples=25)
-@given(seeds, directions, st.sampled_from([0.2, 1.0, 5.0]))
+@settings(max_examples=20)
+@given(seeds, directions, st.sampled_from([0.5, 1.0, 5.0]))
 def test_rows_hold_the_energy_that_the_axis_had(seed, direction, velocity):
     world = make_world(seed, direction=direction, velocity=velocity, jitter=0.5)
     rows = fly(world, seed=seed, delay=0.1, period=0.1).columns
@@ -167,6 +167,35 @@ def test_a_silent_channel_holds_rows_back_by_the_lateness_only():
     rows = rows_at(aligner, 6.0)
     assert rows["shutter"][-1] == 0.0
     assert aligner.reports["shutter"].late == 0
+
+
+def test_an_exposure_of_a_detector_that_was_silent_is_still_in_time():
+    aligner = Aligner([AXIS0, MESH], "energy", 400, 404)
+    send(aligner, 0, 0.0, 399.0)
+    send(aligner, 1, 0.0, 5.0)
+    aligner.arm()
+    send(aligner, 0, *ramp(0.1, 4.2))
+    assert rows_at(aligner, 4.2)["mesh"].tolist() == [5.0] * 4
+    # It began 0.5 s before it ended.
+    send(aligner, 1, 4.2 - LATENESS + 0.05, 8.0, delay=LATENESS - 0.06)
+    assert aligner.reports["mesh"].late == 0
+    send(aligner, 0, *ramp(4.3, 6.0))
+    rows = rows_at(aligner, 6.0)
+    assert rows["mesh"][0] == 8.0
+    assert rows["mesh_count"][0] == 1
+
+
+def test_a_loss_that_is_noticed_late_leaves_final_rows_true():
+    aligner = Aligner([AXIS0, SHUTTER], "energy", 400, 404)
+    send(aligner, 0, 0.0, 399.0)
+    send(aligner, 1, -3600.0, 1.0)
+    aligner.arm()
+    send(aligner, 0, *ramp(0.1, 4.0))
+    rows = rows_at(aligner, 4.0)
+    assert np.all(rows["shutter"] == 1.0)
+    t, x = aligner.disconnect(1, EPOCH + CLOCK + 2.0)
+    assert np.isnan(x[0])
+    assert t[0] > rows["sample_time"][-1] + 0.05
 
 
 def test_a_change_that_arrives_too_late_is_counted():

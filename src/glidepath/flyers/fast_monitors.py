@@ -52,7 +52,7 @@ class FastMonitors:
         self._capacity = capacity
         self._subscriptions: list[FastSubscription] = []
         self._switching: BriskSwitching | None = None
-        self._early: list[list[Batch]] = []
+        self._early: list[Batch] = []
         self._lost: tuple[int, ...] = (0,) * len(self._channels)
 
     @property
@@ -96,7 +96,10 @@ class FastMonitors:
             await asyncio.sleep(POLL_PERIOD)
 
     async def _check_records(self, links: Sequence[Link]) -> None:
-        """Compare an update of each kind of channel with a reading of the same instant."""
+        """Compare an update of each kind of channel with a reading of the same instant.
+
+        Waveforms that are all empty have nothing to compare.
+        """
         for waveforms in (False, True):
             indices = [k for k, link in enumerate(links) if (link.elements > 1) is waveforms]
             if indices:
@@ -111,15 +114,16 @@ class FastMonitors:
                 for k in indices
             )
         )
+        if not any(np.size(reading) for reading in readings):
+            return
         deadline = time.monotonic() + CHECK_TIMEOUT
         while time.monotonic() < deadline:
-            self._early.append(batches := self._decode())
-            for batch in batches:
-                if batch.index not in indices:
-                    continue
-                reading = readings[indices.index(batch.index)]
-                if _agrees(batch, reading, links[batch.index]):
-                    return
+            self._early += self._decode()
+            for batch in self._early:
+                if batch.index in indices:
+                    reading = readings[indices.index(batch.index)]
+                    if _agrees(batch, reading, links[batch.index]):
+                        return
             await asyncio.sleep(POLL_PERIOD)
         raise FastPathUnavailable(
             f"no update of {', '.join(links[k].name for k in indices)} was found again "
@@ -132,7 +136,7 @@ class FastMonitors:
     def drain(self) -> list[Batch]:
         """Return what arrived since the last call."""
         early, self._early = self._early, []
-        return [batch for batches in early for batch in batches] + self._decode()
+        return early + self._decode()
 
     def close(self) -> None:
         """End all subscriptions."""

@@ -22,9 +22,11 @@ from glidepath.storage import (
     column_key,
     dataset_paths,
 )
-from glidepath.timeline import Aligner, ChannelReport, Quality
+from glidepath.timeline import Aligner, Channel, ChannelReport, Quality
+from glidepath.trajectory import PreflightError
 
 from .ingestion import Batch, Monitors, choose_monitors
+from .monitors import INVALID
 
 FLUSH_PERIOD = 0.5
 """Seconds between two flushes of the file; what was flushed is announced."""
@@ -34,6 +36,12 @@ DRAIN_PERIOD = 0.1
 
 PATIENCE = 3.0
 """Seconds to wait after the motion's end for updates that are still on their way."""
+
+CLOCK_BOUND = 1.0
+"""Seconds by which the clock of a server may differ from this machine's."""
+
+SLOW_WRITE = 2.0
+"""Seconds for one flush of the file above which the verdict mentions it."""
 
 SOURCE = "glidepath"
 
@@ -50,9 +58,11 @@ class TableStream:
         documents: TableDocuments,
         rows: Callable[[], int],
         hints: Mapping[str, Any] | None = None,
+        channel: Channel | None = None,
     ) -> None:
         self.name = name
         self.hints = dict(hints or {})
+        self._channel = channel
         self._data_keys = dict(data_keys)
         self._documents = documents
         self._rows = rows
@@ -60,6 +70,32 @@ class TableStream:
     async def describe_collect(self) -> dict[str, DataKey]:
         """Return the data keys of the stream."""
         return {key: dict(value) for key, value in self._data_keys.items()}  # type: ignore[misc]
+
+    def _configuration(self) -> dict[str, tuple[float | str, str, str]]:
+        """Return what it takes to use the raw updates: key -> (value, dtype, unit)."""
+        channel = self._channel
+        if channel is None:
+            return {}
+        return {
+            f"{self.name}_kind": (str(channel.kind), "string", ""),
+            f"{self.name}_latency": (channel.latency, "number", "s"),
+            f"{self.name}_aperture": (channel.aperture, "number", "s"),
+        }
+
+    async def describe_configuration(self) -> dict[str, DataKey]:
+        """Describe the channel's definition: kind, latency, aperture."""
+        return {
+            key: {"source": SOURCE, "dtype": dtype, "shape": [], "units": unit}  # type: ignore[typeddict-item]
+            for key, (_, dtype, unit) in self._configuration().items()
+        }
+
+    async def read_configuration(self) -> dict[str, Reading]:
+        """Return the channel's definition."""
+        now = time.time()
+        return {
+            key: {"value": value, "timestamp": now}
+            for key, (value, _, _) in self._configuration().items()
+        }
 
     async def get_index(self) -> int:
         """Return how many rows readers can see."""
@@ -84,7 +120,9 @@ class Verdict:
     channels
         What each channel did.
     worst
-        Largest absolute value of each derived column that has a bound or is an error (eV).
+        Largest absolute value of each derived column that has a bound (eV).
+    slowest_write
+        Longest time that one flush of the file took (s).
     """
 
     name = "verdict"
@@ -94,6 +132,12 @@ class Verdict:
     flagged: dict[str, int] = field(default_factory=dict)
     channels: dict[str, ChannelReport] = field(default_factory=dict)
     worst: dict[str, float] = field(default_factory=dict)
+    slowest_write: float = 0.0
+
+    @property
+    def lost_updates(self) -> int:
+        """Updates that were thrown away because nobody took them in time, of all channels."""
+        return sum(report.lost for report in self.channels.values())
 
     @property
     def late_updates(self) -> int:
@@ -105,8 +149,12 @@ class Verdict:
         parts = [f"{self.rows} rows"]
         parts += [f"worst {key.replace('_', ' ')} {v:.3f} eV" for key, v in self.worst.items()]
         parts += [f"{count} rows {bit}" for bit, count in self.flagged.items()]
-        if self.late_updates:
-            parts.append(f"{self.late_updates} late updates")
+        for number, what in ((self.late_updates, "late"), (self.lost_updates, "lost")):
+            if number:
+                of = [n for n, r in self.channels.items() if getattr(r, what)]
+                parts.append(f"{number} {what} updates of {', '.join(of)}")
+        if self.slowest_write > SLOW_WRITE:
+            parts.append(f"the disk took up to {self.slowest_write:.1f} s for a flush")
         lost = [name for name, report in self.channels.items() if report.disconnections]
         if lost:
             parts.append(f"connection lost: {', '.join(lost)}")
@@ -117,6 +165,8 @@ class Verdict:
             "verdict": (self.sentence(), ""),
             "rows": (self.rows, ""),
             "late_updates": (self.late_updates, ""),
+            "lost_updates": (self.lost_updates, ""),
+            "slowest_write": (self.slowest_write, "s"),
         }
         for bit in Quality:
             name = str(bit.name)
@@ -126,6 +176,9 @@ class Verdict:
         for name, report in self.channels.items():
             items[f"{name}_updates"] = (report.updates, "")
             items[f"{name}_late"] = (report.late, "")
+            items[f"{name}_lost"] = (report.lost, "")
+            items[f"{name}_repeated"] = (report.repeated, "")
+            items[f"{name}_out_of_order"] = (report.out_of_order, "")
             items[f"{name}_disconnections"] = (report.disconnections, "")
             items[f"{name}_clock_offset"] = (report.clock_offset, "s")
         return items
@@ -201,6 +254,8 @@ class Sampler:
         self._derived: list[Derived] = []
         self._worst: dict[str, float] = {}
         self._flags = np.zeros(16, np.int64)
+        self._gaps: list[list[float]] = []
+        self._slowest_write = 0.0
         self.streams: list[TableStream] = []
 
     @AsyncStatus.wrap
@@ -223,6 +278,7 @@ class Sampler:
             channels += [c for c in await device.channels() if c not in channels]
             if isinstance(device, WithDerived):
                 self._derived += device.derived()
+        self._channels = channels
         names = [c.channel.name for c in channels]
         twice = {name for name in names if names.count(name) > 1}
         if twice:
@@ -291,6 +347,7 @@ class Sampler:
                         ),
                     ),
                     self._visible_rows(number),
+                    channel=sampled.channel,
                 )
             )
         return file
@@ -385,7 +442,25 @@ class Sampler:
             {name: int(self._flags[k]) for name, k in bits if self._flags[k]},
             self._aligner.reports,
             dict(self._worst),
+            self._slowest_write,
         )
+
+    def check_clocks(self, bound: float = CLOCK_BOUND) -> None:
+        """Refuse to fly when a server's clock is off; look at what has arrived until now.
+
+        Parameters
+        ----------
+        bound
+            Largest distance in seconds between a server's timestamps and this machine's clock,
+            the time that updates need on their way included.
+
+        Raises
+        ------
+        PreflightError
+            Naming the channels whose servers are off.
+        """
+        self._take_in()
+        check_clocks(self._channels, self._aligner.reports, bound)
 
     async def close(self) -> None:
         """End the subscriptions and close the file. Closing twice is harmless."""
@@ -428,16 +503,39 @@ class Sampler:
                 if np.isnan(part.timestamps[0]):
                     kept = self._aligner.disconnect(part.index, float(part.arrivals[0]))
                 else:
+                    self._end_gap(part.index, float(part.timestamps[0]))
+                    # A value with an invalid alarm is no value.
+                    values = np.where(part.severities < INVALID, part.values, np.nan)
                     kept = self._aligner.add(
-                        part.index, part.timestamps, part.values, part.arrivals, now
+                        part.index, part.timestamps, values, part.arrivals, now
                     )
                 if len(kept[0]):
                     self._raw_pending.append((part.index, *kept))
+            if batch.lost:
+                # Somewhere between this batch and the next one.
+                self._aligner.report(batch.index).lost += batch.lost
+                last = batch.timestamps[np.isfinite(batch.timestamps)]
+                self._gaps.append([batch.index, float(last[-1]) if len(last) else -np.inf, np.inf])
+
+    def _end_gap(self, index: int, time_of_next: float) -> None:
+        for gap in self._gaps:
+            if gap[0] == index and gap[2] == np.inf:
+                gap[2] = time_of_next
+
+    def _mark_gaps(self, rows: Mapping[str, NDArray]) -> None:
+        """Mark the rows during which updates were lost on their way."""
+        half = 0.5 * rows["sample_duration"]
+        begin, end = rows["sample_time"] - half, rows["sample_time"] + half
+        for _, lost_from, lost_until in self._gaps:
+            inside = (end > lost_from) & (begin < lost_until)
+            rows["quality"][inside] |= np.uint16(Quality.LOST_UPDATES)
+        self._gaps = [gap for gap in self._gaps if gap[2] > end[-1]]
 
     def _make_rows(self, *, finish: bool = False) -> None:
         rows = self._aligner.final_rows(time.monotonic(), finish=finish)
         if not rows or not len(rows["quality"]):
             return
+        self._mark_gaps(rows)
         for derived in self._derived:
             inputs = [rows[name] for name in derived.inputs]
             value = derived.function(*inputs)
@@ -462,8 +560,30 @@ class Sampler:
         file = self._file
         if file is None:
             return
+        began = time.monotonic()
         await asyncio.to_thread(_append, file, raw, rows)
+        self._slowest_write = max(self._slowest_write, time.monotonic() - began)
         self._visible = tuple(file.rows)
+
+
+def check_clocks(
+    channels: Sequence[SampledChannel], reports: Mapping[str, ChannelReport], bound: float
+) -> None:
+    """Raise `PreflightError` if a channel's timestamps are off by more than ``bound`` seconds."""
+    off = []
+    for sampled in channels:
+        offset = reports[sampled.channel.name].clock_offset
+        if abs(offset) > bound:
+            side = "behind" if offset > 0 else "ahead of"
+            off.append(
+                f"{sampled.channel.name} ({sampled.source.removeprefix('ca://')}) is "
+                f"{abs(offset):.2f} s {side} this machine"
+            )
+    if off:
+        raise PreflightError(
+            f"The clock of the server of {'; of '.join(off)}, but {bound:g} s are allowed: "
+            "synchronise the clocks, or allow more with clock_bound."
+        )
 
 
 def _append(

@@ -11,6 +11,7 @@ from bluesky.utils import FailedPause, FailedStatus, Msg, RequestAbort, RequestS
 
 from glidepath.devices.sampled import Sampled, WithExposure
 from glidepath.flyers import Flight, FlightError, Sampler, flight_for
+from glidepath.flyers.sampler import CLOCK_BOUND
 from glidepath.storage import data_root, run_folder
 from glidepath.trajectory import Preflight, PreflightError, Region, preflight
 
@@ -32,6 +33,7 @@ def flyscan(
     velocity: float,
     *,
     period: float | None = None,
+    clock_bound: float = CLOCK_BOUND,
     md: Mapping[str, Any] | None = None,
 ) -> MsgGenerator:
     """Fly ``axis`` from ``start`` to ``stop`` and record what the detectors saw on the way.
@@ -54,6 +56,8 @@ def flyscan(
     period
         Length of a row in s. Detectors with an adjustable exposure are set to it, and put
         back afterwards. None: leave them, and take the longest exposure among them.
+    clock_bound
+        Largest distance in s between the clocks of the servers and this machine's.
     md
         Metadata for the start document.
 
@@ -120,6 +124,7 @@ def flyscan(
         for stream in sampler.streams:
             yield from bps.declare_stream(stream, name=stream.name, collect=True)
         yield from bps.prepare(flight, region, wait=True)
+        yield from _await(partial(_check_clocks, sampler, clock_bound))
         yield from _await(sampler.arm)
         yield from bps.kickoff(flight, wait=True)
         flown = yield from bps.complete(flight, group=f"{flight.name} complete", wait=False)
@@ -200,6 +205,10 @@ def _check_devices(detectors: Sequence[Any], axis: Any) -> None:
     for name in names:
         if names.count(name) > 1 and name != axis.name:
             raise PreflightError(f"The detector {name!r} is named twice; name each one once.")
+
+
+async def _check_clocks(sampler: Sampler, bound: float) -> None:
+    sampler.check_clocks(bound)
 
 
 async def _set_exposures(

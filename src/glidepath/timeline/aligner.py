@@ -43,6 +43,8 @@ class ChannelReport:
         Updates that were kept.
     late
         Updates that came after the row they belong to was final.
+    lost
+        Updates that were thrown away before they came here; counted by whom it may concern.
     repeated, out_of_order
         Updates with the timestamp of the one before, or an older one; not used.
     disconnections
@@ -54,6 +56,7 @@ class ChannelReport:
 
     updates: int = 0
     late: int = 0
+    lost: int = 0
     repeated: int = 0
     out_of_order: int = 0
     disconnections: int = 0
@@ -150,6 +153,10 @@ class Aligner:
             track.report.repeated = track.series.repeated
             track.report.out_of_order = track.series.out_of_order
         return {track.channel.name: track.report for track in self._tracks}
+
+    def report(self, index: int) -> ChannelReport:
+        """Return what channel number ``index`` did, to be added to."""
+        return self._tracks[index].report
 
     @property
     def passed(self) -> bool:
