@@ -140,28 +140,29 @@ def judge(
 
 
 def table(rows: Iterable[Mapping[str, Any]]) -> Table:
-    """Return the rows as a table."""
-    result = Table(title="document_counts: documents of a sampled scan", title_justify="left")
+    """Return the rows as a table, a column for each."""
+    rows = list(rows)
+    result = Table(title="document_counts: documents of sampled scans", title_justify="left")
+    result.add_column("scan (s)")
+    for row in rows:
+        result.add_column(f"{row['scan_s']:g}", justify="right")
     labels = {
-        "scan_s": "scan s",
-        "readback_Hz": "readback Hz",
-        "rows": "rows",
-        "raw_updates": "raw updates",
+        "readback_Hz": "readback (Hz)",
+        "rows": "rows of primary",
+        "raw_updates": "updates in raw streams",
         "descriptors": "descriptors",
         "events": "events",
-        "stream_resources": "resources",
-        "stream_datums": "datums",
+        "stream_resources": "stream resources",
+        "stream_datums": "stream datums",
         "documents": "all documents",
-        "reader_reads": "reads",
-        "reader_rising": "rising",
-        "reader_repeated": "repeated",
-        "reader_outside": "outside",
-        "reader_agrees": "complete",
-        "reader_behind_s": "behind s",
+        "reader_reads": "reads during the scan that found new rows",
+        "reader_behind_s": "age of the newest row read, median (s)",
+        "reader_rising": "rows rise, and stay as they were read",
+        "reader_repeated": "repeated rows",
+        "reader_outside": "rows outside of the range",
+        "reader_agrees": "as many rows as the stop document says",
     }
-    for label in labels.values():
-        result.add_column(label, justify="right")
-    for row in rows:
-        values = [row[key] for key in labels]
-        result.add_row(*("-" if v is None else f"{v}" for v in values))
+    for key, label in labels.items():
+        values = [row[key] for row in rows]
+        result.add_row(label, *("-" if value is None else f"{value}" for value in values))
     return result

@@ -1,16 +1,19 @@
 """How long rebinning takes: 20 channels of 1e6 updates, next to numpy's own one-liners.
 
-Run ``python benchmarks/rebin.py [result.json]``. All cases run in turn, several times, in one
+All cases run in turn, several times, in one
 process; the medians are comparable with each other, not with those of another machine.
 """
 
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from rich.console import Console
+from rich.table import Table
 
 from glidepath.timeline import (
     Channel,
@@ -20,7 +23,10 @@ from glidepath.timeline import (
     uniform_grid,
 )
 
+__all__ = ["main", "rows", "table"]
+
 UPDATES = 1_000_000
+QUICK_UPDATES = 50_000
 CHANNELS = 20
 ROWS = 2000
 REPEATS = 3
@@ -101,13 +107,12 @@ CASES: dict[str, Callable[[Streams], None]] = {
 }
 
 
-def rows(
-    updates: int = UPDATES, channels: int = CHANNELS, repeats: int = REPEATS
-) -> list[dict[str, float | int | str]]:
-    """Return one row per case: medians and extremes of the repeats (s), and ns per update."""
-    streams = Streams(updates, channels)
+def rows(quick: bool = False) -> list[dict[str, Any]]:
+    """Return one row per case: median and extremes of the repeats (s), and ns per update."""
+    updates = QUICK_UPDATES if quick else UPDATES
+    streams = Streams(updates, CHANNELS)
     times: dict[str, list[float]] = {name: [] for name in CASES}
-    for _ in range(repeats):
+    for _ in range(REPEATS):
         for name, case in CASES.items():
             begin = time.perf_counter()
             case(streams)
@@ -117,28 +122,36 @@ def rows(
             "case": name,
             "what": str(CASES[name].__doc__),
             "updates": updates,
-            "channels": channels,
-            "repeats": repeats,
+            "channels": CHANNELS,
+            "repeats": REPEATS,
             "median_s": float(np.median(seconds)),
             "fastest_s": min(seconds),
             "slowest_s": max(seconds),
-            "ns_per_update": float(np.median(seconds)) / (updates * channels) * 1e9,
+            "ns_per_update": float(np.median(seconds)) / (updates * CHANNELS) * 1e9,
         }
         for name, seconds in times.items()
     ]
 
 
+def table(rows: Iterable[Mapping[str, Any]]) -> Table:
+    """Return the rows as a table."""
+    result = Table(title="rebin: tables from raw streams", title_justify="left")
+    result.add_column("case")
+    for label in ("updates", "channels", "median s", "fastest s", "slowest s", "ns per update"):
+        result.add_column(label, justify="right")
+    for row in rows:
+        seconds = (f"{row[f'{which}_s']:.3f}" for which in ("median", "fastest", "slowest"))
+        numbers = str(row["updates"]), str(row["channels"])
+        result.add_row(row["case"], *numbers, *seconds, f"{row['ns_per_update']:.1f}")
+    return result
+
+
 def main(json_file: str | Path | None = None) -> None:
-    """Print the table; write it to ``json_file`` too, if one is named."""
-    table = rows()
-    for row in table:
-        print(
-            f"{row['case']:30} {row['median_s']:8.3f} s  "
-            f"({row['fastest_s']:.3f} to {row['slowest_s']:.3f})  "
-            f"{row['ns_per_update']:6.1f} ns per update"
-        )
+    """Print the table; write the rows to ``json_file`` too, if one is named."""
+    measured = rows()
+    Console().print(table(measured))
     if json_file is not None:
-        Path(json_file).write_text(json.dumps(table, indent=1) + "\n")
+        Path(json_file).write_text(json.dumps(measured, indent=1) + "\n")
 
 
 if __name__ == "__main__":

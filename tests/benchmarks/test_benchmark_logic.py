@@ -1,5 +1,6 @@
 """What the benchmarks compute from what they measure."""
 
+import json
 from dataclasses import replace
 from functools import partial
 from math import nan
@@ -67,7 +68,7 @@ def test_an_error_that_does_not_depend_on_the_direction_is_in_the_rms_only():
     assert found["rms_meV"] == pytest.approx(4)
 
 
-def test_the_shift_of_the_first_line_is_up_minus_down():
+def test_the_shift_of_the_first_line_is_between_up_and_down():
     found = accuracy.summary([(flight(1, error=0.010), flight(-1, error=-0.010))])
 
     assert found["line_fit"] == "series"
@@ -77,19 +78,30 @@ def test_the_shift_of_the_first_line_is_up_minus_down():
 def test_wrong_signals_are_in_percent_of_the_highest():
     up, down = flight(1), flight(-1)
     wrong = replace(up, signal=up.signal + 0.01 * up.true_signal.max())
+    both = (wrong, replace(down, signal=down.signal + wrong.signal - up.signal))
 
-    found = accuracy.summary([(wrong, replace(down, signal=wrong.signal[::-1]))])
+    found = accuracy.summary([both])
 
     assert found["signal_rms_percent"] == pytest.approx(1, rel=0.01)
 
 
-def test_numbers_are_medians_over_the_repeats():
-    pairs = [(flight(1, error=e), flight(-1, error=-e)) for e in (0.001, 0.002, 0.009)]
+def test_bias_and_rms_are_over_all_repeats():
+    pairs = [(flight(1, error=e), flight(-1, error=-e)) for e in (-0.003, 0.003)]
 
     found = accuracy.summary(pairs)
 
-    assert found["bias_meV"] == pytest.approx(2)
-    assert found["repeats"] == 3
+    assert found["bias_meV"] == pytest.approx(0, abs=1e-9)
+    assert found["rms_meV"] == pytest.approx(3)
+    assert found["repeats"] == 2
+
+
+def test_shifts_of_either_sign_do_not_cancel():
+    pairs = [(flight(1, error=e), flight(-1, error=-e)) for e in (-0.005, 0.005, 0.02)]
+
+    found = accuracy.summary(pairs)
+
+    assert found["up_down_shift_meV"] == pytest.approx(10, abs=0.5)
+    assert found["up_down_shift_worst_meV"] == pytest.approx(40, abs=0.5)
 
 
 @pytest.mark.parametrize("direction", [1, -1])
@@ -117,7 +129,7 @@ def test_a_line_that_cannot_be_fitted_has_no_shift_but_a_reason():
     assert "in the series" in found["line_fit"]
 
 
-def test_the_accuracy_table_takes_the_rows():
+def test_an_accuracy_row_has_the_agreed_keys_and_goes_into_the_table():
     row = {
         "mode": "sampled",
         "velocity_eV_per_s": 1.0,
@@ -127,6 +139,9 @@ def test_the_accuracy_table_takes_the_rows():
         **accuracy.summary([(flight(1), flight(-1))]),
     }
 
+    agreed = {"bias_meV", "rms_meV", "up_down_shift_meV", "mode", "velocity_eV_per_s"}
+    assert agreed | {"exposure_s", "readback_Hz", "arrival_delay_s"} <= set(row)
+    json.dumps(row, allow_nan=False)
     assert "sampled" in printed(accuracy.table([row, {**row, "up_down_shift_meV": None}]))
 
 

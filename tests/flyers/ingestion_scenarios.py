@@ -89,7 +89,8 @@ async def both_paths_give_the_same(ioc):
                 one, other = fast.column(index, column), portable.column(index, column)
                 assert np.array_equal(one, other), (index, column, one, other)
             late = fast.column(index, "arrivals") - fast.column(index, "timestamps")
-            assert np.all((late > -1e-3) & (late < BOUND))
+            # The first value can be of any age.
+            assert np.all((late[1:] > -1e-3) & (late[1:] < BOUND))
     assert len(fast.column(0)) == 1 + 29 + 1
     assert fast.column(0, "severities")[-1] == 1, "190.25 is above HIGH"
     assert set(fast.column(3)) == {0.0, 1.0, 2.0}

@@ -16,7 +16,7 @@ from glidepath.timeline import Channel, ChannelKind
 SCENARIOS = Path(__file__).with_name("ingestion_scenarios.py")
 
 
-# libca waits ten seconds before it looks for a server that went away, so these run aside.
+# libca waits ten seconds before it looks for a server that went away, so these run side by side.
 SLOW = ["a_restarted_server_is_heard_again", "a_loss_stays_in_order_when_the_event_loop_is_busy"]
 
 
@@ -48,17 +48,6 @@ def finish(process):
     assert "Traceback" not in said, said[-3000:]
 
 
-@pytest.fixture(scope="module")
-def aside():
-    """Scenarios that mostly wait, started before the others."""
-    processes = {scenario: start(scenario) for scenario in SLOW}
-    yield processes
-    for process in processes.values():
-        process.kill()
-        process.wait()
-        process.stderr.close()
-
-
 @pytest.mark.parametrize(
     "scenario",
     [
@@ -75,13 +64,20 @@ def aside():
         "the_portable_path_is_chosen_when_the_value_differs",
     ],
 )
-def test_monitors(scenario, aside):
+def test_monitors(scenario):
     finish(start(scenario))
 
 
-@pytest.mark.parametrize("scenario", SLOW)
-def test_monitors_when_a_server_restarts(scenario, aside):
-    finish(aside[scenario])
+def test_monitors_when_a_server_restarts():
+    started = [start(scenario) for scenario in SLOW]
+    try:
+        for process in started:
+            finish(process)
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+            process.stderr.close()
 
 
 def test_only_channel_access_sources_are_sampled():

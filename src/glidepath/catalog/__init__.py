@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from glidepath.catalog.errors import CatalogError
     from glidepath.catalog.journal import find_journal, read_journal, unpublished
     from glidepath.catalog.publisher import Publisher, PublisherStatus
+    from glidepath.catalog.rebinning import Rebinned, read_channel, rebin_run, write_rebinned
     from glidepath.catalog.replay import Replay, replay_all, replay_run
     from glidepath.catalog.runs import (
         RunSummary,
@@ -33,6 +34,7 @@ __all__ = [
     "LocalTiledServer",
     "Publisher",
     "PublisherStatus",
+    "Rebinned",
     "Replay",
     "RunSummary",
     "find_journal",
@@ -41,16 +43,19 @@ __all__ = [
     "open_catalog",
     "open_local_catalog",
     "read_baseline",
+    "read_channel",
     "read_journal",
     "read_primary",
     "read_raw",
     "read_stream",
     "read_verdict",
+    "rebin_run",
     "register",
     "replay_all",
     "replay_run",
     "summarise",
     "unpublished",
+    "write_rebinned",
 ]
 
 _MODULES = {
@@ -59,6 +64,7 @@ _MODULES = {
     "errors": ["CatalogError"],
     "journal": ["find_journal", "read_journal", "unpublished"],
     "publisher": ["Publisher", "PublisherStatus"],
+    "rebinning": ["Rebinned", "read_channel", "rebin_run", "write_rebinned"],
     "replay": ["Replay", "replay_all", "replay_run"],
     "runs": [
         "RunSummary",

@@ -28,6 +28,9 @@ def spoken() -> Iterator[None]:
     except ScanError as error:
         errors.print(f"glidepath: {error}", style="red", soft_wrap=True, markup=False)
         raise typer.Exit(FAILED) from None
+    except BrokenPipeError:
+        # Whoever read our output has seen enough.
+        raise typer.Exit(0) from None
     except (ValueError, ConnectionError) as error:
         errors.print(f"glidepath: {error}", style="red", soft_wrap=True, markup=False)
         raise typer.Exit(BAD_INPUT) from None

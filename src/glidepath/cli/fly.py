@@ -23,10 +23,18 @@ TiledOption = Annotated[
 
 @contextmanager
 def catalogue(uri: str | None, root: Path) -> Iterator[Callable[[], Any]]:
-    """Give a function that opens the catalogue: the user's server, or one of our own."""
-    from glidepath.catalog import LocalTiledServer, open_catalog
+    """Give a function that opens the catalogue: the user's server, or one for this directory."""
+    from glidepath.catalog import CatalogError, LocalTiledServer, open_catalog, open_local_catalog
 
     if uri is None:
+        try:
+            open_local_catalog(root).context.http_client.close()
+        except CatalogError:
+            pass
+        else:
+            # `glidepath serve` runs for this directory: two servers would share one database.
+            yield lambda: open_local_catalog(root)
+            return
         with LocalTiledServer(root) as server:
             yield server.client
         return

@@ -4,8 +4,10 @@ import typer
 
 from glidepath import __version__
 
+from .bench import bench
 from .demo import demo
 from .fly import fly
+from .rebin import rebin
 from .replay import replay
 from .serve import serve
 from .sim import sim
@@ -21,8 +23,10 @@ app = typer.Typer(
 app.command(context_settings={"ignore_unknown_options": True})(fly)
 app.command()(demo)
 app.command()(sim)
+app.command()(bench)
 app.command()(serve)
 app.command()(replay)
+app.command(context_settings={"ignore_unknown_options": True})(rebin)
 
 
 def _version(wanted: bool) -> None:

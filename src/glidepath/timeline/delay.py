@@ -93,8 +93,8 @@ def estimate_delay(up: Pass, down: Pass, *, max_delay: float = MAX_DELAY) -> Del
     >>> line = lambda e: 1 / (1 + ((e - 401) / 0.06) ** 2)
     >>> up = Pass(energy, line(energy - 0.1 * 0.2), 0.1)
     >>> down = Pass(energy, line(energy + 0.1 * 0.2), 0.1)
-    >>> round(estimate_delay(up, down).delay, 3)
-    0.2
+    >>> print(f"{estimate_delay(up, down).delay:.3f} s")
+    0.200 s
     """
     speeds = float(up.velocity), float(down.velocity)
     if not all(0 < speed < np.inf for speed in speeds):

@@ -1,0 +1,168 @@
+"""The two processes of the storage benchmark: a sampler with its plan, and a live reader.
+
+``sampler CHANNELS RATE SECONDS FOLDER`` prints "file PATH" when it has begun and a JSON object
+at its end. ``reader PATH DATASET`` reads until its input is closed, then prints a JSON object.
+"""
+
+import json
+import select
+import statistics
+import sys
+import time
+from collections import Counter
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from glidepath.devices.sampled import SampledChannel
+from glidepath.timeline import Channel, ChannelKind
+
+from .load_server import PREFIX
+from .measure import lost_of, resident_megabytes
+
+ROW_PERIOD = 0.1
+"""Seconds per row of the primary table."""
+
+READ_PERIOD = 0.05
+"""Seconds between two looks of the live reader."""
+
+
+class Load:
+    """The load server's records as a device that is sampled; the first one is the axis."""
+
+    name = "load"
+
+    def __init__(self, channels: int, rate: float) -> None:
+        self._channels = []
+        for k in range(channels):
+            if k % 5 == 0:
+                channel = Channel(f"load_{k}", ChannelKind.READBACK)
+            else:
+                # As many exposures as updates, back to back.
+                aperture = channels / rate
+                channel = Channel(f"load_{k}", ChannelKind.DETECTOR, aperture=aperture)
+            self._channels.append(SampledChannel(channel, f"ca://{PREFIX}{k}"))
+
+    async def channels(self) -> list[SampledChannel]:
+        """Return all channels."""
+        return self._channels
+
+
+def sample(channels: int, rate: float, seconds: float, folder: Path) -> dict[str, Any]:
+    """Sample as the plan does; return what was measured."""
+    import bluesky.plan_stubs as bps
+    from bluesky import RunEngine
+
+    from glidepath.flyers.sampler import Sampler
+
+    device = Load(channels, rate)
+    sampler = Sampler([], device, 0.5, 1e15, ROW_PERIOD)
+    path = folder / "load.h5"
+    documents: Counter[str] = Counter()
+    memory: list[tuple[float, float]] = []
+    cpu: list[float] = []
+
+    def await_(function: Any) -> Any:
+        (task,) = yield from bps.wait_for([function])
+        return task.result()
+
+    def collect() -> Any:
+        for stream in sampler.streams:
+            yield from bps.collect(stream, name=stream.name)
+
+    def plan() -> Any:
+        yield from bps.open_run()
+        yield from bps.prepare(sampler, (path, {}), wait=True)
+        for stream in sampler.streams:
+            yield from bps.declare_stream(stream, name=stream.name, collect=True)
+        yield from await_(sampler.arm)
+        print("file", path, flush=True)
+        begin, used = time.monotonic(), time.process_time()
+        while time.monotonic() < begin + seconds:
+            yield from await_(sampler.flushed)
+            yield from collect()
+            memory.append((time.monotonic() - begin, resident_megabytes()))
+        cpu.append(time.process_time() - used)
+        cpu.append(time.monotonic() - begin)
+        print("stop", flush=True)
+        yield from await_(partial(sampler.finish, cut=True, patience=0.5))
+        yield from collect()
+        verdict = sampler.verdict()
+        yield from await_(sampler.close)
+        yield from bps.close_run(reason=verdict.sentence())
+
+    engine = RunEngine({})
+    engine(plan(), lambda name, _: documents.update([name]))
+    monitors = sampler.verdict()
+    # The beginning, where buffers grow to their size, does not count.
+    settled = np.array(memory[len(memory) // 3 :])
+    slope = np.polyfit(settled[:, 0], settled[:, 1], 1)[0] if len(settled) > 2 else 0.0
+    return {
+        "cpu_s": cpu[0],
+        "measured_s": cpu[1],
+        "memory_MB": memory[-1][1],
+        "memory_slope_MB_per_min": 60 * float(slope),
+        "rows": monitors.rows,
+        "late": monitors.late_updates,
+        "documents": dict(documents),
+        **_in_file(path, channels),
+    }
+
+
+def _in_file(path: Path, channels: int) -> dict[str, Any]:
+    """Return how many updates are in the file, and how many are missing between them."""
+    updates, lost = 0, 0
+    begin, end = np.inf, -np.inf
+    with h5py.File(path, "r") as file:
+        for k in range(channels):
+            group = file[f"/entry/instrument/load_{k}"]
+            # The first is from before the load.
+            values, times = group["value"][1:], group["time"][1:]
+            updates += len(values)
+            lost += lost_of(values)
+            begin, end = min(begin, times[0]), max(end, times[-1])
+    return {"updates": updates, "lost": lost, "updates_per_s": updates / (end - begin)}
+
+
+def read(path: str, dataset: str) -> dict[str, Any]:
+    """Follow one channel's times while the file grows; return how old they are when they show.
+
+    ``oldest`` is the age of the first row that a look finds new, ``newest`` that of the last;
+    ``lag`` the age of the newest row at any look.
+    """
+    oldest, newest, lag = [], [], []
+    with h5py.File(path, "r", swmr=True, libver="latest") as file:
+        times = file[dataset]
+        known, last = len(times), 0.0
+        while not select.select([sys.stdin], [], [], READ_PERIOD)[0]:
+            times.refresh()
+            now, length = time.time(), len(times)
+            if length > known:
+                oldest.append(now - float(times[known]))
+                last = float(times[length - 1])
+                newest.append(now - last)
+                known = length
+            if last:
+                lag.append(now - last)
+    return {
+        "readable_after_s": statistics.median(newest) if newest else None,
+        "oldest_readable_after_s": max(oldest, default=None),
+        "reader_lag_s": max(lag, default=None),
+    }
+
+
+def main(role: str, *arguments: str) -> None:
+    """Be the sampler or the reader."""
+    if role == "reader":
+        print(json.dumps(read(*arguments)), flush=True)
+        return
+    channels, rate, seconds, folder = arguments
+    found = sample(int(channels), float(rate), float(seconds), Path(folder))
+    print(json.dumps(found), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
