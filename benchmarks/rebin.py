@@ -1,7 +1,7 @@
 """How long rebinning takes: 20 channels of 1e6 updates, next to numpy's own one-liners.
 
-All cases run in turn, several times, in one
-process; the medians are comparable with each other, not with those of another machine.
+All cases run in turn, several times, in one process; the medians are comparable with each
+other, not with those of another machine.
 """
 
 import json

@@ -147,7 +147,7 @@ def test_what_cannot_be_flown_is_refused_in_one_sentence_and_nothing_moves(simul
     refuse(s, "start and stop must differ", [s.mesh], s.energy, 400.0, 400.0, 1.0)
     refuse(s, "above zero", [s.mesh], s.energy, 370.0, 470.0, -1.0)
     refuse(s, "finite", [s.mesh], s.energy, float("nan"), 470.0, 1.0)
-    refuse(s, "must be a number", [s.mesh], s.energy, "here", 470.0, 1.0)
+    refuse(s, "must be a finite number", [s.mesh], s.energy, "here", 470.0, 1.0)
     refuse(s, "above zero", [s.mesh], s.energy, 370.0, 470.0, 1.0, period=0.0)
     refuse(s, "mesh cannot integrate", [s.mesh], s.energy, 400.0, 420.0, 0.5, period=11.0)
     refuse(s, "cannot be flown", [s.mesh], s.ring, 370.0, 470.0, 1.0)

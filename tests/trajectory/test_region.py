@@ -41,8 +41,8 @@ def test_numbers_of_numpy_are_numbers_and_become_floats():
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("370", 470, 1), "The start of a scan must be a number, not '370'"),
-        ((370, None, 1), "The stop of a scan must be a number, not None"),
+        (("370", 470, 1), "The start of a scan must be a finite number, not '370'"),
+        ((370, None, 1), "The stop of a scan must be a finite number, not None"),
         ((370, nan, 1), "The stop of a scan must be a finite number"),
         ((-inf, 470, 1), "The start of a scan must be a finite number"),
         ((370, 470, 0), "A velocity of 0 flies nowhere; give it"),

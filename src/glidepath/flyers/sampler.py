@@ -431,7 +431,7 @@ class Sampler:
             self._take_in()
         await self._stop_task()
         self._take_in()
-        self._make_rows(finish=not cut)
+        self._make_rows(finish=True)
         await self._write()
 
     def verdict(self) -> Verdict:

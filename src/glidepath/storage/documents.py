@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from bluesky.protocols import StreamAsset
 from event_model import DataKey, compose_stream_resource
@@ -39,7 +40,7 @@ class TableDocuments:
     """
 
     def __init__(self, path: Path, datasets: Mapping[str, str]) -> None:
-        uri = f"file://localhost{path.absolute().as_posix()}"
+        uri = f"file://localhost{quote(path.absolute().as_posix())}"
         self._bundles = [
             compose_stream_resource(
                 mimetype=HDF5_MIMETYPE,

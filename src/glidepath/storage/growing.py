@@ -79,9 +79,18 @@ class GrowingFile:
         self._file = h5py.File(path, "x", libver="latest")
         self._datasets: list[dict[str, h5py.Dataset]] = []
         self._rows = [0] * len(tables)
+        try:
+            self._make(tables, entry or {})
+        except BaseException:
+            # Half a file is no file.
+            self._file.close()
+            path.unlink()
+            raise
+
+    def _make(self, tables: Sequence[Table], entry: Mapping[str, str]) -> None:
         self._file.attrs["default"] = "entry"
         self._class_of("/entry", "NXentry")
-        for key, value in (entry or {}).items():
+        for key, value in entry.items():
             self._file["/entry"].attrs[key] = value
         for table in tables:
             parent = table.group.rsplit("/", 1)[0]
@@ -117,7 +126,7 @@ class GrowingFile:
     def append(self, table: int, columns: Mapping[str, NDArray]) -> None:
         """Append rows to table number ``table``; all its columns, of equal length (m,)."""
         datasets = self._datasets[table]
-        length = len(next(iter(columns.values())))
+        length = len(next(iter(columns.values()), ()))
         if columns.keys() != datasets.keys() or any(len(c) != length for c in columns.values()):
             raise ValueError(
                 f"Rows for {self.path.name} need the columns {sorted(datasets)} with equal length."

@@ -27,6 +27,8 @@ def run_folder(root: Path, uid: str, scan_id: int, time: float) -> Path:
     """
     if not re.fullmatch(r"[0-9A-Za-z-]{8,64}", uid):
         raise ValueError(f"{uid!r} is no uid of a run; letters, digits and dashes are allowed.")
+    if scan_id < 0:
+        raise ValueError(f"{scan_id!r} is no scan id; it must be zero or more.")
     date = datetime.fromtimestamp(time)
     return root / f"{date:%Y}" / f"{date:%m}" / f"{date:%d}" / f"{int(scan_id):06d}_{uid[:8]}"
 

@@ -132,6 +132,8 @@ def preflight(axis: str, region: Region, period: float, envelope: Envelope) -> P
     envelope
         What the axis can do at this velocity.
     """
+    if not period > 0:
+        raise PreflightError(f"A row cannot last {period:g} s; choose a period above zero.")
     unit = envelope.unit
     objections = []
     low, high, fastest = envelope.low, envelope.high, envelope.max_velocity
@@ -200,7 +202,7 @@ def _range(low: float | None, high: float | None, unit: str) -> str:
 def _floor(value: float) -> float:
     """Return the value rounded down to two digits, so that the advice holds."""
     scale = 10.0 ** (ceil(log10(value)) - 2)
-    return floor(value / scale * (1 + 1e-9)) * scale
+    return floor(value / scale * (1 + 1e-10)) * scale
 
 
 __all__ = ["Envelope", "Preflight", "PreflightError", "preflight"]

@@ -1,7 +1,10 @@
 """One straight piece of a scan: a range and the velocity at which it is flown."""
 
 from dataclasses import dataclass
-from math import floor, isfinite
+from math import floor, isfinite, nan
+
+ROUNDING = 1e-9
+"""Relative error of a quotient of energies that may be due to rounding."""
 
 VELOCITY_HINT = "give it in units of the axis per second, above zero"
 
@@ -36,12 +39,13 @@ class Region:
     def __post_init__(self) -> None:
         for name in ("start", "stop", "velocity"):
             value = getattr(self, name)
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not number and not hasattr(value, "__float__"):
-                raise ValueError(f"The {name} of a scan must be a number, not {value!r}.")
-            object.__setattr__(self, name, float(value))
-            if not isfinite(getattr(self, name)):
+            try:
+                number = float(value)
+            except (TypeError, ValueError):
+                number = nan
+            if isinstance(value, bool | str | bytes) or not isfinite(number):
                 raise ValueError(f"The {name} of a scan must be a finite number, not {value!r}.")
+            object.__setattr__(self, name, number)
         if self.velocity <= 0:
             raise ValueError(f"A velocity of {self.velocity:g} flies nowhere; {VELOCITY_HINT}.")
         if self.start == self.stop:
@@ -67,7 +71,7 @@ class Region:
 
     def rows(self, period: float) -> int:
         """Return how many whole periods (s) fit between start and stop."""
-        return floor(self.duration / period * (1 + 1e-12))
+        return floor(self.duration / period * (1 + ROUNDING))
 
 
 __all__ = ["Region"]
