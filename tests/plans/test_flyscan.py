@@ -278,3 +278,34 @@ def test_a_detector_that_does_not_answer_is_named_and_nothing_moves(simulated):
         s.run_engine(flyscan([Deaf()], s.energy, 400.0, 410.0, 2.0))
     assert s.stop["exit_status"] == "fail"
     assert s.get(s.pgm.setpoint) == before
+
+
+def test_every_document_is_valid(simulated):
+    from event_model import DocumentNames, schema_validators
+
+    s = simulated
+    s.run_engine(flyscan([s.mesh], s.energy, 400.0, 401.0, 2.0, period=0.04))
+    for name, document in s.documents:
+        schema_validators[DocumentNames[name]].validate(document)
+
+
+def test_a_clock_that_is_off_is_named_before_the_flight(simulated, beamline):
+    s = simulated
+    with pytest.raises(Exception, match=r"clock of the server of .*energy.* this machine"):
+        s.run_engine(flyscan([s.mesh], s.energy, 400.0, 401.0, 2.0, clock_bound=1e-6))
+    assert s.stop["exit_status"] == "fail"
+    assert "synchronise the clocks" in s.stop["reason"]
+
+
+def test_the_verdict_tells_what_each_channel_did(simulated):
+    import json
+
+    s = simulated
+    s.run_engine(flyscan([s.mesh], s.energy, 400.0, 401.0, 2.0, period=0.04))
+    run = s.run()
+    channels = json.loads(run.verdict["channels"])
+    assert set(channels) == {"energy", "ue48_gap", "mesh"}
+    assert channels["mesh"]["updates"] == len(run.raw["mesh"]["time"])
+    assert channels["mesh"]["lost"] == 0
+    assert 0 < channels["mesh"]["clock_offset"] < 1
+    assert run.stop["reason"].startswith(f"{run.verdict['rows']} rows")

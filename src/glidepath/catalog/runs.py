@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -276,7 +277,8 @@ def read_verdict(run: Any) -> dict[str, Any]:
     Returns
     -------
     dict
-        One Python value per data key.
+        One Python value per data key; ``channels`` (what each channel did) and ``flagged`` (rows
+        per quality bit) are dictionaries.
 
     Raises
     ------
@@ -286,7 +288,11 @@ def read_verdict(run: Any) -> dict[str, Any]:
     data = read_stream(run, "verdict")
     if not data or not all(len(values) for values in data.values()):
         raise CatalogError(f"The verdict of {_name(run)} is not in the catalogue yet; try again.")
-    return {key: values[-1].tolist() for key, values in data.items()}
+    verdict = {key: values[-1].tolist() for key, values in data.items()}
+    for key in ("channels", "flagged"):
+        if isinstance(verdict.get(key), str):
+            verdict[key] = json.loads(verdict[key])
+    return verdict
 
 
 def _stream(run: Any, stream: str) -> Any:

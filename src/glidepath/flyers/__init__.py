@@ -5,7 +5,8 @@ from .constant_velocity import ConstantVelocity
 from .controller_sweep import ControllerSweep, SweepBounds
 from .flight import BackEnd, Flight, FlightError
 from .ingestion import Batch, Monitors, PortableMonitors
-from .sampler import Sampler, TableStream, Verdict
+from .sampler import Sampler, TableStream
+from .verdict import Verdict
 
 __all__ = [
     "BackEnd",

@@ -1,6 +1,7 @@
 """Monitors on aioca's public interface; correct everywhere, about twice as fast as bare aioca."""
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import Any
@@ -22,8 +23,12 @@ from .monitors import (
 )
 from .receive_threads import BriskSwitching, PinnedThreads
 
-YIELD_AFTER = 256
-"""Updates of one channel after which others have their turn in the event loop."""
+REST = 0.005
+WORK = 0.002
+"""Seconds for which a channel's updates pile up in aioca, and for which they are then taken in.
+
+Taken one by one each would wake a task. The arrival of an update can be noted `REST` too late.
+"""
 
 
 class _Done:
@@ -49,28 +54,28 @@ class _Receiver:
         self.receive = self._receive_into(max(capacity // link.elements, 1))
 
     def _receive_into(self, capacity: int) -> Callable[[Any], Awaitable[None]]:
-        values, keep, stamp, now = (
-            self._values,
-            self._values.append,
-            self._stamps.append,
-            time.time,
-        )
-        turn = 0
+        values, keep, stamp = self._values, self._values.append, self._stamps.append
+        first, now = self.first, time.time
+        resting, begin, waiting = False, -math.inf, True
 
         def receive(value: Any) -> Awaitable[None]:
             # With a plain function aioca stays in its loop as long as updates come, and nothing
-            # else runs, not even a drain. To what is awaitable it gives a chance to yield.
-            nonlocal turn
+            # else runs, not even a drain. What is awaitable may rest, and lets others work.
+            nonlocal resting, begin, waiting
+            arrival = now()
             if len(values) < capacity:
-                stamp(now())
+                stamp(arrival)
                 keep(value)
             else:
                 self.lost += np.size(value)
-            turn += 1
-            if turn % YIELD_AFTER == 0:
-                return asyncio.sleep(0)
-            if value.ok and not self.first.is_set():
-                self.first.set()
+            if waiting and value.ok:
+                waiting = False
+                first.set()
+            if resting:
+                resting, begin = False, arrival
+            elif not 0.0 <= arrival - begin < WORK:
+                resting = True
+                return asyncio.sleep(REST)
             return _DONE
 
         return receive

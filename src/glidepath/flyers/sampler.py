@@ -3,12 +3,11 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bluesky.protocols import Reading, StreamAsset
+from bluesky.protocols import Reading, Status, StreamAsset
 from event_model import DataKey
 from numpy.typing import NDArray
 from ophyd_async.core import AsyncStatus
@@ -27,6 +26,7 @@ from glidepath.trajectory import PreflightError
 
 from .ingestion import Batch, Monitors, choose_monitors
 from .monitors import INVALID
+from .verdict import Verdict
 
 FLUSH_PERIOD = 0.5
 """Seconds between two flushes of the file; what was flushed is announced."""
@@ -39,9 +39,6 @@ PATIENCE = 3.0
 
 CLOCK_BOUND = 1.0
 """Seconds by which the clock of a server may differ from this machine's."""
-
-SLOW_WRITE = 2.0
-"""Seconds for one flush of the file above which the verdict mentions it."""
 
 SOURCE = "glidepath"
 
@@ -105,101 +102,6 @@ class TableStream:
         """Yield the documents for all rows that readers can see and that are not announced."""
         for document in self._documents.until(self._rows() if index is None else index):
             yield document
-
-
-@dataclass(eq=False)
-class Verdict:
-    """What the scan says of itself, readable by the run engine as one event.
-
-    Attributes
-    ----------
-    rows
-        Rows in ``primary``.
-    flagged
-        Rows per quality bit, only bits that occurred.
-    channels
-        What each channel did.
-    worst
-        Largest absolute value of each derived column that has a bound (eV).
-    slowest_write
-        Longest time that one flush of the file took (s).
-    """
-
-    name = "verdict"
-    parent = None
-
-    rows: int = 0
-    flagged: dict[str, int] = field(default_factory=dict)
-    channels: dict[str, ChannelReport] = field(default_factory=dict)
-    worst: dict[str, float] = field(default_factory=dict)
-    slowest_write: float = 0.0
-
-    @property
-    def lost_updates(self) -> int:
-        """Updates that were thrown away because nobody took them in time, of all channels."""
-        return sum(report.lost for report in self.channels.values())
-
-    @property
-    def late_updates(self) -> int:
-        """Updates that came after their row was final, of all channels."""
-        return sum(report.late for report in self.channels.values())
-
-    def sentence(self) -> str:
-        """Return the verdict in one line."""
-        parts = [f"{self.rows} rows"]
-        parts += [f"worst {key.replace('_', ' ')} {v:.3f} eV" for key, v in self.worst.items()]
-        parts += [f"{count} rows {bit}" for bit, count in self.flagged.items()]
-        for number, what in ((self.late_updates, "late"), (self.lost_updates, "lost")):
-            if number:
-                of = [n for n, r in self.channels.items() if getattr(r, what)]
-                parts.append(f"{number} {what} updates of {', '.join(of)}")
-        if self.slowest_write > SLOW_WRITE:
-            parts.append(f"the disk took up to {self.slowest_write:.1f} s for a flush")
-        lost = [name for name, report in self.channels.items() if report.disconnections]
-        if lost:
-            parts.append(f"connection lost: {', '.join(lost)}")
-        return "; ".join(parts)
-
-    def _items(self) -> dict[str, tuple[float | int | str, str]]:
-        items: dict[str, tuple[float | int | str, str]] = {
-            "verdict": (self.sentence(), ""),
-            "rows": (self.rows, ""),
-            "late_updates": (self.late_updates, ""),
-            "lost_updates": (self.lost_updates, ""),
-            "slowest_write": (self.slowest_write, "s"),
-        }
-        for bit in Quality:
-            name = str(bit.name)
-            items[f"rows_{name.lower()}"] = (self.flagged.get(name, 0), "")
-        for key, value in self.worst.items():
-            items[f"worst_{key}"] = (value, "eV")
-        for name, report in self.channels.items():
-            items[f"{name}_updates"] = (report.updates, "")
-            items[f"{name}_late"] = (report.late, "")
-            items[f"{name}_lost"] = (report.lost, "")
-            items[f"{name}_repeated"] = (report.repeated, "")
-            items[f"{name}_out_of_order"] = (report.out_of_order, "")
-            items[f"{name}_disconnections"] = (report.disconnections, "")
-            items[f"{name}_clock_offset"] = (report.clock_offset, "s")
-        return items
-
-    def describe(self) -> dict[str, DataKey]:
-        """Describe the verdict's numbers."""
-        kinds = {float: "number", int: "integer", str: "string"}
-        described: dict[str, DataKey] = {}
-        for key, (value, unit) in self._items().items():
-            data_key: dict = {"source": SOURCE, "dtype": kinds[type(value)], "shape": []}
-            if unit:
-                data_key["units"] = unit
-            described[key] = data_key  # type: ignore[assignment]
-        return described
-
-    def read(self) -> dict[str, Reading]:
-        """Return the verdict's numbers."""
-        now = time.time()
-        return {
-            key: {"value": value, "timestamp": now} for key, (value, _) in self._items().items()
-        }
 
 
 class Sampler:
@@ -396,17 +298,32 @@ class Sampler:
         self._take_in()
         self._aligner.arm()
 
-    async def flushed(self) -> None:
-        """Wait for the next flush; raise what stopped the sampler, if anything did."""
+    async def flushed(self, flown: Status) -> None:
+        """Wait for the next flush or for the end of the flight.
+
+        Raises
+        ------
+        Exception
+            What stopped the sampler, if anything did.
+        """
         task = self._task
         if task is None:
             return
         self._flushed.clear()
         waiting = asyncio.ensure_future(self._flushed.wait())
+        landed = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def land(_: Status) -> None:
+            loop.call_soon_threadsafe(landed.set)
+
+        flown.add_callback(land)
+        ended = asyncio.ensure_future(landed.wait())
         try:
-            await asyncio.wait({waiting, task}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({waiting, ended, task}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             waiting.cancel()
+            ended.cancel()
         if task.done():
             task.result()
 
@@ -622,4 +539,4 @@ def _split_at_losses(batch: Batch) -> list[Batch]:
     ]
 
 
-__all__ = ["DRAIN_PERIOD", "FLUSH_PERIOD", "PATIENCE", "Sampler", "TableStream", "Verdict"]
+__all__ = ["CLOCK_BOUND", "DRAIN_PERIOD", "FLUSH_PERIOD", "PATIENCE", "Sampler", "TableStream"]

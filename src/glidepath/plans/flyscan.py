@@ -121,15 +121,17 @@ def flyscan(
         folder = run_folder(root, document["uid"], document["scan_id"], document["time"])
         entry = {"title": f"flyscan {axis.name}", "entry_identifier": document["uid"]}
         yield from bps.prepare(sampler, (folder / FILE_NAME, entry), wait=True)
+        # Every channel answers: the axis may go to its run-up while the streams are described.
+        yield from bps.prepare(flight, region, group=f"{flight.name} prepare", wait=False)
         for stream in sampler.streams:
             yield from bps.declare_stream(stream, name=stream.name, collect=True)
-        yield from bps.prepare(flight, region, wait=True)
+        yield from bps.wait(group=f"{flight.name} prepare")
         yield from _await(partial(_check_clocks, sampler, clock_bound))
         yield from _await(sampler.arm)
         yield from bps.kickoff(flight, wait=True)
         flown = yield from bps.complete(flight, group=f"{flight.name} complete", wait=False)
         while not flown.done:
-            yield from _await(sampler.flushed)
+            yield from _await(partial(sampler.flushed, flown))
             yield from _collect(sampler)
         yield from bps.wait(group=f"{flight.name} complete")
         yield from _await(sampler.finish)
