@@ -192,11 +192,24 @@ class Sampler:
             [c.channel for c in channels], names[0], *self._range, period=self._period
         )
         monitors = self._make_monitors(channels)
-        await monitors.open()
+        # Both take their time, and neither needs the other.
+        creating = asyncio.create_task(asyncio.to_thread(self._create, path, entry, channels))
+        try:
+            await monitors.open()
+        except BaseException:
+            await self._discard(creating)
+            raise
         self._monitors = monitors
-        self._file = await asyncio.to_thread(self._create, path, entry, channels)
+        self._file = await creating
         self._visible = tuple(self._file.rows)
         self._task = asyncio.create_task(self._run(), name="glidepath sampler")
+
+    async def _discard(self, creating: asyncio.Task[GrowingFile]) -> None:
+        """Remove the file of a scan that could not begin."""
+        file = await creating
+        self.streams = []
+        file.close()
+        file.path.unlink()
 
     def _create(
         self, path: Path, entry: Mapping[str, str], channels: Sequence[SampledChannel]
@@ -344,7 +357,7 @@ class Sampler:
             self._aligner.cut()
         deadline = time.monotonic() + patience
         while not self._aligner.finished(time.monotonic()) and time.monotonic() < deadline:
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.01)
             self._take_in()
         await self._stop_task()
         self._take_in()

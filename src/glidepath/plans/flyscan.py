@@ -1,7 +1,7 @@
 """Fly one axis over a range at constant velocity and sample everything meanwhile."""
 
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
 from typing import Any
 
@@ -96,7 +96,7 @@ def flyscan(
         },
         "hints": {"dimensions": [([axis.name], "primary")]},
         "preflight": report.to_document(),
-        "software": {name: version(name) for name in SOFTWARE},
+        "software": software_versions(),
         **(md or {}),
     }
 
@@ -124,7 +124,8 @@ def flyscan(
         # Every channel answers: the axis may go to its run-up while the streams are described.
         yield from bps.prepare(flight, region, group=f"{flight.name} prepare", wait=False)
         for stream in sampler.streams:
-            yield from bps.declare_stream(stream, name=stream.name, collect=True)
+            # The message itself: Bluesky's stubs look up the call stack, a millisecond for each.
+            yield Msg("declare_stream", None, stream, name=stream.name, collect=True)
         yield from bps.wait(group=f"{flight.name} prepare")
         yield from _await(partial(_check_clocks, sampler, clock_bound))
         yield from _await(sampler.arm)
@@ -162,6 +163,12 @@ def flyscan(
             raise FlightError(reason)
 
     return (yield from bpp.stage_wrapper(body(), detectors))
+
+
+@cache
+def software_versions() -> dict[str, str]:
+    """Return the versions of what takes part in a scan."""
+    return {name: version(name) for name in SOFTWARE}
 
 
 async def inspect(
@@ -227,13 +234,13 @@ async def _set_exposures(
 
 def _await(function: Callable[[], Awaitable[Any]]) -> MsgGenerator:
     """Await a coroutine function in the run engine's loop and return its result."""
-    (task,) = yield from bps.wait_for([function])
+    (task,) = yield Msg("wait_for", None, [function])
     return task.result()
 
 
 def _collect(sampler: Sampler) -> MsgGenerator:
     for stream in sampler.streams:
-        yield from bps.collect(stream, name=stream.name)
+        yield Msg("collect", stream, name=stream.name, return_payload=False)
 
 
 def _announce(sampler: Sampler) -> MsgGenerator:

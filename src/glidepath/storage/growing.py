@@ -77,7 +77,10 @@ class GrowingFile:
     ) -> None:
         self.path = path
         self._file = h5py.File(path, "x", libver="latest")
-        self._datasets: list[dict[str, h5py.Dataset]] = []
+        self._datasets: list[dict[str, h5py.h5d.DatasetID]] = []
+        self._types = [{c.name: np.dtype(c.dtype) for c in table.columns} for table in tables]
+        self._chunked = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        self._chunked.set_chunk((CHUNK_ROWS,))
         self._rows = [0] * len(tables)
         try:
             self._make(tables, entry or {})
@@ -109,13 +112,17 @@ class GrowingFile:
         group.attrs["NX_class"] = nx_class
         return group
 
-    @staticmethod
-    def _dataset(group: h5py.Group, column: Column) -> h5py.Dataset:
-        dataset = group.create_dataset(
-            column.name, shape=(0,), maxshape=(None,), chunks=(CHUNK_ROWS,), dtype=column.dtype
+    def _dataset(self, group: h5py.Group, column: Column) -> h5py.h5d.DatasetID:
+        # The low-level interface: a scan makes hundreds of these before it can begin.
+        dataset = h5py.h5d.create(
+            group.id,
+            column.name.encode(),
+            h5py.h5t.py_create(np.dtype(column.dtype), logical=True),
+            h5py.h5s.create_simple((0,), (h5py.h5s.UNLIMITED,)),
+            self._chunked,
         )
         if column.unit:
-            dataset.attrs["units"] = column.unit
+            h5py.AttributeManager(h5py.Dataset(dataset))["units"] = column.unit
         return dataset
 
     @property
@@ -131,10 +138,18 @@ class GrowingFile:
             raise ValueError(
                 f"Rows for {self.path.name} need the columns {sorted(datasets)} with equal length."
             )
+        if not length:
+            return
         begin = self._rows[table]
+        types = self._types[table]
+        # Converted first: a value that does not fit must not leave columns of different length.
+        values = {name: np.ascontiguousarray(columns[name], types[name]) for name in datasets}
+        memory = h5py.h5s.create_simple((length,))
         for name, dataset in datasets.items():
-            dataset.resize((begin + length,))
-            dataset[begin:] = columns[name]
+            dataset.set_extent((begin + length,))
+            place = dataset.get_space()
+            place.select_hyperslab((begin,), (length,))
+            dataset.write(memory, place, values[name])
         self._rows[table] = begin + length
 
     def flush(self) -> None:

@@ -135,7 +135,8 @@ class Aligner:
         self._sign = 1.0 if stop > start else -1.0
         self._start, self._stop = start, stop
         detectors = [t for t in self._tracks if t.channel.kind is ChannelKind.DETECTOR]
-        self._reference = max(detectors, key=lambda t: t.channel.aperture, default=None)
+        # Of equals the last one: by custom the signal comes after its reference.
+        self._reference = max(reversed(detectors), key=lambda t: t.channel.aperture, default=None)
         self.period = period or (self._reference.channel.aperture if self._reference else 0.1)
         self._grace, self._hold_after = grace, hold_after
         self._armed_after: float | None = None
