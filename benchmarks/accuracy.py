@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from .beamline import Recorded, Setup, call, in_own_process, simulated_setup
+from .medians import median, shown
 from .sequential import polling_flyscan
-from .statistics import median, shown
 
 __all__ = ["first_line", "rows", "table"]
 

@@ -1,16 +1,12 @@
 """What documents cost: the run engine per document, and the writing process in memory.
 
-Run ``python -m benchmarks.documents [results.json]``. Everything is measured with a real Tiled
-server in a process of its own. Figures of a busy machine are too large; their ratios hold.
+Everything is measured with a real Tiled server in a process of its own, medians of several runs.
+Figures of a busy machine are too large; their ratios hold.
 """
 
 import asyncio
-import json
 import multiprocessing
-import statistics
-import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,8 +18,11 @@ import h5py
 import numpy as np
 from bluesky import RunEngine
 from event_model import compose_run
+from rich.table import Table
 
 from glidepath.catalog import LocalTiledServer, Publisher
+
+from .medians import median, shown
 
 REPEATS = 5
 EVENTS = 100
@@ -115,8 +114,8 @@ def _run_of_events(kind: str, server: LocalTiledServer, journal: Path) -> dict[s
         ticker.result(timeout=5)
     engine.loop.call_soon_threadsafe(engine.loop.stop)
     return {
-        "event_ms": 1e3 * statistics.median(spent),
-        "call_us": 1e6 * statistics.median(calls) if calls else 0.0,
+        "event_ms": 1e3 * float(np.median(spent)),
+        "call_us": 1e6 * float(np.median(calls)) if calls else 0.0,
         "call_p99_us": 1e6 * float(np.percentile(calls, 99)) if calls else 0.0,
         "tick_p99_ms": 1e3 * float(np.percentile(late, 99)),
         "tick_max_ms": 1e3 * max(late),
@@ -133,7 +132,7 @@ def _stream_datum_cost(server: LocalTiledServer, journal: Path) -> float:
         if name == "stream_datum":
             spent.append(time.perf_counter() - before)
     publisher.close(60)
-    return 1e6 * statistics.median(spent)
+    return 1e6 * float(np.median(spent))
 
 
 def _documents(path: Path, samples: int) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -220,58 +219,51 @@ def _memory_of(kind: str, server: LocalTiledServer, path: Path) -> float:
     return grown
 
 
-def main(json_file: Path | None = None) -> dict[str, Any]:
-    """Measure, print a table, and write the figures to a file if one is given.
-
-    Parameters
-    ----------
-    json_file
-        Where the figures go as JSON.
-
-    Returns
-    -------
-    dict
-        The figures: medians of several runs.
-    """
-    results: dict[str, Any] = {"events": {}, "memory_MB": {}}
+def rows(quick: bool = False) -> list[dict[str, Any]]:
+    """Measure; a row for each subscriber, one for a StreamDatum, one for each writer's memory."""
+    repeats = 1 if quick else REPEATS
+    found: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder, LocalTiledServer(Path(folder)) as server:
         root = Path(folder)
-        path = root / "samples.h5"
-        with h5py.File(path, "w") as file:
-            for i in range(COLUMNS):
-                file.create_dataset(f"column_{i}", shape=(SAMPLES,), dtype="<f8", chunks=(65536,))
         for kind in ("none", "publisher", "TiledWriter(batch_size=1)"):
-            runs = [_run_of_events(kind, server, root / "journal") for _ in range(REPEATS)]
-            results["events"][kind] = {
-                figure: statistics.median(run[figure] for run in runs) for figure in runs[0]
-            }
-        results["stream_datum_us"] = statistics.median(
-            _stream_datum_cost(server, root / "journal") for _ in range(REPEATS)
-        )
-        for kind in ("publisher", "TiledWriter, stock consolidator"):
-            results["memory_MB"][kind] = statistics.median(
-                _memory_of(kind, server, path) for _ in range(3)
-            )
-    _print(results)
-    if json_file is not None:
-        json_file.write_text(json.dumps(results, indent=2) + "\n")
-    return results
+            runs = [_run_of_events(kind, server, root / "journal") for _ in range(repeats)]
+            figures = {key: median(run[key] for run in runs) for key in runs[0]}
+            found.append({"measured": "event", "path": kind, **figures})
+        costs = [_stream_datum_cost(server, root / "journal") for _ in range(repeats)]
+        found.append({"measured": "stream datum", "path": "publisher", "call_us": median(costs)})
+        if not quick:
+            path = root / "samples.h5"
+            with h5py.File(path, "w") as file:
+                for i in range(COLUMNS):
+                    file.create_dataset(
+                        f"column_{i}", shape=(SAMPLES,), dtype="<f8", chunks=(65536,)
+                    )
+            for kind in ("publisher", "TiledWriter, stock consolidator"):
+                grown = [_memory_of(kind, server, path) for _ in range(3)]
+                found.append({"measured": "memory", "path": kind, "memory_MB": median(grown)})
+    return found
 
 
-def _print(results: dict[str, Any]) -> None:
-    print(f"One event of five values ({EVENTS} per run, median of {REPEATS} runs):")
-    print(f"{'subscriber':28}{'engine ms':>10}{'call us':>10}{'p99 us':>10}", end="")
-    print(f"{'loop p99 ms':>13}{'loop max ms':>13}")
-    for kind, f in results["events"].items():
-        print(f"{kind:28}{f['event_ms']:10.2f}{f['call_us']:10.1f}{f['call_p99_us']:10.1f}", end="")
-        print(f"{f['tick_p99_ms']:13.1f}{f['tick_max_ms']:13.1f}")
-    print(f"One StreamDatum, to the publisher: {results['stream_datum_us']:.2f} us")
-    print(f"Memory of the writing process, {SAMPLES:.3g} samples x {COLUMNS} columns:")
-    for kind, grown in results["memory_MB"].items():
-        print(f"{kind:34}{grown:10.0f} MB")
+def table(found: list[dict[str, Any]]) -> Table:
+    """Show the rows."""
+    shown_keys = (
+        "event_ms",
+        "call_us",
+        "call_p99_us",
+        "tick_p99_ms",
+        "tick_max_ms",
+        "memory_MB",
+    )
+    result = Table(
+        "measured",
+        "subscriber",
+        *shown_keys,
+        title=f"documents: an event of five values; memory over {SAMPLES:.2g} samples x {COLUMNS}",
+        title_justify="left",
+    )
+    for row in found:
+        result.add_row(row["measured"], row["path"], *(shown(row.get(key)) for key in shown_keys))
+    return result
 
 
-if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else None)
-    # The run engines' loops live in daemon threads; nothing else may be left.
-    assert all(t.daemon for t in threading.enumerate() if t is not threading.main_thread())
+__all__ = ["rows", "table"]

@@ -28,7 +28,7 @@ from glidepath.timeline.channel import Channel, ChannelKind
 from glidepath.trajectory import Envelope, Region
 
 from .beamline import call, in_own_process, run_engine
-from .statistics import median, shown
+from .medians import median, shown
 
 __all__ = ["PHASES", "Phases", "SoftAxis", "SoftChannel", "rows", "soft_ioc", "table"]
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from benchmarks.statistics import median, shown
+from benchmarks.medians import median, shown
 from bluesky.utils import Msg
 from rich.console import Console
 

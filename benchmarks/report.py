@@ -1,0 +1,168 @@
+"""Makes the page `docs/benchmarks.md` and its pictures from the results of `glidepath bench`.
+
+Run ``python -m benchmarks.report results.json``.
+"""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+FOLDER = "benchmarks"
+
+Rows = Sequence[Mapping[str, Any]]
+
+TEXTS = {
+    "throughput": "Updates per second that each client takes, and the processor time it needs. The "
+    "server posts as fast as it can ('flood'), or 10 000 updates a second. `libca` is a C program: "
+    "the limit. `sequential` reads one channel after the other, as the classic fly scan does.",
+    "storage": "The whole sampler with its file and its documents (`sampler`), and the file alone "
+    "(`file`). The lag is that of a reader in another process.",
+    "accuracy": "Recorded energy against the simulator's truth, counted in the direction of travel, "
+    "and the shift of the first N2 line between a scan up and a scan down. `sequential` is a plan "
+    "that polls as the classic BESSY one does (`benchmarks/sequential.py`). Bias and RMS are over "
+    "all points of all repeats, each with another phase between exposures and motion; the shift is "
+    "the median of its absolute values.",
+    "overhead": "Fixed time of a sampled scan without motion, per phase (ms): what a scan costs "
+    "beyond its flight.",
+    "document_counts": "Documents of a short and a long scan, and what a reader in another process "
+    "saw through Tiled while the scan ran.",
+    "documents": "What the run engine pays per document with Tiled subscribed, and how much the "
+    "writing process grows.",
+    "rebin": "Rebinning 1e6 updates of each of 20 channels.",
+}
+
+
+def page(results: Mapping[str, Any]) -> str:
+    """Return the page as Markdown, and write its pictures beside it."""
+    environment = results["environment"]
+    grouped: dict[str, list[Mapping[str, Any]]] = {}
+    for row in results["results"]:
+        grouped.setdefault(row["benchmark"], []).append(row)
+    versions = ", ".join(f"{name} {v}" for name, v in environment["versions"].items() if v)
+    parts = [
+        "# Benchmarks",
+        "What Glidepath costs and how exact it is, beside its peers measured in the same run. "
+        "Ratios within one table hold; absolute figures are those of one small machine: "
+        f"{environment['cpu_count']} cores shared by servers and clients, "
+        f"Python {environment['python']}, {environment['date'][:10]}.",
+        "To measure yours: `glidepath bench --json results.json` in a checkout, and "
+        "`python -m benchmarks.report results.json` for this page.",
+    ]
+    for name, text in TEXTS.items():
+        if name in grouped:
+            parts += [f"## {name.replace('_', ' ').capitalize()}", text]
+            drawing = DRAWINGS.get(name)
+            if drawing is not None:
+                drawing(grouped[name], DOCS / FOLDER / f"{name}.png")
+                parts.append(f"![{name}]({FOLDER}/{name}.png)")
+            parts.append(table(grouped[name]))
+    parts.append(f"Versions: {versions}.")
+    return "\n\n".join(parts) + "\n"
+
+
+def table(rows: Rows) -> str:
+    """Return rows as a Markdown table with all keys that occur."""
+    keys = list(dict.fromkeys(key for row in rows for key in row if key != "benchmark"))
+    keys = [key for key in keys if not all(isinstance(row.get(key), dict | list) for row in rows)]
+    lines = ["| " + " | ".join(keys) + " |", "|" + "---|" * len(keys)]
+    lines += ["| " + " | ".join(_text(row.get(key)) for key in keys) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}"
+    return str(value).replace("|", "/")
+
+
+def draw_throughput(rows: Rows, path: Path) -> None:
+    """Bars of updates per second at flood, one group for each number of channels."""
+    flood = [row for row in rows if "flood" in str(row.get("posted", "flood"))]
+    paths = list(dict.fromkeys(row["path"] for row in flood))
+    channels = sorted({row["channels"] for row in flood})
+    figure = Figure(figsize=(9, 4.2), layout="constrained")
+    axes = figure.subplots()
+    width = 0.8 / len(channels)
+    for group, number in enumerate(channels):
+        values = [
+            next(
+                (r["updates_per_s"] for r in flood if (r["path"], r["channels"]) == (p, number)), 0
+            )
+            for p in paths
+        ]
+        places = np.arange(len(paths)) + (group - (len(channels) - 1) / 2) * width
+        axes.bar(places, values, width, label=f"{number} channels")
+    axes.set(yscale="log", ylabel="updates per second")
+    axes.set_xticks(range(len(paths)), paths, rotation=20, ha="right")
+    axes.legend()
+    figure.savefig(path, dpi=110)
+
+
+def draw_accuracy(rows: Rows, path: Path) -> None:
+    """RMS energy error against velocity."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    settings = dict.fromkeys(
+        (row["mode"], row["readback_Hz"], row.get("arrival_delay_s", 0.0)) for row in rows
+    )
+    for mode, rate, delay in settings:
+        chosen = sorted(
+            (r["velocity_eV_per_s"], r["rms_meV"])
+            for r in rows
+            if (r["mode"], r["readback_Hz"], r.get("arrival_delay_s", 0.0)) == (mode, rate, delay)
+            and r["rms_meV"] is not None
+        )
+        late = f", {delay:g} s late" if delay else ""
+        axes.plot(
+            *zip(*chosen, strict=True),
+            "o-" if mode == "sampled" else "s--",
+            label=f"{mode}, {rate:g} Hz{late}",
+        )
+    axes.set(xscale="log", yscale="log", xlabel="velocity (eV/s)", ylabel="RMS energy error (meV)")
+    axes.legend(fontsize=8)
+    figure.savefig(path, dpi=110)
+
+
+def draw_overhead(rows: Rows, path: Path) -> None:
+    """Stacked bars: time per phase, for each number of channels."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    labels = [str(row["channels"]) for row in rows]
+    bottom = np.zeros(len(rows))
+    phases = [
+        key
+        for key in rows[0]
+        if key.endswith("_ms") and not key.startswith(("total", "cpu")) and key != "cpu_ms"
+    ]
+    for phase in phases:
+        values = np.array([row[phase] or 0.0 for row in rows])
+        axes.bar(labels, values, bottom=bottom, label=phase.removesuffix("_ms"))
+        bottom += values
+    axes.set(xlabel="channels", ylabel="time (ms)")
+    axes.legend(fontsize=8)
+    figure.savefig(path, dpi=110)
+
+
+DRAWINGS = {
+    "throughput": draw_throughput,
+    "accuracy": draw_accuracy,
+    "overhead": draw_overhead,
+}
+
+
+def main(results: Path) -> None:
+    """Write the page and its pictures."""
+    (DOCS / FOLDER).mkdir(exist_ok=True)
+    (DOCS / "benchmarks.md").write_text(page(json.loads(results.read_text())))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
