@@ -23,7 +23,7 @@ TEXTS = {
     "the limit. `sequential` reads one channel after the other, as the classic fly scan does.",
     "storage": "The whole sampler with its file and its documents (`sampler`), and the file alone "
     "(`file`). The lag is that of a reader in another process.",
-    "accuracy": "Recorded energy against the simulator's truth, counted in the direction of travel, "
+    "accuracy": "Recorded energy against the simulator's truth, in the direction of travel, "
     "and the shift of the first N2 line between a scan up and a scan down. `sequential` is a plan "
     "that polls as the classic BESSY one does (`benchmarks/sequential.py`). Bias and RMS are over "
     "all points of all repeats, each with another phase between exposures and motion; the shift is "
