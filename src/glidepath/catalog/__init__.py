@@ -13,7 +13,13 @@ if TYPE_CHECKING:
     from glidepath.catalog.errors import CatalogError
     from glidepath.catalog.journal import find_journal, read_journal, unpublished
     from glidepath.catalog.publisher import Publisher, PublisherStatus
-    from glidepath.catalog.rebinning import Rebinned, read_channel, rebin_run, write_rebinned
+    from glidepath.catalog.rebinning import (
+        Rebinned,
+        estimate_run_delay,
+        read_channel,
+        rebin_run,
+        write_rebinned,
+    )
     from glidepath.catalog.replay import Replay, replay_all, replay_run
     from glidepath.catalog.runs import (
         RunSummary,
@@ -37,6 +43,7 @@ __all__ = [
     "Rebinned",
     "Replay",
     "RunSummary",
+    "estimate_run_delay",
     "find_journal",
     "list_runs",
     "load_run",
@@ -64,7 +71,7 @@ _MODULES = {
     "errors": ["CatalogError"],
     "journal": ["find_journal", "read_journal", "unpublished"],
     "publisher": ["Publisher", "PublisherStatus"],
-    "rebinning": ["Rebinned", "read_channel", "rebin_run", "write_rebinned"],
+    "rebinning": ["Rebinned", "estimate_run_delay", "read_channel", "rebin_run", "write_rebinned"],
     "replay": ["Replay", "replay_all", "replay_run"],
     "runs": [
         "RunSummary",

@@ -9,7 +9,14 @@ from numpy.typing import NDArray
 
 from glidepath.catalog.errors import CatalogError
 from glidepath.catalog.runs import read_primary, read_raw
-from glidepath.timeline import Channel, ChannelKind, rebin_energy
+from glidepath.timeline import (
+    Channel,
+    ChannelKind,
+    DelayEstimate,
+    Pass,
+    estimate_delay,
+    rebin_energy,
+)
 
 Floats = NDArray[np.float64]
 
@@ -118,6 +125,53 @@ def rebin_run(run: Any, edges: Floats, detectors: Sequence[str] | None = None) -
     return Rebinned(axis, columns)
 
 
+def estimate_run_delay(
+    up: Any, down: Any, signal: str, reference: str | None = None
+) -> DelayEstimate:
+    """Return how late a detector is, from a scan up and a scan down over the same spectrum.
+
+    Parameters
+    ----------
+    up, down
+        Two runs of a catalogue over a common range, in opposite directions.
+    signal
+        Column of the detector.
+    reference
+        Column that the signal is divided by, such as the mesh; None: nothing.
+
+    Returns
+    -------
+    DelayEstimate
+        Its ``delay`` (s) is to be added to the ``latency`` of the detector's device.
+
+    Raises
+    ------
+    CatalogError
+        If both runs fly in the same direction.
+    """
+    directions = []
+    passes = []
+    for run in (up, down):
+        start = run.metadata["start"]
+        axis = start["motors"][0]
+        arguments = start["plan_args"]
+        directions.append(arguments["stop"] > arguments["start"])
+        columns = read_primary(run, [axis, signal] + ([reference] if reference else []))
+        values = columns[signal]
+        if reference:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                values = values / columns[reference]
+        passes.append(Pass(columns[axis], values, arguments["velocity"]))
+    if directions[0] == directions[1]:
+        raise CatalogError(
+            "Both runs fly in the same direction, which tells nothing of the delay; "
+            "name one that flies up and one that flies down."
+        )
+    if not directions[0]:
+        passes.reverse()
+    return estimate_delay(*passes)
+
+
 def write_rebinned(client: Any, run: Any, rebinned: Rebinned, name: str) -> str:
     """Put a rebinned run into the catalogue; return its path there.
 
@@ -147,4 +201,4 @@ def write_rebinned(client: Any, run: Any, rebinned: Rebinned, name: str) -> str:
     return f"rebinned/{uid}/{name}"
 
 
-__all__ = ["Rebinned", "read_channel", "rebin_run", "write_rebinned"]
+__all__ = ["Rebinned", "estimate_run_delay", "read_channel", "rebin_run", "write_rebinned"]

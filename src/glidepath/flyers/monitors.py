@@ -41,7 +41,8 @@ class Batch:
         value; the number of an enum. Of a waveform every element counts. A NaN timestamp marks
         the loss of the connection at ``arrivals``.
     arrivals
-        Shape (n,): the local clock at arrival (POSIX s).
+        Shape (n,): the local clock at arrival (POSIX s), or a little later where updates come
+        thick and fast; never before the arrival.
     severities
         Shape (n,), uint8: severity of the alarm (0 none, 1 minor, 2 major, 3 invalid).
     lost
