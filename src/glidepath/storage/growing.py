@@ -76,7 +76,9 @@ class GrowingFile:
         self, path: Path, tables: Sequence[Table], entry: Mapping[str, str] | None = None
     ) -> None:
         self.path = path
-        self._file = h5py.File(path, "x", libver="latest")
+        # Appending needs the last chunk of a dataset only: a larger cache is memory that grows
+        # for minutes with every channel.
+        self._file = h5py.File(path, "x", libver="latest", rdcc_nbytes=8 * CHUNK_ROWS, rdcc_w0=1.0)
         self._datasets: list[dict[str, h5py.h5d.DatasetID]] = []
         self._types = [{c.name: np.dtype(c.dtype) for c in table.columns} for table in tables]
         self._chunked = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
