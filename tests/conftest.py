@@ -5,6 +5,11 @@ import os
 import threading
 
 import pytest
+from hypothesis import settings
+
+# The same examples in every run, and no deadline on a busy machine.
+settings.register_profile("glidepath", derandomize=True, deadline=None, database=None)
+settings.load_profile("glidepath")
 
 # Before anything imports Channel Access: only the loopback, never a real beamline.
 os.environ.update(EPICS_CA_ADDR_LIST="127.0.0.1", EPICS_CA_AUTO_ADDR_LIST="NO")

@@ -204,6 +204,10 @@ def plan_stop(axis: Axis, time: float, seconds: float) -> list[Segment]:
     return _chain(time, position, [(seconds, velocity, -velocity / seconds, amplitude, 0)], origin)
 
 
+_NO_DISTANCE = 1e-12
+"""Far below every encoder's step: not worth a move."""
+
+
 def plan_move(
     axis: Axis,
     time: float,
@@ -228,7 +232,7 @@ def plan_move(
         first.pop()
         distance, speed = target - position, 0.0
         sign = math.copysign(1.0, distance)
-    if distance == 0:
+    if abs(distance) < _NO_DISTANCE and speed == 0:
         return [*first, Segment(time, FOREVER, target)]
     # The highest speed from which the axis can still stop at the target.
     top = min(velocity, math.sqrt(abs(distance) * acceleration + speed**2 / 2))
