@@ -3,14 +3,12 @@
 import contextlib
 import hashlib
 import os
-import platform
 import select
 import shutil
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from importlib.metadata import version
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +20,6 @@ REPOSITORY = Path(__file__).parents[1]
 ANSWER_TIMEOUT = 60.0
 EXIT_TIMEOUT = 5.0
 """Seconds that a client process gets to answer, and to end."""
-
-PACKAGES = ("glidepath", "aioca", "ophyd-async", "bluesky", "epicscorelibs", "h5py", "numpy")
 
 
 def compiled(source: Path, *, shared: bool) -> Path:
@@ -189,45 +185,12 @@ def resident_megabytes(pid: int | str = "self") -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def environment() -> dict[str, Any]:
-    """Return what has to be known of the machine to compare results."""
-    return {
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)),
-        "load_average": round(os.getloadavg()[0], 2),
-        "packages": {name: version(name) for name in PACKAGES},
-    }
-
-
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor()
-
-
-def table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Callable[[Any], str]]) -> str:
-    """Return rows as text, one line each, for a person."""
-    cells = [list(columns)] + [
-        [form(row[key]) if key in row else "" for key, form in columns.items()] for row in rows
-    ]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "\n".join(
-        "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
-        for line in cells
-    )
-
-
 __all__ = [
     "Process",
     "compiled",
     "cpu_seconds",
-    "environment",
     "lost_of",
     "median_row",
     "python_module",
     "resident_megabytes",
-    "table",
 ]

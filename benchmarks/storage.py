@@ -1,28 +1,27 @@
 """What the whole sampler sustains: from updates to a file, its documents and a live reader.
 
-Run as ``python -m benchmarks.storage``. The load server posts on 50 channels; a process samples
+The load server posts on 50 channels; a process samples
 them as the flyscan plan does, into a file with documents; another one reads the file meanwhile.
 """
 
-import argparse
 import json
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import rich.table
 
 from glidepath.storage import Column, GrowingFile, Table
 
 from .load_server import LoadServer
-from .measure import Process, environment, median_row, python_module, table
+from .measure import Process, median_row, python_module
 
 CHANNELS = 50
 LOADS = (50_000.0, 150_000.0)
-SECONDS = 20.0
+SECONDS = 60.0
 
 FOLLOWED = "/entry/instrument/load_0/time"
 
@@ -30,12 +29,11 @@ APPENDS = 200
 APPENDED_ROWS = 1000
 
 
-def rows(
+def measure(
     loads: Sequence[float] = LOADS,
     seconds: float = SECONDS,
     channels: int = CHANNELS,
     folder: Path | None = None,
-    progress: Callable[[str], None] = lambda _: None,
 ) -> list[dict[str, Any]]:
     """Measure the sampler at several loads, and the file alone.
 
@@ -49,8 +47,6 @@ def rows(
         Number of channels; one of five is a readback, the others are detectors.
     folder
         Where the files go; None: the system's temporary folder. They are removed.
-    progress
-        Is told what is being measured.
 
     Returns
     -------
@@ -64,10 +60,8 @@ def rows(
     """
     found = []
     for load in loads:
-        progress(f"sampler, {channels} channels, {load:.0f}/s, {seconds:g} s")
         with tempfile.TemporaryDirectory(dir=folder) as place:
             found.append(_sampler(channels, load, seconds, place))
-    progress("file alone")
     repeated = []
     for _ in range(3):
         with tempfile.TemporaryDirectory(dir=folder) as place:
@@ -125,54 +119,30 @@ def _file(channels: int, place: Path) -> dict[str, Any]:
     }
 
 
-def report(found: Sequence[dict[str, Any]]) -> str:
-    """Return the rows as a table for a person."""
+def rows(quick: bool = False) -> list[dict[str, Any]]:
+    """Measure; a row for each load, and one for the file alone."""
+    return measure((10_000.0,), 3.0) if quick else measure()
+
+
+def table(rows: Iterable[Mapping[str, Any]]) -> rich.table.Table:
+    """Show the rows."""
     columns: dict[str, Callable[[Any], str]] = {
         "what": str,
         "channels": str,
-        "posted_per_s": "{:.0f}".format,
         "updates_per_s": "{:.0f}".format,
-        "lost": str,
         "lost_share": "{:.4%}".format,
         "cpu_us_per_update": "{:.2f}".format,
-        "cpu_share": "{:.0%}".format,
-        "memory_MB": "{:.0f}".format,
         "memory_slope_MB_per_min": "{:+.1f}".format,
-        "rows": str,
-        "late": str,
-        "readable_after_s": _seconds,
-        "oldest_readable_after_s": _seconds,
-        "reader_lag_s": _seconds,
+        "readable_after_s": "{:.3f}".format,
+        "reader_lag_s": "{:.3f}".format,
         "rows_per_s": "{:.0f}".format,
         "flush_ms": "{:.2f}".format,
     }
-    return "\n\n".join(
-        table([row], {key: form for key, form in columns.items() if key in row}) for row in found
-    )
+    result = rich.table.Table(*columns, title="storage: the whole sampler", title_justify="left")
+    for row in rows:
+        known = ((form, row.get(key)) for key, form in columns.items())
+        result.add_row(*("-" if value is None else form(value) for form, value in known))
+    return result
 
 
-def _seconds(value: float | None) -> str:
-    return "none" if value is None else f"{value:.3f}"
-
-
-def main() -> None:
-    """Measure as the command line says, and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--loads", type=float, nargs="+", default=list(LOADS))
-    parser.add_argument("--seconds", type=float, default=SECONDS)
-    parser.add_argument("--channels", type=int, default=CHANNELS)
-    parser.add_argument("--folder", type=Path, help="where the files go")
-    parser.add_argument("--json", type=Path, help="file to write the results to")
-    options = vars(parser.parse_args())
-    target = options.pop("json")
-    found = rows(**options, progress=lambda text: print(text, file=sys.stderr))
-    print(report(found))
-    if target is not None:
-        target.write_text(json.dumps({"environment": environment(), "results": found}, indent=1))
-
-
-if __name__ == "__main__":
-    main()
-
-
-__all__ = ["CHANNELS", "LOADS", "report", "rows"]
+__all__ = ["CHANNELS", "LOADS", "measure", "rows", "table"]

@@ -1,19 +1,18 @@
 """How many updates a second each way of listening takes in, and what one costs.
 
-Run as ``python -m benchmarks.throughput``. All contenders listen to the same load server, each
+All contenders listen to the same load server, each
 in a process of its own, in turn; the medians of several rounds are reported.
 """
 
-import argparse
 import contextlib
-import json
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.table import Table
+
 from .load_server import PREFIX, LoadServer
-from .measure import Process, compiled, environment, median_row, python_module, table
+from .measure import Process, compiled, median_row, python_module
 
 PATHS = (
     "libca",
@@ -37,7 +36,7 @@ QUICK_PATHS = ("libca", "aioca", "glidepath-portable", "glidepath-fast")
 
 WARM_UP = 0.3
 SECONDS = 0.8
-REPEATS = 3
+REPEATS = 2
 
 BACKLOG_TIMEOUT = 1.0
 """Seconds that a client gets to work off what piled up, before it is thrown away."""
@@ -45,13 +44,12 @@ BACKLOG_TIMEOUT = 1.0
 NUMBERS = ("updates_per_s", "cpu_us_per_update", "lost", "lost_share", "posted_per_s")
 
 
-def rows(
+def measure(
     channels: Sequence[int] = (1, 10, 50),
     loads: Sequence[float] = (FLOOD, STEADY, FAST),
     paths: Sequence[str] = PATHS,
     repeats: int = REPEATS,
     seconds: float = SECONDS,
-    progress: Callable[[str], None] = lambda _: None,
 ) -> list[dict[str, Any]]:
     """Measure all contenders and return one row for each, number of channels and load.
 
@@ -67,8 +65,6 @@ def rows(
         Rounds; a row has the medians.
     seconds
         Length of one measurement.
-    progress
-        Is told what is being measured.
 
     Returns
     -------
@@ -89,7 +85,6 @@ def rows(
                 rounds: dict[str, list[dict[str, Any]]] = {path: [] for path in listening}
                 for _ in range(repeats):
                     for path in listening:
-                        progress(f"{path}, {number} channels, {_load(load)}")
                         rounds[path].append(clients.measure(path, number, load, seconds))
                 found += [median_row(rounds[path], NUMBERS) for path in listening]
     return found
@@ -152,8 +147,15 @@ class _Clients:
         }
 
 
-def report(found: Sequence[dict[str, Any]]) -> str:
-    """Return the rows as a table for a person."""
+def rows(quick: bool = False) -> list[dict[str, Any]]:
+    """Measure; a row for each contender, number of channels and load."""
+    if quick:
+        return measure(channels=(10,), loads=(FLOOD,), repeats=1, seconds=0.4)
+    return measure()
+
+
+def table(rows: Iterable[Mapping[str, Any]]) -> Table:
+    """Show the rows."""
     columns: dict[str, Callable[[Any], str]] = {
         "path": str,
         "channels": str,
@@ -162,34 +164,11 @@ def report(found: Sequence[dict[str, Any]]) -> str:
         "cpu_us_per_update": "{:.2f}".format,
         "lost": "{:.0f}".format,
         "lost_share": "{:.3%}".format,
-        "posted_per_s": "{:.0f}".format,
     }
-    return table(found, columns)
+    result = Table(*columns, title="throughput: updates a second", title_justify="left")
+    for row in rows:
+        result.add_row(*(form(row[key]) for key, form in columns.items()))
+    return result
 
 
-def _arguments() -> Iterator[tuple[str, Any]]:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--channels", type=int, nargs="+", default=[1, 10, 50])
-    parser.add_argument("--loads", type=float, nargs="+", default=[FLOOD, STEADY, FAST])
-    parser.add_argument("--paths", nargs="+", choices=PATHS, default=list(PATHS))
-    parser.add_argument("--repeats", type=int, default=REPEATS)
-    parser.add_argument("--seconds", type=float, default=SECONDS)
-    parser.add_argument("--json", type=Path, help="file to write the results to")
-    yield from vars(parser.parse_args()).items()
-
-
-def main() -> None:
-    """Measure as the command line says, and print."""
-    options = dict(_arguments())
-    target = options.pop("json")
-    found = rows(**options, progress=lambda text: print(text, file=sys.stderr))
-    print(report(found))
-    if target is not None:
-        target.write_text(json.dumps({"environment": environment(), "results": found}, indent=1))
-
-
-if __name__ == "__main__":
-    main()
-
-
-__all__ = ["FAST", "FLOOD", "PATHS", "STEADY", "report", "rows"]
+__all__ = ["FAST", "FLOOD", "PATHS", "STEADY", "measure", "rows", "table"]

@@ -4,7 +4,7 @@ from .back_ends import flight_for
 from .constant_velocity import ConstantVelocity
 from .controller_sweep import ControllerSweep, SweepBounds
 from .flight import BackEnd, Flight, FlightError
-from .ingestion import Batch, Monitors, PortableMonitors
+from .ingestion import Batch, FastMonitors, Monitors, PortableMonitors, choose_monitors
 from .sampler import Sampler, TableStream
 from .verdict import Verdict
 
@@ -13,6 +13,7 @@ __all__ = [
     "Batch",
     "ConstantVelocity",
     "ControllerSweep",
+    "FastMonitors",
     "Flight",
     "FlightError",
     "Monitors",
@@ -21,5 +22,6 @@ __all__ = [
     "SweepBounds",
     "TableStream",
     "Verdict",
+    "choose_monitors",
     "flight_for",
 ]
