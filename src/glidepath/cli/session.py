@@ -79,7 +79,9 @@ class Session:
         )
         self.follower = PrimaryFollower()
         self.run_engine.subscribe(self.follower)
-        self.publisher: Publisher | None = None
+        self.publisher = Publisher(self.root / "journal")
+        self._subscription = self.run_engine.subscribe(self.publisher)
+        self._has_catalogue = False
         self._connected: set[str] = set()
 
     def __enter__(self) -> "Session":
@@ -106,21 +108,23 @@ class Session:
 
     def publish_to(self, connect: Callable[[], Any]) -> None:
         """Feed the documents of the runs to come to the catalogue that ``connect`` opens."""
+        self.run_engine.unsubscribe(self._subscription)
+        self.publisher.close()
         self.publisher = Publisher(self.root / "journal", connect)
-        self.run_engine.subscribe(self.publisher)
+        self._subscription = self.run_engine.subscribe(self.publisher)
+        self._has_catalogue = True
 
     def drain(self, timeout: float = 30.0) -> None:
         """Wait (s) until the catalogue has what it can take, and say what it has not."""
-        if self.publisher is not None:
-            status = self.publisher.close(timeout)
-            if status.to_replay:
-                errors.print(
-                    f"glidepath: the catalogue did not take the run ({status.error}); its "
-                    f"documents are in {self.publisher.journal}; put them into it with "
-                    f"'glidepath replay --data {self.root}'.",
-                    style="yellow",
-                    markup=False,
-                )
+        status = self.publisher.close(timeout)
+        if self._has_catalogue and status.to_replay:
+            errors.print(
+                f"glidepath: the catalogue did not take the run ({status.error}); its "
+                f"documents are in {self.publisher.journal}; put them into it with "
+                f"'glidepath replay --data {self.root}'.",
+                style="yellow",
+                markup=False,
+            )
 
     def devices(self, names: Iterable[str]) -> list[Device]:
         """Return devices by name, connected.

@@ -58,7 +58,8 @@ class TableStream:
         channel: Channel | None = None,
     ) -> None:
         self.name = name
-        self.hints = dict(hints or {})
+        # No fields: a best-effort plot must not open a window for every raw column.
+        self.hints = dict(hints or {"fields": []})
         self._channel = channel
         self._data_keys = dict(data_keys)
         self._documents = documents

@@ -88,6 +88,11 @@ class Verdict:
             "channels": (json.dumps(channels), ""),
         }
 
+    @property
+    def hints(self) -> dict[str, list[str]]:
+        """Nothing to plot."""
+        return {"fields": []}
+
     def describe(self) -> dict[str, DataKey]:
         """Describe the verdict's numbers and texts."""
         described: dict[str, DataKey] = {}
