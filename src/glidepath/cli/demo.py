@@ -59,8 +59,8 @@ def demo(
                     print_preflight(console, report)
                     report.check()
                     session.use_baseline()
-                    server.wait_ready()
-                    session.publish_to(server.client)
+                    # The server may still be starting: the documents wait for it, not the scan.
+                    session.publish_to(lambda: server.wait_ready().client())
                     plan = flyscan(
                         detectors,
                         energy,

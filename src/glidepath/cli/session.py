@@ -5,6 +5,7 @@ import json
 import logging
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -25,6 +26,9 @@ from .errors import ScanError, errors
 CONNECT_TIMEOUT = 5.0
 """Seconds in which a beamline's servers must answer."""
 
+
+LOOP_TIMEOUT = 5.0
+"""Seconds in which the run engine's loop must have ended."""
 
 LOGGERS = ("glidepath", "bluesky", "ophyd_async", "aioca", "tiled")
 """What writes to the log file of a data directory instead of to the terminal."""
@@ -71,8 +75,10 @@ class Session:
         self.beamline: Beamline = load_beamline(beamline)
         self.root = use_data_root(data)
         self._log = _log_to(self.root / "glidepath.log")
+        self._loop = asyncio.new_event_loop()
         self.run_engine = RunEngine(
             {},
+            loop=self._loop,
             context_managers=[AbortOnInterrupt],
             call_returns_result=True,
             scan_id_source=self._next_scan_id,
@@ -100,8 +106,12 @@ class Session:
         self.drain()
         # Before the servers go: a lost connection is loud, a closed one is silent.
         self.call(_close_channels)
-        loop = self.run_engine.loop
-        loop.call_soon_threadsafe(loop.stop)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        deadline = time.monotonic() + LOOP_TIMEOUT
+        while self._loop.is_running() and time.monotonic() < deadline:
+            time.sleep(0.005)
+        if not self._loop.is_running():
+            self._loop.close()
         for name in LOGGERS:
             logging.getLogger(name).removeHandler(self._log)
         self._log.close()
@@ -162,7 +172,7 @@ class Session:
 
     def call(self, function: Callable[[], Any]) -> Any:
         """Run a coroutine function in the run engine's loop and return its result."""
-        return asyncio.run_coroutine_threadsafe(function(), self.run_engine.loop).result()
+        return asyncio.run_coroutine_threadsafe(function(), self._loop).result()
 
     def use_baseline(self) -> None:
         """Read the beamline's baseline devices before and after every run."""
