@@ -127,6 +127,9 @@ def draw_accuracy(rows: Rows, path: Path) -> None:
             label=f"{mode}, {rate:g} Hz{late}",
         )
     axes.set(xscale="log", yscale="log", xlabel="velocity (eV/s)", ylabel="RMS energy error (meV)")
+    velocities = sorted({row["velocity_eV_per_s"] for row in rows})
+    axes.set_xticks(velocities, [f"{velocity:g}" for velocity in velocities])
+    axes.minorticks_off()
     axes.legend(fontsize=8)
     figure.savefig(path, dpi=110)
 
