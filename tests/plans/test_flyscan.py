@@ -239,7 +239,7 @@ def test_an_error_in_mid_flight_leaves_no_axis_flying(simulated, monkeypatch):
 
     async def fail_in_flight(self, flown):
         calls.append(await s.pgm.status.get_value())
-        if len(calls) > 3:
+        if len(calls) > 6:
             raise RuntimeError("the disk is full")
         await flushed(self, flown)
 
@@ -253,6 +253,75 @@ def test_an_error_in_mid_flight_leaves_no_axis_flying(simulated, monkeypatch):
     assert s.stop["reason"] == "the disk is full"
     run = s.run()
     assert len(run.primary["energy"]) == run.stop["num_events"]["primary"] > 3
+
+
+def test_a_write_that_fails_unseen_is_no_success(simulated, monkeypatch):
+    import asyncio
+
+    from glidepath.flyers import sampler
+
+    s = simulated
+    writes = []
+    append = sampler._append
+
+    def fail_once(*arguments):
+        writes.append(arguments)
+        if len(writes) == 4:
+            raise OSError("No space left on device")
+        append(*arguments)
+
+    async def look_away(self, flown):
+        # The plan does not happen to look at the sampler before the flight has ended.
+        await asyncio.wait({flown.task})
+
+    monkeypatch.setattr(sampler, "_append", fail_once)
+    monkeypatch.setattr(sampler.Sampler, "flushed", look_away)
+    with pytest.raises(Exception, match="No space left"):
+        s.run_engine(flyscan([s.mesh], s.energy, 400.0, 406.0, 2.0, period=0.1))
+    assert s.stop["exit_status"] == "fail"
+    assert "No space left" in s.stop["reason"]
+    assert s.get(s.pgm.status) == 0
+
+
+def test_an_abort_while_the_monitors_open_leaves_nothing_open(simulated, monkeypatch):
+    import asyncio
+
+    from glidepath.flyers import ingestion
+
+    s = simulated
+    opening, opened = threading.Event(), threading.Event()
+    open_monitors = ingestion.ChosenMonitors.open
+
+    async def open_slowly(self, *arguments):
+        opening.set()
+        await asyncio.sleep(0.5)
+        await open_monitors(self, *arguments)
+        opened.set()
+
+    monkeypatch.setattr(ingestion.ChosenMonitors, "open", open_slowly)
+
+    def act():
+        opening.wait(30)
+        s.run_engine.abort()
+
+    actor = threading.Thread(target=act)
+    actor.start()
+    with pytest.raises(RunEngineInterrupted):
+        s.run_engine(flyscan([s.mesh], s.energy, 400.0, 406.0, 2.0, period=0.1))
+    actor.join()
+    assert s.stop["exit_status"] == "abort"
+
+    # The opening that was under way has ended, and nobody samples into a file now or soon.
+    assert opened.is_set()
+
+    async def sampling_soon():
+        for _ in range(20):
+            await asyncio.sleep(0.02)
+            if [task for task in asyncio.all_tasks() if "sampler" in task.get_name()]:
+                return True
+        return False
+
+    assert not s.call(sampling_soon())
 
 
 def test_a_detector_that_does_not_answer_is_named_and_nothing_moves(simulated):

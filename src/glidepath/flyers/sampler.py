@@ -149,6 +149,7 @@ class Sampler:
         self._monitors: Monitors | None = None
         self._file: GrowingFile | None = None
         self._task: asyncio.Task[None] | None = None
+        self._preparing: asyncio.Task[Any] | None = None
         self._stopping = asyncio.Event()
         self._flushed = asyncio.Event()
         self._visible: tuple[int, ...] = ()
@@ -176,6 +177,7 @@ class Sampler:
             If a channel does not answer; nothing is left behind.
         """
         path, entry = value
+        self._preparing = asyncio.current_task()
         channels: list[SampledChannel] = []
         for device in self._devices:
             channels += [c for c in await device.channels() if c not in channels]
@@ -350,6 +352,11 @@ class Sampler:
             The motion ended early: no rows later than the axis's newest update.
         patience
             Seconds to wait for updates that are still on their way.
+
+        Raises
+        ------
+        Exception
+            What stopped the sampler before, if anything did.
         """
         if self._file is None:
             return
@@ -360,10 +367,13 @@ class Sampler:
         while not self._aligner.finished(time.monotonic()) and time.monotonic() < deadline:
             await asyncio.sleep(0.01)
             self._take_in()
-        await self._stop_task()
+        failed = await self._stop_task()
         self._take_in()
         self._make_rows(finish=True)
         await self._write()
+        if failed is not None:
+            # What it was about to write is missing in the file: this must not pass for success.
+            raise failed
 
     def verdict(self) -> Verdict:
         """Return what is known of the scan."""
@@ -395,6 +405,9 @@ class Sampler:
 
     async def close(self) -> None:
         """End the subscriptions and close the file. Closing twice is harmless."""
+        if self._preparing is not None and not self._preparing.done():
+            # The scan was interrupted meanwhile: what is being opened could not be closed.
+            await asyncio.wait({self._preparing})
         await self._stop_task()
         if self._monitors is not None:
             self._monitors.close()
@@ -403,12 +416,15 @@ class Sampler:
             file, self._file = self._file, None
             await asyncio.to_thread(file.close)
 
-    async def _stop_task(self) -> None:
+    async def _stop_task(self) -> BaseException | None:
+        """End the task; return what it died of, if it did."""
         # Not cancelled: a write that runs in its thread must end before the next one.
         task, self._task = self._task, None
-        if task is not None:
-            self._stopping.set()
-            await asyncio.wait({task})
+        if task is None:
+            return None
+        self._stopping.set()
+        await asyncio.wait({task})
+        return task.exception()
 
     async def _run(self) -> None:
         next_flush = time.monotonic() + self._flush_period
