@@ -25,7 +25,7 @@ from rich.table import Table
 from glidepath.devices import SampledChannel, signal_r, signal_rw
 from glidepath.flyers import BackEnd, Flight, Sampler
 from glidepath.timeline.channel import Channel, ChannelKind
-from glidepath.trajectory import Envelope, Region
+from glidepath.trajectory import Envelope, Leg
 
 from .beamline import call, in_own_process, run_engine
 from .medians import median, shown
@@ -121,16 +121,16 @@ class Jump(BackEnd):
         self.axis = axis
         self.took = 0.0
 
-    async def envelope(self, region: Region) -> Envelope:
+    async def envelope(self, leg: Leg) -> Envelope:
         return Envelope(None, None, None, "", run_up=1.0, run_up_time=0.0)
 
-    async def prepare(self, region: Region) -> None:
+    async def prepare(self, leg: Leg) -> None:
         pass
 
-    async def start(self, region: Region) -> None:
+    async def start(self, leg: Leg) -> None:
         await self.axis.value.set(-1.0)
 
-    async def follow(self, region: Region) -> None:
+    async def follow(self, leg: Leg) -> None:
         begin = time.perf_counter()
         await asyncio.sleep(self.SECONDS)
         await self.axis.value.set(2.0)

@@ -7,7 +7,7 @@ from ophyd_async.core import AsyncStatus
 from ophyd_async.epics.motor import Motor
 
 from glidepath.devices.signals import watch
-from glidepath.trajectory import Envelope, Region
+from glidepath.trajectory import Envelope, Leg
 
 from .flight import BackEnd, FlightError
 
@@ -35,7 +35,7 @@ class ConstantVelocity(BackEnd):
     _move: AsyncStatus | None = field(default=None, init=False)
     _velocity: float | None = field(default=None, init=False)
 
-    async def envelope(self, region: Region) -> Envelope:
+    async def envelope(self, leg: Leg) -> Envelope:
         """Return soft limits, VMAX and run-up."""
         motor = self.motor
         low, high, dial_low, dial_high, fastest, ramp, unit = await asyncio.gather(
@@ -53,25 +53,25 @@ class ConstantVelocity(BackEnd):
             high if limited else None,
             fastest if fastest > 0 else None,
             unit,
-            run_up=region.velocity * (0.5 * ramp + SETTLE),
+            run_up=leg.velocity * (0.5 * ramp + SETTLE),
             run_up_time=ramp + SETTLE,
         )
 
-    async def prepare(self, region: Region) -> None:
+    async def prepare(self, leg: Leg) -> None:
         """Go to the run-up at the motor's own velocity, then set the velocity of the flight."""
         motor = self.motor
         if self._velocity is None:
             self._velocity = await motor.velocity.get_value()
-        run_up = (await self.envelope(region)).run_up
-        await motor.set(region.start - region.direction * run_up)
-        await motor.velocity.set(region.velocity)
+        run_up = (await self.envelope(leg)).run_up
+        await motor.set(leg.start - leg.direction * run_up)
+        await motor.velocity.set(leg.velocity)
 
-    async def start(self, region: Region) -> None:
+    async def start(self, leg: Leg) -> None:
         """Start towards the end of the run-down; return when the motor moves."""
         motor = self.motor
-        envelope = await self.envelope(region)
-        target = region.stop + region.direction * envelope.run_up
-        bound = region.duration + 2 * envelope.run_up_time + ALLOWANCE
+        envelope = await self.envelope(leg)
+        target = leg.stop + leg.direction * envelope.run_up
+        bound = leg.duration + 2 * envelope.run_up_time + ALLOWANCE
         async with watch(motor.motor_done_move) as seen:
             self._move = AsyncStatus(self._go(target, bound))
             if not await seen.until(lambda: not seen.value(motor.motor_done_move), ALLOWANCE):
@@ -83,7 +83,7 @@ class ConstantVelocity(BackEnd):
     async def _go(self, target: float, bound: float) -> None:
         await self.motor.user_setpoint.set(target, timeout=bound)
 
-    async def follow(self, region: Region) -> None:
+    async def follow(self, leg: Leg) -> None:
         """Wait for the end of the move; tell a stall and an early end apart."""
         motor, move = self.motor, self._move
         if move is None:
@@ -91,22 +91,22 @@ class ConstantVelocity(BackEnd):
         async with watch(motor.user_readback) as seen:
 
             def ahead() -> float:
-                return region.direction * (seen.value(motor.user_readback) - region.stop)
+                return leg.direction * (seen.value(motor.user_readback) - leg.stop)
 
             while not move.done:
                 place = ahead()
                 await asyncio.wait({move.task}, timeout=STALLED)
-                slow = ahead() - place < 0.2 * region.velocity * STALLED
+                slow = ahead() - place < 0.2 * leg.velocity * STALLED
                 if not move.done and slow and ahead() < 0:
                     raise FlightError(
                         f"{motor.name} stalled at {seen.value(motor.user_readback):g} on its way "
-                        f"to {region.stop:g}: no progress for {STALLED:g} s."
+                        f"to {leg.stop:g}: no progress for {STALLED:g} s."
                     )
             await move
             if not await seen.until(lambda: ahead() >= 0, 1.0):
                 raise FlightError(
                     f"{motor.name} ended its flight early, at "
-                    f"{seen.value(motor.user_readback):g} instead of beyond {region.stop:g}."
+                    f"{seen.value(motor.user_readback):g} instead of beyond {leg.stop:g}."
                 )
 
     async def halt(self) -> None:

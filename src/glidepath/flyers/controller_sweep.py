@@ -8,7 +8,7 @@ from glidepath.devices.energy import EnergyAxis
 from glidepath.devices.monochromator import PGM, SweepAction, SweepState
 from glidepath.devices.signals import Watch, read_limits, watch
 from glidepath.devices.undulator import ControlMode, Undulator
-from glidepath.trajectory import Envelope, Region
+from glidepath.trajectory import Envelope, Leg
 
 from .flight import BackEnd, FlightError
 
@@ -82,7 +82,7 @@ class ControllerSweep(BackEnd):
         self.monochromator = monochromator
         self.undulator = energy.undulator() if energy else None
 
-    async def envelope(self, region: Region) -> Envelope:
+    async def envelope(self, leg: Leg) -> Envelope:
         """Return range and velocity of the sweep, and the undulator's predicted mismatch."""
         limits = await self.monochromator.limits()
         low, high = limits if limits else (None, None)
@@ -93,19 +93,19 @@ class ControllerSweep(BackEnd):
             reach = await self.undulator.energy_limits()
             low = reach[0] if low is None else max(low, reach[0])
             high = reach[1] if high is None else min(high, reach[1])
-            mismatch = region.velocity * self.undulator.following_lag
+            mismatch = leg.velocity * self.undulator.following_lag
         return Envelope(
             low,
             high,
             fastest,
             "eV",
-            run_up=RUN_UP * region.velocity,
+            run_up=RUN_UP * leg.velocity,
             run_up_time=RUN_UP_TIME,
             min_velocity=max(slowest, 0.0),
             mismatch=mismatch,
         )
 
-    async def prepare(self, region: Region) -> None:
+    async def prepare(self, leg: Leg) -> None:
         """Couple the undulator, write the sweep's parameters, go to the ramp's start."""
         mono, sweep = self.monochromator, self.monochromator.sweep
         if self.undulator is not None:
@@ -113,19 +113,19 @@ class ControllerSweep(BackEnd):
             await self._change(mono.id_on, True)
             await self.undulator.set_control(ControlMode.MONOCHROMATOR)
         # An ordinary move waits for the undulator too: both stand before the ramp begins.
-        await self.axis.set(region.start - region.direction * RUN_UP * region.velocity)
-        await self._change(sweep.start, region.start)
-        await self._change(sweep.end, region.stop)
-        await self._change(sweep.velocity, region.velocity)
+        await self.axis.set(leg.start - leg.direction * RUN_UP * leg.velocity)
+        await self._change(sweep.start, leg.start)
+        await self._change(sweep.end, leg.stop)
+        await self._change(sweep.velocity, leg.velocity)
         accepted = await sweep.velocity.get_value()
-        if abs(accepted - region.velocity) > 1e-6 * region.velocity:
+        if abs(accepted - leg.velocity) > 1e-6 * leg.velocity:
             raise FlightError(
-                f"{mono.name} was asked to fly at {region.velocity:g} eV/s, but its controller "
+                f"{mono.name} was asked to fly at {leg.velocity:g} eV/s, but its controller "
                 f"set {accepted:g} eV/s; choose a velocity that it takes."
             )
         async with watch(sweep.state, mono.readback) as seen:
             before = seen.timestamp(sweep.state)
-            distance = abs(seen.value(mono.readback) - region.start)
+            distance = abs(seen.value(mono.readback) - leg.start)
             await sweep.action.set(SweepAction.INITIALISE)
             bound = self.bounds.ready + distance / SLOWEST_APPROACH
             if not await seen.until(
@@ -136,11 +136,11 @@ class ControllerSweep(BackEnd):
                 bound,
             ):
                 raise FlightError(
-                    f"{mono.name} did not get ready for the sweep from {region.start:g} eV within "
+                    f"{mono.name} did not get ready for the sweep from {leg.start:g} eV within "
                     f"{bound:.0f} s: {self._where(seen)}."
                 )
 
-    async def start(self, region: Region) -> None:
+    async def start(self, leg: Leg) -> None:
         """Run the sweep; return when it moves."""
         mono, sweep = self.monochromator, self.monochromator.sweep
         async with watch(sweep.state, mono.readback) as seen:
@@ -155,27 +155,27 @@ class ControllerSweep(BackEnd):
                     f"{self._where(seen)}."
                 )
 
-    async def follow(self, region: Region) -> None:
+    async def follow(self, leg: Leg) -> None:
         """Watch the sweep to its end: finished, stalled, ended early or overdue."""
         mono, sweep = self.monochromator, self.monochromator.sweep
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + region.duration + 2 * RUN_UP_TIME + self.bounds.finished
+        deadline = loop.time() + leg.duration + 2 * RUN_UP_TIME + self.bounds.finished
         async with watch(sweep.state, mono.readback) as seen:
 
             def finished() -> bool:
                 return seen.value(sweep.state) in FINISHED_STATES
 
             def ahead() -> float:
-                return region.direction * (seen.value(mono.readback) - region.stop)
+                return leg.direction * (seen.value(mono.readback) - leg.stop)
 
             while not finished():
                 place = ahead()
                 ended = await seen.until(finished, self.bounds.stalled)
-                slow = ahead() - place < 0.2 * region.velocity * self.bounds.stalled
+                slow = ahead() - place < 0.2 * leg.velocity * self.bounds.stalled
                 if not ended and slow and ahead() < 0:
                     raise FlightError(
                         f"{mono.name} stalled at {seen.value(mono.readback):.3f} eV on its way to "
-                        f"{region.stop:g} eV: no progress for {self.bounds.stalled:g} s."
+                        f"{leg.stop:g} eV: no progress for {self.bounds.stalled:g} s."
                     )
                 if not ended and loop.time() > deadline:
                     raise FlightError(
@@ -185,7 +185,7 @@ class ControllerSweep(BackEnd):
             arrived = await seen.until(lambda: ahead() >= -self.bounds.tolerance, 1.0)
             if not arrived:
                 raise FlightError(
-                    f"{mono.name} ended its sweep early, before {region.stop:g} eV: "
+                    f"{mono.name} ended its sweep early, before {leg.stop:g} eV: "
                     f"{self._where(seen)}."
                 )
 

@@ -5,11 +5,11 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from ophyd_async.core import AsyncStatus, FlyableLogic, StandardFlyable
 
-from glidepath.trajectory import Envelope, Region
+from glidepath.trajectory import Envelope, Leg
 
 
 class FlightError(RuntimeError):
@@ -17,26 +17,34 @@ class FlightError(RuntimeError):
 
 
 class BackEnd(ABC):
-    """How one kind of axis flies a region at constant velocity.
+    """How one kind of axis flies a leg: straight, or through all its regions.
 
     `prepare`, `start` and `follow` come in this order and may be cancelled at any time, only
     by `halt`. `halt` and `restore` may come at any time, and twice.
+
+    Attributes
+    ----------
+    joins
+        Whether it flies a leg of several regions in one movement; if not, it gets legs of one
+        region only.
     """
 
-    @abstractmethod
-    async def envelope(self, region: Region) -> Envelope:
-        """Return what the axis can do when it flies this region. Nothing moves."""
+    joins: ClassVar[bool] = False
 
     @abstractmethod
-    async def prepare(self, region: Region) -> None:
-        """Go to the run-up of the region and set up the flight."""
+    async def envelope(self, leg: Leg) -> Envelope:
+        """Return what the axis can do when it flies this leg. Nothing moves."""
 
     @abstractmethod
-    async def start(self, region: Region) -> None:
+    async def prepare(self, leg: Leg) -> None:
+        """Go to the run-up of the leg and set up the flight."""
+
+    @abstractmethod
+    async def start(self, leg: Leg) -> None:
         """Start, and return when the axis is under way."""
 
     @abstractmethod
-    async def follow(self, region: Region) -> None:
+    async def follow(self, leg: Leg) -> None:
         """Return when the axis has passed the stop, or raise `FlightError`."""
 
     @abstractmethod
@@ -48,7 +56,7 @@ class BackEnd(ABC):
         """Put back the settings that were changed for the flight."""
 
 
-class _Steps(FlyableLogic[Region, Region]):
+class _Steps(FlyableLogic[Leg, Leg]):
     """The back end's steps as the hooks of ophyd-async, each of which a halt can end."""
 
     def __init__(self, back_end: BackEnd) -> None:
@@ -71,17 +79,17 @@ class _Steps(FlyableLogic[Region, Region]):
         finally:
             self._active.discard(task)
 
-    async def on_prepare(self, value: Region) -> Region:
+    async def on_prepare(self, value: Leg) -> Leg:
         async with self._interruptible():
             await self.back_end.prepare(value)
         return value
 
-    async def on_kickoff(self, ctx: Region) -> Region:
+    async def on_kickoff(self, ctx: Leg) -> Leg:
         async with self._interruptible():
             await self.back_end.start(ctx)
         return ctx
 
-    async def on_complete(self, ctx: Region) -> None:
+    async def on_complete(self, ctx: Leg) -> None:
         async with self._interruptible():
             await self.back_end.follow(ctx)
 
@@ -98,7 +106,7 @@ class _Steps(FlyableLogic[Region, Region]):
             self._halting = False
 
 
-class Flight(StandardFlyable[Region, Region]):
+class Flight(StandardFlyable[Leg, Leg]):
     """Prepare, kickoff, complete, halt and restore one axis, as the run engine does it.
 
     Parameters
@@ -118,9 +126,9 @@ class Flight(StandardFlyable[Region, Region]):
         """The steps of the back end as hooks."""
         return _Steps(self.back_end)
 
-    async def envelope(self, region: Region) -> Envelope:
-        """Return what the axis can do when it flies this region. Nothing moves."""
-        return await self.back_end.envelope(region)
+    async def envelope(self, leg: Leg) -> Envelope:
+        """Return what the axis can do when it flies this leg. Nothing moves."""
+        return await self.back_end.envelope(leg)
 
     async def halt(self) -> None:
         """End whatever step is under way and make the axis stand; return when it does."""

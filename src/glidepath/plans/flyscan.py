@@ -13,7 +13,7 @@ from glidepath.devices.sampled import Sampled, WithExposure
 from glidepath.flyers import Flight, FlightError, Sampler, flight_for
 from glidepath.flyers.sampler import CLOCK_BOUND
 from glidepath.storage import data_root, run_folder
-from glidepath.trajectory import Preflight, PreflightError, Region, preflight
+from glidepath.trajectory import Leg, Preflight, PreflightError, Region, preflight
 
 MsgGenerator = Generator[Msg, Any, Any]
 
@@ -122,7 +122,7 @@ def flyscan(
         entry = {"title": f"flyscan {axis.name}", "entry_identifier": document["uid"]}
         yield from bps.prepare(sampler, (folder / FILE_NAME, entry), wait=True)
         # Every channel answers: the axis may go to its run-up while the streams are described.
-        yield from bps.prepare(flight, region, group=f"{flight.name} prepare", wait=False)
+        yield from bps.prepare(flight, Leg((region,)), group=f"{flight.name} prepare", wait=False)
         for stream in sampler.streams:
             # The message itself: Bluesky's stubs look up the call stack, a millisecond for each.
             yield Msg("declare_stream", None, stream, name=stream.name, collect=True)
@@ -187,7 +187,7 @@ async def inspect(
     else:
         exposures = [await detector.integration_time.get_value() for detector in adjustable]
         period = max(exposures, default=DEFAULT_PERIOD)
-    envelope = await flight.envelope(region)
+    envelope = await flight.envelope(Leg((region,)))
     return preflight(axis.name, region, period, envelope)
 
 

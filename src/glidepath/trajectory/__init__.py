@@ -2,5 +2,6 @@
 
 from .preflight import Envelope, Preflight, PreflightError, preflight
 from .region import Region
+from .trajectory import Leg, Trajectory
 
-__all__ = ["Envelope", "Preflight", "PreflightError", "Region", "preflight"]
+__all__ = ["Envelope", "Leg", "Preflight", "PreflightError", "Region", "Trajectory", "preflight"]

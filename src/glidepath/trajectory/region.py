@@ -1,7 +1,7 @@
 """One straight piece of a scan: a range and the velocity at which it is flown."""
 
-from dataclasses import dataclass
-from math import floor, isfinite, nan
+from dataclasses import dataclass, replace
+from math import floor, inf, isfinite, nan
 
 ROUNDING = 1e-9
 """Relative error of a quotient of energies that may be due to rounding."""
@@ -19,11 +19,13 @@ class Region:
         Ends of the range in the unit of the axis (eV); ``stop`` may be below ``start``.
     velocity
         Speed in units per second, above zero whatever the direction.
+    period
+        Length of its rows in s; None: that of the scan.
 
     Raises
     ------
     ValueError
-        If a number is not finite, the range is empty or the velocity not above zero.
+        If a number is not finite, the range is empty, or velocity or period not above zero.
 
     Examples
     --------
@@ -35,10 +37,13 @@ class Region:
     start: float
     stop: float
     velocity: float
+    period: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("start", "stop", "velocity"):
+        for name in ("start", "stop", "velocity", "period"):
             value = getattr(self, name)
+            if name == "period" and value is None:
+                continue
             try:
                 number = float(value)
             except (TypeError, ValueError):
@@ -48,11 +53,27 @@ class Region:
             object.__setattr__(self, name, number)
         if self.velocity <= 0:
             raise ValueError(f"A velocity of {self.velocity:g} flies nowhere; {VELOCITY_HINT}.")
+        if self.period is not None and self.period <= 0:
+            raise ValueError(f"A row cannot last {self.period:g} s; choose a period above zero.")
         if self.start == self.stop:
             raise ValueError(
                 f"The range from {self.start:g} to {self.stop:g} is empty; "
                 "start and stop must differ."
             )
+
+    @classmethod
+    def stepped(cls, start: float, stop: float, step: float, dwell: float) -> "Region":
+        """Return the flight with one row of ``dwell`` s for each ``step`` (units).
+
+        Examples
+        --------
+        >>> Region.stepped(370, 395, 0.5, 0.1)
+        Region(start=370.0, stop=395.0, velocity=5.0, period=0.1)
+        """
+        for value, what in ((step, "step"), (dwell, "dwell time")):
+            if isinstance(value, bool | str | bytes) or not 0 < float(value) < inf:
+                raise ValueError(f"The {what} of a region must be a number above zero: {value!r}.")
+        return cls(start, stop, step / dwell, dwell)
 
     @property
     def direction(self) -> int:
@@ -70,8 +91,20 @@ class Region:
         return self.length / self.velocity
 
     def rows(self, period: float) -> int:
-        """Return how many whole periods (s) fit between start and stop."""
-        return floor(self.duration / period * (1 + ROUNDING))
+        """Return how many rows, of ``period`` s if it has none of its own, fit into it."""
+        return floor(self.duration / (self.period or period) * (1 + ROUNDING))
+
+    def reversed(self) -> "Region":
+        """Return the same range flown the other way."""
+        return replace(self, start=self.stop, stop=self.start)
+
+    def after(self, position: float) -> "Region | None":
+        """Return what of it lies behind ``position`` on the way; None if nothing does."""
+        if self.direction * (position - self.start) <= 0:
+            return self
+        if self.direction * (self.stop - position) <= ROUNDING * self.length:
+            return None
+        return replace(self, start=position)
 
 
 __all__ = ["Region"]

@@ -1,0 +1,206 @@
+"""What a scan flies: regions one after the other, in one or several passes."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any
+
+from .region import Region
+
+
+@dataclass(frozen=True)
+class Leg:
+    """Regions that are flown in one movement: one direction, each beginning where the last ends.
+
+    Parameters
+    ----------
+    regions
+        At least one. A back end that knows only one velocity gets legs of one region.
+    numbers
+        Number of each region in its pass, from 1 on.
+    pass_number
+        Number of the pass, from 1 on.
+
+    Raises
+    ------
+    ValueError
+        If the regions are not contiguous.
+    """
+
+    regions: tuple[Region, ...]
+    numbers: tuple[int, ...] = (1,)
+    pass_number: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.regions or len(self.regions) != len(self.numbers):
+            raise ValueError("A leg needs at least one region, and a number for each.")
+        for one, following in zip(self.regions, self.regions[1:], strict=False):
+            if not _joins(one, following):
+                raise ValueError(
+                    f"A region that ends at {one.stop:g} and one that begins at "
+                    f"{following.start:g} cannot be flown in one movement."
+                )
+
+    @property
+    def start(self) -> float:
+        """Where it begins."""
+        return self.regions[0].start
+
+    @property
+    def stop(self) -> float:
+        """Where it ends."""
+        return self.regions[-1].stop
+
+    @property
+    def direction(self) -> int:
+        """1 for up, -1 for down."""
+        return self.regions[0].direction
+
+    @property
+    def length(self) -> float:
+        """Length of the range, positive."""
+        return abs(self.stop - self.start)
+
+    @property
+    def duration(self) -> float:
+        """Seconds between start and stop."""
+        return sum(region.duration for region in self.regions)
+
+    @property
+    def velocity(self) -> float:
+        """Largest speed in it, units per second."""
+        return max(region.velocity for region in self.regions)
+
+    def after(self, position: float) -> "Leg | None":
+        """Return what of it lies behind ``position`` on the way; None if nothing does."""
+        rest = [
+            (left, number)
+            for region, number in zip(self.regions, self.numbers, strict=True)
+            if (left := region.after(position)) is not None
+        ]
+        if not rest:
+            return None
+        regions, numbers = zip(*rest, strict=True)
+        return replace(self, regions=regions, numbers=numbers)
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """Regions in the order in which they are flown, and how often.
+
+    Parameters
+    ----------
+    regions
+        What one pass consists of.
+    passes
+        How often; each pass is a numbered part of the run.
+    there_and_back
+        Every second pass goes backwards.
+
+    Raises
+    ------
+    ValueError
+        If there is no region or no pass.
+
+    Examples
+    --------
+    >>> three = Trajectory.of([(370, 395, 2.0), (395, 405, 0.2), (405, 470, 1.0)])
+    >>> three.duration, three.rows(0.1)
+    (127.5, 1275)
+    >>> [leg.start for leg in Trajectory((Region(1, 2, 1),), 2, there_and_back=True).legs()]
+    [1.0, 2.0]
+    """
+
+    regions: tuple[Region, ...]
+    passes: int = 1
+    there_and_back: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.regions:
+            raise ValueError("A scan needs at least one region: (start, stop, velocity).")
+        if isinstance(self.passes, bool) or self.passes != int(self.passes) or self.passes < 1:
+            raise ValueError(f"A scan cannot have {self.passes!r} passes; give 1 or more.")
+
+    @classmethod
+    def of(cls, regions: Any, **options: Any) -> "Trajectory":
+        """Make one from regions, or from tuples ``(start, stop, velocity[, period])``.
+
+        Raises
+        ------
+        ValueError
+            If something else is given; the text says what was expected.
+        """
+        if isinstance(regions, cls):
+            return regions
+        if isinstance(regions, Region):
+            regions = [regions]
+        if isinstance(regions, str | bytes) or not isinstance(regions, Iterable):
+            raise ValueError(f"{regions!r} are no regions; give a list of (start, stop, velocity).")
+        return cls(tuple(_region(item) for item in regions), **options)
+
+    @property
+    def low(self) -> float:
+        """Lowest position."""
+        return min(min(region.start, region.stop) for region in self.regions)
+
+    @property
+    def high(self) -> float:
+        """Highest position."""
+        return max(max(region.start, region.stop) for region in self.regions)
+
+    @property
+    def velocity(self) -> float:
+        """Largest speed, units per second."""
+        return max(region.velocity for region in self.regions)
+
+    @property
+    def duration(self) -> float:
+        """Seconds inside the regions, all passes; without run-ups and ways back."""
+        return self.passes * sum(region.duration for region in self.regions)
+
+    def rows(self, period: float) -> int:
+        """Return how many rows fit; ``period`` (s) is for regions without one of their own."""
+        return self.passes * sum(region.rows(period) for region in self.regions)
+
+    def legs(self, *, joined: bool = False) -> Iterator[Leg]:
+        """Yield what is flown in one movement each, in order.
+
+        Parameters
+        ----------
+        joined
+            Whether regions that join, in the same direction, can be flown in one movement.
+        """
+        for number in range(1, self.passes + 1):
+            parts = list(enumerate(self.regions, start=1))
+            if self.there_and_back and number % 2 == 0:
+                parts = [(k, region.reversed()) for k, region in reversed(parts)]
+            run = 0
+            runs = []
+            for k, (_, region) in enumerate(parts):
+                run += not (joined and k and _joins(parts[k - 1][1], region))
+                runs.append(run)
+            for _, group in groupby(zip(runs, parts, strict=True), key=lambda item: item[0]):
+                numbers, regions = zip(*(part for _, part in group), strict=True)
+                yield Leg(regions, numbers, number)
+
+
+def _joins(one: Region, following: Region) -> bool:
+    return one.stop == following.start and one.direction == following.direction
+
+
+def _region(item: Any) -> Region:
+    if isinstance(item, Region):
+        return item
+    try:
+        numbers = tuple(item)
+    except TypeError:
+        numbers = ()
+    if isinstance(item, str | bytes) or len(numbers) not in (3, 4):
+        raise ValueError(
+            f"{item!r} is no region; give (start, stop, velocity) in units of the axis and units "
+            "per second, such as (395, 405, 0.2)."
+        )
+    return Region(*numbers)
+
+
+__all__ = ["Leg", "Trajectory"]
