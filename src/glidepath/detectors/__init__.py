@@ -1,7 +1,8 @@
-"""The place for detectors that are triggered or stream by themselves: cameras, counters.
+"""Detectors that are triggered or stream by themselves: cameras, fast electrometers, counters.
 
-There are none yet. Detectors that run freely and are sampled (electrometers) are in
-`glidepath.devices`.
+Detectors that run freely and are sampled (electrometers) are in `glidepath.devices`.
 """
 
-__all__: list[str] = []
+from .triggered import FrameFile, Frames, FrameSettings, TriggeredDetector, TriggerMode
+
+__all__ = ["FrameFile", "FrameSettings", "Frames", "TriggerMode", "TriggeredDetector"]

@@ -1,0 +1,152 @@
+"""What a detector offers to a triggered scan: armed with a handshake, read frame by frame."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from event_model import DataKey
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+class TriggerMode(StrEnum):
+    """What begins an exposure."""
+
+    INTERNAL = "internal"
+    """The detector's own clock."""
+    EDGE = "edge"
+    """A pulse begins it; the detector ends it."""
+    LEVEL = "level"
+    """It lasts as long as the pulse."""
+
+
+@dataclass(frozen=True)
+class FrameSettings:
+    """What a detector is told before a scan.
+
+    Parameters
+    ----------
+    number
+        Frames to expect; 0: until it is disarmed.
+    exposure
+        Length of an exposure in s.
+    period
+        Seconds from one frame to the next.
+    mode
+        What begins an exposure.
+    folder
+        The run's folder, for detectors that write a file.
+    """
+
+    number: int
+    exposure: float
+    period: float
+    mode: TriggerMode
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Frames of one detector in the order in which they were made.
+
+    Attributes
+    ----------
+    numbers
+        Shape (n,), int64: the detector's own counter, 0 for the first frame after arming. A
+        frame that the detector made and that was dropped on the way leaves a gap; a trigger that
+        it did not see does not.
+    begins, ends
+        Shape (n,): begin and end of the exposure on the clock of the detector's server, POSIX s.
+    values
+        Name of a column -> shape (n,), float64; NaN where a value is not known.
+    """
+
+    numbers: NDArray[np.int64]
+    begins: Floats
+    ends: Floats
+    values: Mapping[str, Floats]
+
+
+@dataclass(frozen=True)
+class FrameFile:
+    """The file with a detector's images, which somebody else writes.
+
+    Attributes
+    ----------
+    path, dataset
+        Where: an HDF5 file and the path of the dataset in it, first axis: frames in order of
+        arrival.
+    data_key
+        Description of one frame for the documents (shape, dtype, dtype_numpy, source).
+    """
+
+    path: Path
+    dataset: str
+    data_key: DataKey
+
+
+@runtime_checkable
+class TriggeredDetector(Protocol):
+    """A detector whose exposures are triggered, one frame for each trigger.
+
+    The order is `check_frames`, `arm`, then `frames` again and again, `disarm`, `restore`;
+    `disarm` and `restore` may come at any time, and twice.
+    """
+
+    @property
+    def name(self) -> str:
+        """Name of the device; its columns begin with it."""
+        ...
+
+    def columns(self) -> Mapping[str, str]:
+        """Return the columns that each frame fills: name -> unit."""
+        ...
+
+    async def trigger_modes(self) -> frozenset[TriggerMode]:
+        """Return what can begin an exposure."""
+        ...
+
+    async def dead_time(self) -> float:
+        """Return the seconds that it needs between two exposures, as it is set up now."""
+        ...
+
+    async def check_frames(self, settings: FrameSettings) -> None:
+        """Refuse (ValueError, one sentence) what cannot be done. Nothing is changed."""
+        ...
+
+    async def arm(self, settings: FrameSettings) -> None:
+        """Set it up; return when it has said itself that it is ready for the first trigger.
+
+        Raises
+        ------
+        TimeoutError
+            If it does not get ready; the text says what it shows.
+        """
+        ...
+
+    async def frames(self) -> Frames:
+        """Return the frames that came since the last call, as far as they can be read."""
+        ...
+
+    async def dropped(self) -> int:
+        """Return how many frames it, or its file writer, says that it has dropped since arming."""
+        ...
+
+    def file(self) -> FrameFile | None:
+        """Return the file with the images, once it is armed; None if there are none."""
+        ...
+
+    async def disarm(self) -> None:
+        """End the acquisition, close the file; return when it stands."""
+        ...
+
+    async def restore(self) -> None:
+        """Put back the settings that `arm` changed."""
+        ...
+
+
+__all__ = ["FrameFile", "FrameSettings", "Frames", "TriggerMode", "TriggeredDetector"]

@@ -1,0 +1,94 @@
+"""What makes the triggers of a scan: a box that compares positions, or a clock."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glidepath.trajectory import Leg
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class TriggerPlan:
+    """What a source will do during one leg.
+
+    Attributes
+    ----------
+    positions
+        Shape (n,): where the axis will be when the exposures begin, in its unit; computed from
+        what the source can do (steps of whole counts), not from what was asked.
+    exposure
+        Length of an exposure in s.
+    shortest_period
+        Smallest time in s between two triggers at the leg's velocity.
+    """
+
+    positions: Floats
+    exposure: float
+    shortest_period: float
+
+
+@dataclass(frozen=True)
+class Triggers:
+    """Triggers that a source has made, in order.
+
+    Attributes
+    ----------
+    numbers
+        Shape (n,), int64: 0 for the first of the leg.
+    times
+        Shape (n,): begin of the exposure on the clock of the source, s. Where that clock begins
+        is not known; see `clock`.
+    positions
+        Shape (n,): position of the axis at that moment, computed from the encoders that were
+        latched, in the axis's unit. NaN where the source latches none.
+    """
+
+    numbers: NDArray[np.int64]
+    times: Floats
+    positions: Floats
+
+
+class TriggerSource(ABC):
+    """Triggers the detectors during one leg, and latches where the axis was.
+
+    The order is `plan`, `arm`, then `captured` again and again, `disarm`, and at the end of the
+    scan `restore`. `disarm` and `restore` may come at any time, and twice.
+    """
+
+    name: str
+
+    @abstractmethod
+    async def plan(
+        self, leg: Leg, *, step: float | None, period: float | None, exposure: float
+    ) -> TriggerPlan:
+        """Return what it will do for a trigger each ``step`` (units) or each ``period`` (s).
+
+        Nothing is changed. PreflightError (one sentence) if it cannot.
+        """
+
+    @abstractmethod
+    async def arm(self, leg: Leg, plan: TriggerPlan) -> None:
+        """Set it up for a leg; return when it has confirmed that it is armed."""
+
+    @abstractmethod
+    async def captured(self) -> Triggers:
+        """Return the triggers made since the last call."""
+
+    @abstractmethod
+    async def clock(self) -> tuple[float, float]:
+        """Return the POSIX time (s) at which its clock was zero, and how well that is known (s)."""
+
+    @abstractmethod
+    async def disarm(self) -> None:
+        """Make no more triggers; return when it has confirmed that."""
+
+    @abstractmethod
+    async def restore(self) -> None:
+        """Put back the settings that `arm` changed."""
+
+
+__all__ = ["TriggerPlan", "TriggerSource", "Triggers"]
