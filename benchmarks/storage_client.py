@@ -71,7 +71,7 @@ def sample(channels: int, rate: float, seconds: float, folder: Path) -> dict[str
     from glidepath.flyers.sampler import Sampler
 
     device = Load(channels, rate)
-    sampler = Sampler([], device, 0.5, 1e15, ROW_PERIOD)
+    sampler = Sampler([], device, ROW_PERIOD)
     path = folder / "load.h5"
     documents: Counter[str] = Counter()
     memory: list[tuple[float, float]] = []

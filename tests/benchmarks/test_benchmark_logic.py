@@ -154,7 +154,7 @@ def message(name, seconds=None):
 
 
 def test_messages_of_a_scan_belong_to_their_phases():
-    sampler = Sampler([], SimpleNamespace(name="axis"), 0, 1)
+    sampler = Sampler([], SimpleNamespace(name="axis"))
     expected = [
         (message("inspect", 1), "preflight"),
         (Msg("stage", None), "stage"),

@@ -14,6 +14,7 @@ from glidepath.timeline import (
     Channel,
     ChannelKind,
     Quality,
+    Span,
     rebin_windows,
 )
 
@@ -43,9 +44,9 @@ def assert_rows_are_right(world: World, flown: Outcome) -> None:
     assert flown.aligner.rows == len(time)
     # Two numbers for one thing never disagree.
     again = rebin_windows(flown.raw, "energy", lower, upper)
-    assert again.keys() == rows.keys()
-    for name, column in rows.items():
-        assert again[name].tobytes() == column.tobytes(), name
+    assert {*again, "region_number", "pass_number"} == rows.keys()
+    for name, column in again.items():
+        assert rows[name].tobytes() == column.tobytes(), name
     for name, report in flown.aligner.reports.items():
         if not report.disconnections:
             assert report.late == 0, name
@@ -131,16 +132,20 @@ def rows_at(aligner: Aligner, t: float, **options):
     return aligner.final_rows(EPOCH + CLOCK + t - MONOTONIC, **options)
 
 
+def now_at(t: float) -> float:
+    return EPOCH + CLOCK + t - MONOTONIC
+
+
 def ramp(begin: float, end: float, rate: float = 10.0):
     t = np.round(np.arange(begin, end + 1e-9, 1 / rate), 6)
     return t, 399.0 + t
 
 
 def test_a_row_waits_for_every_channel_that_is_not_silent():
-    aligner = Aligner([AXIS0, MESH], "energy", 400, 404)
+    aligner = Aligner([AXIS0, MESH], "energy")
     send(aligner, 0, 0.0, 399.0)
     send(aligner, 1, 0.0, 5.0)
-    aligner.arm()
+    aligner.arm(Span(400, 404))
     send(aligner, 0, *ramp(0.1, 3.0))
     send(aligner, 1, [0.5, 1.0, 1.5], [5, 5, 5])
     rows = rows_at(aligner, 3.0)
@@ -153,10 +158,10 @@ def test_a_row_waits_for_every_channel_that_is_not_silent():
 
 
 def test_a_silent_channel_holds_rows_back_by_the_lateness_only():
-    aligner = Aligner([AXIS0, SHUTTER], "energy", 400, 404)
+    aligner = Aligner([AXIS0, SHUTTER], "energy")
     send(aligner, 0, 0.0, 399.0)
     send(aligner, 1, -3600.0, 1.0)
-    aligner.arm()
+    aligner.arm(Span(400, 404))
     send(aligner, 0, *ramp(0.1, 4.0))
     last = EPOCH + 4.0 - LATENESS
     upper = rows_at(aligner, 4.0)["sample_time"][-1] + 0.05
@@ -170,10 +175,10 @@ def test_a_silent_channel_holds_rows_back_by_the_lateness_only():
 
 
 def test_an_exposure_of_a_detector_that_was_silent_is_still_in_time():
-    aligner = Aligner([AXIS0, MESH], "energy", 400, 404)
+    aligner = Aligner([AXIS0, MESH], "energy")
     send(aligner, 0, 0.0, 399.0)
     send(aligner, 1, 0.0, 5.0)
-    aligner.arm()
+    aligner.arm(Span(400, 404))
     send(aligner, 0, *ramp(0.1, 4.2))
     assert rows_at(aligner, 4.2)["mesh"].tolist() == [5.0] * 4
     # It began 0.5 s before it ended.
@@ -186,10 +191,10 @@ def test_an_exposure_of_a_detector_that_was_silent_is_still_in_time():
 
 
 def test_a_loss_that_is_noticed_late_leaves_final_rows_true():
-    aligner = Aligner([AXIS0, SHUTTER], "energy", 400, 404)
+    aligner = Aligner([AXIS0, SHUTTER], "energy")
     send(aligner, 0, 0.0, 399.0)
     send(aligner, 1, -3600.0, 1.0)
-    aligner.arm()
+    aligner.arm(Span(400, 404))
     send(aligner, 0, *ramp(0.1, 4.0))
     rows = rows_at(aligner, 4.0)
     assert np.all(rows["shutter"] == 1.0)
@@ -199,10 +204,10 @@ def test_a_loss_that_is_noticed_late_leaves_final_rows_true():
 
 
 def test_a_change_that_arrives_too_late_is_counted():
-    aligner = Aligner([AXIS0, SHUTTER], "energy", 400, 404)
+    aligner = Aligner([AXIS0, SHUTTER], "energy")
     send(aligner, 0, 0.0, 399.0)
     send(aligner, 1, -3600.0, 1.0)
-    aligner.arm()
+    aligner.arm(Span(400, 404))
     send(aligner, 0, *ramp(0.1, 4.0))
     rows_at(aligner, 4.0)
     send(aligner, 1, 2.0, 0.0, delay=2.0)
@@ -211,10 +216,10 @@ def test_a_change_that_arrives_too_late_is_counted():
 
 def test_a_readback_that_speaks_again_within_the_hold_is_waited_for():
     gap = Channel("gap", ChannelKind.READBACK)
-    aligner = Aligner([AXIS0, gap], "energy", 400, 404, grace=0.3)
+    aligner = Aligner([AXIS0, gap], "energy", grace=0.3)
     send(aligner, 0, 0.0, 399.0)
     send(aligner, 1, 0.0, 30.0)
-    aligner.arm()
+    aligner.arm(Span(400, 404))
     send(aligner, 1, 2.0, 30.0)
     send(aligner, 0, *ramp(0.1, 3.4))
     # Silent for longer than the grace, yet its next update may be near enough for a line.
@@ -237,10 +242,10 @@ def test_a_frozen_channel_does_not_stop_the_rows():
 
 
 def test_a_lost_channel_is_unknown_until_it_is_back_even_if_it_sends_nothing_new():
-    aligner = Aligner([AXIS0, SHUTTER], "energy", 400, 410)
+    aligner = Aligner([AXIS0, SHUTTER], "energy")
     send(aligner, 0, 0.0, 399.0)
     send(aligner, 1, [-3600.0, 0.5], [0.0, 1.0])
-    aligner.arm()
+    aligner.arm(Span(400, 410))
     send(aligner, 0, *ramp(0.1, 4.0))
     aligner.disconnect(1, EPOCH + CLOCK + 4.0)
     send(aligner, 0, *ramp(4.1, 6.0))
@@ -272,12 +277,12 @@ def test_a_lost_axis_gives_rows_without_energy_and_then_goes_on():
 
 
 def test_a_value_of_a_record_never_processed_is_a_value_of_any_age():
-    aligner = Aligner([AXIS0, SHUTTER], "energy", 400, 404)
+    aligner = Aligner([AXIS0, SHUTTER], "energy")
     send(aligner, 0, 0.0, 399.0)
     epics_epoch = 631152000.0 - EPOCH
     t, _ = send(aligner, 1, epics_epoch, 1.0)
     assert t[0] == 631152000.0
-    aligner.arm()
+    aligner.arm(Span(400, 404))
     send(aligner, 0, *ramp(0.1, 4.0))
     # The server's clock is far behind ours; its updates count all the same.
     t, _ = send(aligner, 1, 3.6, 0.0)
@@ -320,9 +325,9 @@ def test_without_detectors_rows_begin_at_the_start():
 
 
 def test_updates_of_the_way_to_the_run_up_are_no_flight():
-    aligner = Aligner([AXIS0], "energy", 400, 404)
+    aligner = Aligner([AXIS0], "energy")
     send(aligner, 0, 0.0, 406.0)
-    aligner.arm()
+    aligner.arm(Span(400, 404))
     # They arrive after the axis was said to stand.
     t = np.arange(0.1, 2.0, 0.1)
     send(aligner, 0, t, np.maximum(406 - 6 * t, 398.0))
@@ -336,9 +341,9 @@ def test_updates_of_the_way_to_the_run_up_are_no_flight():
 
 
 def test_an_axis_that_stands_inside_its_range_flies_from_there():
-    aligner = Aligner([AXIS0], "energy", 400, 404)
+    aligner = Aligner([AXIS0], "energy")
     send(aligner, 0, -3600.0, 400.2)
-    aligner.arm()
+    aligner.arm(Span(400, 404))
     t = np.arange(0.0, 5.0, 0.1)
     send(aligner, 0, t, 400.2 + t)
     rows = rows_at(aligner, 5.0)
@@ -349,7 +354,7 @@ def test_an_axis_that_stands_inside_its_range_flies_from_there():
 
 def test_several_flights_with_one_aligner_share_no_row():
     one, two = make_world(6), make_world(6)
-    aligner = Aligner([s.channel for s in one.streams], "energy", one.start, one.stop)
+    aligner = Aligner([s.channel for s in one.streams], "energy")
     shift = one.end - EPOCH + 1.0
     numbers = []
     times = []
@@ -366,7 +371,7 @@ def test_several_flights_with_one_aligner_share_no_row():
                 if len(t):
                     aligner.add(index, t, stream.values[part], t, local + later)
             if not armed and local >= world.arm_at:
-                aligner.arm()
+                aligner.arm(Span(one.start, one.stop))
                 armed = True
             rows = aligner.final_rows(local + later)
             if rows:
@@ -377,10 +382,10 @@ def test_several_flights_with_one_aligner_share_no_row():
 
 
 def test_a_flight_that_is_cut_ends_at_the_newest_update_of_the_axis():
-    aligner = Aligner([AXIS0, MESH], "energy", 400, 404)
+    aligner = Aligner([AXIS0, MESH], "energy")
     send(aligner, 0, 0.0, 399.0)
     send(aligner, 1, 0.0, 5.0)
-    aligner.arm()
+    aligner.arm(Span(400, 404))
     send(aligner, 0, *ramp(0.1, 3.0))
     send(aligner, 1, [0.5, 1.0, 1.5, 2.0, 2.5], [5.0] * 5)
     aligner.cut()
@@ -394,10 +399,10 @@ def test_a_flight_that_is_cut_ends_at_the_newest_update_of_the_axis():
 
 def test_rows_that_end_before_a_readback_did_are_extrapolated():
     gap = Channel("gap", ChannelKind.READBACK)
-    aligner = Aligner([AXIS0, gap], "energy", 400, 404)
+    aligner = Aligner([AXIS0, gap], "energy")
     send(aligner, 0, 0.0, 399.0)
     send(aligner, 1, 0.0, 30.0)
-    aligner.arm()
+    aligner.arm(Span(400, 404))
     send(aligner, 0, *ramp(0.1, 5.2))
     send(aligner, 1, *ramp(0.1, 4.5))
     rows = rows_at(aligner, 5.2, finish=True)
@@ -411,13 +416,13 @@ def test_the_clock_offset_is_the_smallest_arrival_minus_timestamp():
     for name, report in flown.aligner.reports.items():
         if report.updates > 10:
             assert CLOCK <= report.clock_offset <= CLOCK + 0.45, name
-    alone = Aligner([AXIS0], "energy", 400, 404)
+    alone = Aligner([AXIS0], "energy")
     send(alone, 0, -1e6, 399.0)
     assert np.isnan(alone.reports["energy"].clock_offset)
 
 
 def test_memory_stays_flat_while_standing_flying_and_after():
-    aligner = Aligner([AXIS0, MESH, SHUTTER], "energy", 400, 404)
+    aligner = Aligner([AXIS0, MESH, SHUTTER], "energy")
     send(aligner, 0, 0.0, 399.0)
     send(aligner, 1, 0.0, 5.0)
     send(aligner, 2, 0.0, 1.0)
@@ -434,7 +439,7 @@ def test_memory_stays_flat_while_standing_flying_and_after():
         return largest
 
     assert lengths(0, 300, 399.0, 1e-6) < 2500
-    aligner.arm()
+    aligner.arm(Span(400, 404))
     assert lengths(300, 600, 399.0, 0.0) < 2500  # a silent axis: the beam is away
     assert lengths(600, 1500, 399.5, 0.004) < 2500
     assert aligner.rows >= 380
@@ -444,9 +449,9 @@ def test_memory_stays_flat_while_standing_flying_and_after():
 
 
 def test_an_axis_without_updates_gives_no_rows_and_no_position():
-    aligner = Aligner([AXIS0, MESH], "energy", 400, 404)
+    aligner = Aligner([AXIS0, MESH], "energy")
     assert np.isnan(aligner.position)
-    aligner.arm()
+    aligner.arm(Span(400, 404))
     assert rows_at(aligner, 100.0) == {}
     assert not aligner.finished(1e9)
     send(aligner, 0, 0.0, 399.0)
@@ -455,19 +460,102 @@ def test_an_axis_without_updates_gives_no_rows_and_no_position():
     assert np.isnan(aligner.position)
 
 
+def bent(turns):
+    """Return the axis at 10 Hz through (time, position) points, as timestamps and values."""
+    t = np.arange(0.1, turns[-1][0], 0.1)
+    return t, np.interp(t, *zip(*turns, strict=True))
+
+
+def test_spans_that_join_share_no_row_and_lose_none():
+    aligner = Aligner([AXIS0], "energy", period=0.2)
+    send(aligner, 0, 0.0, 399.0)
+    aligner.arm(Span(400, 404), Span(404, 405, 0.5, region=2), Span(405, 409, region=3))
+    # 2 eV/s, then 0.25 eV/s, then 2 eV/s again.
+    send(aligner, 0, *bent([(0, 399), (2.5, 404), (6.5, 405), (9.0, 410)]))
+    rows = rows_at(aligner, 9.0)
+    assert aligner.finished(now_at(9.0))
+    assert rows["region_number"].tolist() == sorted(rows["region_number"])
+    assert [np.sum(rows["region_number"] == n) for n in (1, 2, 3)] == [9, 7, 9]
+    begins = rows["sample_time"] - rows["sample_duration"] / 2
+    ends = rows["sample_time"] + rows["sample_duration"] / 2
+    assert np.all(begins[1:] >= ends[:-1] - 1e-6)
+    # What is left out at a join is less than one row.
+    assert np.all(begins[1:] - ends[:-1] < 0.5 + 1e-5)
+    for region, low, high, length in ((1, 400, 404, 0.2), (2, 404, 405, 0.5), (3, 405, 409, 0.2)):
+        mine = rows["region_number"] == region
+        assert np.all(rows["energy_lower"][mine] >= low)
+        assert np.all(rows["energy_upper"][mine] <= high)
+        assert rows["sample_duration"][mine] == pytest.approx(length, abs=1e-5)
+    assert aligner.reached == rows["energy_upper"][-1]
+
+
+def test_the_rows_do_not_depend_on_how_the_updates_were_cut_into_batches():
+    t, x = bent([(0, 399), (2.5, 404), (6.5, 405), (9.0, 410)])
+    spans = Span(400, 404), Span(404, 405, 0.5, region=2), Span(405, 409, region=3)
+    tables = []
+    for size in (1, 7, len(t)):
+        aligner = Aligner([AXIS0, MESH], "energy", 0.2)
+        send(aligner, 0, 0.0, 399.0)
+        aligner.arm(*spans)
+        parts = []
+        for k in range(0, len(t), size):
+            send(aligner, 0, t[k : k + size], x[k : k + size])
+            send(aligner, 1, t[k : k + size] + 0.03, x[k : k + size])
+            parts.append(rows_at(aligner, t[min(k + size, len(t)) - 1] + 0.03))
+        parts = [part for part in parts if part]
+        tables.append({key: np.concatenate([part[key] for part in parts]) for key in parts[0]})
+    for other in tables[1:]:
+        for key, column in tables[0].items():
+            assert np.array_equal(column, other[key], equal_nan=True), key
+
+
+def test_a_cut_ends_in_the_span_that_is_flown_and_says_how_far_the_rows_reach():
+    aligner = Aligner([AXIS0], "energy", period=0.2)
+    send(aligner, 0, 0.0, 399.0)
+    aligner.arm(Span(400, 402), Span(402, 404, region=2))
+    assert aligner.reached is None
+    send(aligner, 0, *bent([(0, 399), (4.05, 403.05)]))
+    aligner.cut()
+    assert aligner.passed
+    send(aligner, 0, np.array([4.1, 4.2]), np.array([403.1, 403.1]))
+    rows = rows_at(aligner, 4.3)
+    assert aligner.finished(now_at(4.3))
+    assert set(rows["region_number"]) == {1, 2}
+    assert 402.8 < aligner.reached == rows["energy_upper"][-1] <= 403.0
+    # The next flight goes on from there, downwards or upwards.
+    begin = aligner.reached
+    send(aligner, 0, *(c[43:] for c in bent([(0, 0), (4.3, 402.0), (6.5, 404.2)])))
+    aligner.arm(Span(begin, 404, region=2))
+    t, x = bent([(0, 0), (6.5, 402.0), (9.0, 404.5)])
+    send(aligner, 0, t[65:], x[65:])
+    again = rows_at(aligner, 9.0)
+    assert np.all(again["energy_lower"] >= begin)
+    assert np.all(again["sample_time"] > rows["sample_time"][-1])
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         ({"axis": "mesh"}, "the readbacks are: energy"),
         ({"axis": "nothing"}, "the readbacks are: energy"),
-        ({"stop": 400.0}, "two different finite numbers"),
-        ({"start": nan}, "two different finite numbers"),
-        ({"stop": inf}, "two different finite numbers"),
         ({"period": 0.0}, "period above zero"),
         ({"period": -0.1}, "period above zero"),
     ],
 )
 def test_what_makes_no_rows_is_refused_with_a_sentence(arguments, sentence):
-    given_ = {"axis": "energy", "start": 400.0, "stop": 404.0, **arguments}
     with pytest.raises(ValueError, match=sentence):
-        Aligner([AXIS0, MESH], **given_)
+        Aligner([AXIS0, MESH], **{"axis": "energy", **arguments})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ((400.0, 400.0), "two different finite numbers"),
+        ((nan, 404.0), "two different finite numbers"),
+        ((400.0, inf), "two different finite numbers"),
+        ((400.0, 404.0, 0.0), "period above zero"),
+    ],
+)
+def test_what_is_no_span_is_refused_with_a_sentence(arguments, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        Span(*arguments)

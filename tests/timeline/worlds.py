@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from glidepath.timeline import Aligner, Channel, ChannelKind
+from glidepath.timeline import Aligner, Channel, ChannelKind, Span
 
 EPOCH = 1.7e9
 CLOCK = 7.25
@@ -160,7 +160,7 @@ def fly(
     """Feed an aligner as the sampler does; drain times vary around ``drain``."""
     rng = np.random.default_rng(seed + 1000)
     channels = [stream.channel for stream in world.streams]
-    aligner = Aligner(channels, "energy", world.start, world.stop, period)
+    aligner = Aligner(channels, "energy", period)
     events = arrivals_of(world, seed, delay)
     raw = [([], []) for _ in channels]
     parts = []
@@ -186,7 +186,7 @@ def fly(
                 raw[index][0].append(kept[0].copy())
                 raw[index][1].append(kept[1].copy())
         if not armed and local - CLOCK >= world.arm_at:
-            aligner.arm()
+            aligner.arm(Span(world.start, world.stop))
             armed = True
         rows = aligner.final_rows(now)
         if rows:

@@ -31,14 +31,14 @@ def demo(
     from glidepath.plans import flyscan, inspect
     from glidepath.simulation import SimulatedBeamline
     from glidepath.storage import check_data_directory
-    from glidepath.trajectory import Region
+    from glidepath.trajectory import Region, Trajectory
 
     from .report import print_end, print_preflight
     from .session import Session
 
     console = Console(highlight=False)
     with spoken():
-        region = Region(start, stop, velocity)
+        trajectory = Trajectory((Region(start, stop, velocity),))
         root = check_data_directory(data)
         server = LocalTiledServer(root).start()
         try:
@@ -54,7 +54,7 @@ def demo(
                     detectors = session.devices(session.beamline.detectors)
                     flight = flight_for(energy)
                     report = session.call(
-                        lambda: inspect(detectors, energy, flight, region, PERIOD)
+                        lambda: inspect(detectors, energy, flight, trajectory, PERIOD)
                     )
                     print_preflight(console, report)
                     report.check()

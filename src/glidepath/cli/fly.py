@@ -69,20 +69,20 @@ def fly(
     from glidepath.flyers import flight_for
     from glidepath.live import LiveView
     from glidepath.plans import flyscan, inspect
-    from glidepath.trajectory import Region
+    from glidepath.trajectory import Region, Trajectory
 
     from .report import print_end, print_preflight
     from .session import Session
 
     console = Console(highlight=False)
     with spoken():
-        region = Region(start, stop, velocity)
+        trajectory = Trajectory((Region(start, stop, velocity),))
         with Session(beamline, data) as session:
             names = session.beamline.detectors if detectors is None else _split(detectors)
             (moved,) = session.devices([axis])
             sampled = session.devices(names)
             flight = flight_for(moved)
-            report = session.call(lambda: inspect(sampled, moved, flight, region, period))
+            report = session.call(lambda: inspect(sampled, moved, flight, trajectory, period))
             print_preflight(console, report)
             if dry_run:
                 raise typer.Exit(0 if report.passed else BAD_INPUT)

@@ -8,7 +8,9 @@ Process variables of BESSY II: ``current``, ``lt10`` and, from the top-up system
 from ophyd_async.core import StandardReadable
 from ophyd_async.core import StandardReadableFormat as Format
 
+from glidepath.timeline.aligner import Mark
 from glidepath.timeline.channel import Channel, ChannelKind
+from glidepath.timeline.quality import Quality
 
 from .sampled import SampledChannel
 from .signals import signal_r
@@ -27,6 +29,8 @@ class Ring(StandardReadable):
         Of the top-up system, for example ``"TOPUPCC:"``.
     name
         Name of the device.
+    lowest_current
+        mA; below it there is no beam worth measuring with. 0: never said.
 
     Attributes
     ----------
@@ -40,7 +44,10 @@ class Ring(StandardReadable):
         ``stBlankout2``: 1 while an injection disturbs the beam.
     """
 
-    def __init__(self, prefix: str, topup_prefix: str, name: str = "") -> None:
+    def __init__(
+        self, prefix: str, topup_prefix: str, name: str = "", *, lowest_current: float = 0.0
+    ) -> None:
+        self.lowest_current = lowest_current
         with self.add_children_as_readables(Format.HINTED_SIGNAL):
             self.current = signal_r(float, f"{prefix}current", unit="mA")
         with self.add_children_as_readables(Format.UNCACHED_SIGNAL):
@@ -57,4 +64,11 @@ class Ring(StandardReadable):
         return [
             SampledChannel(current, self.current.source),
             SampledChannel(blankout, self.blankout.source),
+        ]
+
+    def marks(self) -> list[Mark]:
+        """Return what marks rows with injections, and rows without beam."""
+        return [
+            Mark(Quality.TOP_UP, f"{self.name}_blankout", high=0),
+            Mark(Quality.BEAM_LOST, f"{self.name}_current", low=self.lowest_current),
         ]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from ophyd_async.core import SignalR
 
+from glidepath.timeline.aligner import Mark
 from glidepath.timeline.channel import Channel
 
 
@@ -75,6 +76,15 @@ class WithDerived(Protocol):
 
     def derived(self) -> list[Derived]:
         """Return the columns, in the order in which they are to be computed."""
+        ...
+
+
+@runtime_checkable
+class WithMarks(Protocol):
+    """A sampled device that knows when rows are not as they should be (a ring without beam)."""
+
+    def marks(self) -> list[Mark]:
+        """Return what is to be marked in ``quality``."""
         ...
 
 

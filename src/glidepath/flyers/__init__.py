@@ -1,6 +1,7 @@
 """What moves and what samples during a scan: motion back ends, monitors, the sampler."""
 
 from .back_ends import flight_for
+from .beam import BeamGuard
 from .constant_velocity import ConstantVelocity
 from .controller_sweep import ControllerSweep, SweepBounds
 from .flight import BackEnd, Flight, FlightError
@@ -11,6 +12,7 @@ from .verdict import Verdict
 __all__ = [
     "BackEnd",
     "Batch",
+    "BeamGuard",
     "ConstantVelocity",
     "ControllerSweep",
     "FastMonitors",

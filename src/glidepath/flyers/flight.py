@@ -1,8 +1,9 @@
-"""One straight flight of an axis as the run engine sees it, whatever back end moves it."""
+"""The flight of an axis as the run engine sees it, whatever back end moves it."""
 
 import asyncio
+import logging
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import cached_property
 from typing import Any, ClassVar
@@ -10,6 +11,8 @@ from typing import Any, ClassVar
 from ophyd_async.core import AsyncStatus, FlyableLogic, StandardFlyable
 
 from glidepath.trajectory import Envelope, Leg
+
+log = logging.getLogger(__name__)
 
 
 class FlightError(RuntimeError):
@@ -107,7 +110,10 @@ class _Steps(FlyableLogic[Leg, Leg]):
 
 
 class Flight(StandardFlyable[Leg, Leg]):
-    """Prepare, kickoff, complete, halt and restore one axis, as the run engine does it.
+    """Prepare, kickoff, complete, interrupt, halt and restore one axis, as the run engine does it.
+
+    A pause of the run engine interrupts it: the axis stands, its settings are as they were
+    before, and a plan that looks at `interruption` can fly the rest later.
 
     Parameters
     ----------
@@ -115,10 +121,21 @@ class Flight(StandardFlyable[Leg, Leg]):
         Moves the axis.
     name
         Name for messages.
+
+    Attributes
+    ----------
+    interruption
+        Why the flight was interrupted; empty if it was not.
+    before_interruption
+        Called before an interruption stops the axis.
     """
 
     def __init__(self, back_end: BackEnd, name: str = "") -> None:
         self.back_end = back_end
+        self.interruption = ""
+        self.before_interruption: Callable[[], None] = lambda: None
+        self._trouble: Exception | None = None
+        self._abandoned: asyncio.Task[None] | None = None
         super().__init__(name=name)
 
     @cached_property
@@ -130,6 +147,25 @@ class Flight(StandardFlyable[Leg, Leg]):
         """Return what the axis can do when it flies this leg. Nothing moves."""
         return await self.back_end.envelope(leg)
 
+    def begin(self) -> None:
+        """Forget an earlier interruption: what comes is a new flight."""
+        self.interruption = ""
+
+    def check(self) -> None:
+        """Raise what went wrong when the run engine interrupted the flight, if anything did."""
+        trouble, self._trouble = self._trouble, None
+        if trouble is not None:
+            raise trouble
+
+    async def interrupt(self, reason: str) -> None:
+        """End the flight, so that the rest of it can be flown later; return when all stands."""
+        self.interruption = reason
+        self.before_interruption()
+        try:
+            await self.halt()
+        finally:
+            await self.restore()
+
     async def halt(self) -> None:
         """End whatever step is under way and make the axis stand; return when it does."""
         await self.flyable_logic.stop()
@@ -138,10 +174,43 @@ class Flight(StandardFlyable[Leg, Leg]):
         """Put back the settings that were changed for the flight."""
         await self.back_end.restore()
 
+    async def pause(self) -> None:
+        """Interrupt the flight (the run engine's verb, for a pause and for a suspender)."""
+        try:
+            await self.interrupt("paused")
+        except Exception as error:
+            # The run engine would drop the plan, clean-up and all. It hears of it when it resumes.
+            self._trouble = error
+            log.exception("%s could not be brought to a stand for the pause", self.name)
+
+    async def resume(self) -> None:
+        """Do nothing (the run engine's verb): the plan flies the rest."""
+
+    def abandon(self, *clean_up: Callable[[], Awaitable[Any]]) -> None:
+        """Stop the axis and put everything back with nobody to wait for it: the plan was halted.
+
+        Parameters
+        ----------
+        clean_up
+            What else is to be done, after the axis stands.
+        """
+        steps = [self.halt, self.restore, *clean_up]
+        self._abandoned = asyncio.get_running_loop().create_task(
+            _each(steps), name=f"{self.name} abandoned"
+        )
+
     @AsyncStatus.wrap
     async def stop(self, success: bool = False) -> None:
         """Make the axis stand (the run engine's verb)."""
         await self.halt()
+
+
+async def _each(steps: Sequence[Callable[[], Awaitable[Any]]]) -> None:
+    for step in steps:
+        try:
+            await step()
+        except Exception:
+            log.exception("A step of the clean-up after a halt failed")
 
 
 __all__ = ["BackEnd", "Flight", "FlightError"]

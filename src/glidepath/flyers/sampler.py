@@ -2,17 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bluesky.protocols import Reading, Status, StreamAsset
+from bluesky.protocols import Reading, StreamAsset
 from event_model import DataKey
 from numpy.typing import NDArray
 from ophyd_async.core import AsyncStatus
 
-from glidepath.devices.sampled import Derived, Sampled, SampledChannel, WithDerived
+from glidepath.devices.sampled import Derived, Sampled, SampledChannel, WithDerived, WithMarks
 from glidepath.storage import (
     Column,
     GrowingFile,
@@ -21,8 +21,16 @@ from glidepath.storage import (
     column_key,
     dataset_paths,
 )
-from glidepath.timeline import Aligner, Channel, ChannelReport, Quality
-from glidepath.trajectory import PreflightError
+from glidepath.timeline import (
+    Aligner,
+    Channel,
+    ChannelReport,
+    Coverage,
+    Mark,
+    Quality,
+    Span,
+)
+from glidepath.trajectory import Leg, PreflightError
 
 from .ingestion import Batch, Monitors, choose_monitors
 from .monitors import INVALID
@@ -108,8 +116,9 @@ class TableStream:
 class Sampler:
     """Follows all channels of a scan by monitors and writes rows and raw updates to a file.
 
-    The plan prepares it, arms it when the axis stands at its run-up, waits for `flushed` and
-    collects its streams, then finishes and closes it. It belongs to one run.
+    The plan prepares it; for each flight it arms it when the axis stands at its run-up, waits
+    for `flushed` and collects its streams, and lands it; then it finishes and closes it. It
+    belongs to one run.
 
     Parameters
     ----------
@@ -117,10 +126,9 @@ class Sampler:
         Devices to sample.
     axis
         The device that flies; its first channel is the axis.
-    start, stop
-        Range of the axis, in its unit.
     period
-        Length of a row in s; None: the longest exposure of the detectors.
+        Length of a row in s where a region has none of its own; None: the longest exposure of
+        the detectors.
     monitors
         Makes the monitors for a list of channels.
     flush_period
@@ -134,15 +142,12 @@ class Sampler:
         self,
         detectors: Sequence[Sampled],
         axis: Sampled,
-        start: float,
-        stop: float,
         period: float | None = None,
         *,
         monitors: Callable[[Sequence[SampledChannel]], Monitors] = choose_monitors,
         flush_period: float = FLUSH_PERIOD,
     ) -> None:
         self._devices: list[Sampled] = [axis, *(d for d in detectors if d is not axis)]
-        self._range = (start, stop)
         self._period = period
         self._make_monitors = monitors
         self._flush_period = flush_period
@@ -179,10 +184,13 @@ class Sampler:
         path, entry = value
         self._preparing = asyncio.current_task()
         channels: list[SampledChannel] = []
+        marks: list[Mark] = []
         for device in self._devices:
             channels += [c for c in await device.channels() if c not in channels]
             if isinstance(device, WithDerived):
                 self._derived += device.derived()
+            if isinstance(device, WithMarks):
+                marks += device.marks()
         self._channels = channels
         names = [c.channel.name for c in channels]
         twice = {name for name in names if names.count(name) > 1}
@@ -191,9 +199,8 @@ class Sampler:
                 f"Two channels have the same name ({', '.join(sorted(twice))}); "
                 "give the devices different names."
             )
-        self._aligner = Aligner(
-            [c.channel for c in channels], names[0], *self._range, period=self._period
-        )
+        self.coverage = Coverage(names[0])
+        self._aligner = Aligner([c.channel for c in channels], names[0], self._period, marks=marks)
         monitors = self._make_monitors(channels)
         # Both take their time, and neither needs the other.
         creating = asyncio.create_task(asyncio.to_thread(self._create, path, entry, channels))
@@ -283,7 +290,7 @@ class Sampler:
             columns.append(Column(sampled.channel.name, unit=sampled.channel.unit))
             columns.append(Column(f"{sampled.channel.name}_count", "<i8"))
         columns += [Column(derived.name, unit=derived.unit) for derived in self._derived]
-        columns.append(Column("quality", "<u2"))
+        columns += [Column(name, "<u2") for name in ("region_number", "pass_number", "quality")]
         sources = {c.channel.name: c.source for c in channels}
         keys = {}
         for column in columns:
@@ -309,13 +316,34 @@ class Sampler:
         """Rows made so far."""
         return self._aligner.rows
 
-    async def arm(self) -> None:
-        """Begin to look for the axis entering its range: it stands at its run-up now."""
+    async def arm(self, leg: Leg) -> None:
+        """Begin to look for the axis entering the leg: it stands at its run-up now."""
         self._take_in()
-        self._aligner.arm()
+        self._aligner.arm(
+            *(
+                Span(region.start, region.stop, region.period, number, leg.pass_number)
+                for region, number in zip(leg.regions, leg.numbers, strict=True)
+            )
+        )
 
-    async def flushed(self, flown: Status) -> None:
-        """Wait for the next flush or for the end of the flight.
+    def cut(self) -> None:
+        """End the flight at the axis's newest update: it is about to be stopped early."""
+        if self._monitors is not None:
+            self._take_in()
+            self._aligner.cut()
+
+    @property
+    def arrived(self) -> bool:
+        """Whether the axis was seen at the end of the leg."""
+        return self._aligner.arrived
+
+    @property
+    def reached(self) -> float | None:
+        """Where the last row of the flight ended, in the axis's unit; None without a row."""
+        return self._aligner.reached
+
+    async def flushed(self, *others: Callable[[], Awaitable[Any]]) -> None:
+        """Wait for the next flush, or for the first of some others.
 
         Raises
         ------
@@ -326,32 +354,35 @@ class Sampler:
         if task is None:
             return
         self._flushed.clear()
-        waiting = asyncio.ensure_future(self._flushed.wait())
-        landed = asyncio.Event()
-        loop = asyncio.get_running_loop()
-
-        def land(_: Status) -> None:
-            loop.call_soon_threadsafe(landed.set)
-
-        flown.add_callback(land)
-        ended = asyncio.ensure_future(landed.wait())
+        first = {asyncio.ensure_future(other()) for other in (self._flushed.wait, *others)}
         try:
-            await asyncio.wait({waiting, ended, task}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({*first, task}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            waiting.cancel()
-            ended.cancel()
+            for waiting in first:
+                waiting.cancel()
         if task.done():
             task.result()
 
-    async def finish(self, *, cut: bool = False, patience: float = PATIENCE) -> None:
-        """Make the last rows: the motion has ended.
+    async def land(self, *, patience: float = PATIENCE) -> None:
+        """Make the last rows of a flight: the motion has ended.
 
         Parameters
         ----------
-        cut
-            The motion ended early: no rows later than the axis's newest update.
         patience
             Seconds to wait for updates that are still on their way.
+        """
+        if self._file is None:
+            return
+        self._take_in()
+        deadline = time.monotonic() + patience
+        while not self._aligner.finished(time.monotonic()) and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+            self._take_in()
+            self._make_rows()
+        self._make_rows(finish=True)
+
+    async def finish(self) -> None:
+        """Write everything: the last flight has landed.
 
         Raises
         ------
@@ -360,16 +391,8 @@ class Sampler:
         """
         if self._file is None:
             return
-        self._take_in()
-        if cut:
-            self._aligner.cut()
-        deadline = time.monotonic() + patience
-        while not self._aligner.finished(time.monotonic()) and time.monotonic() < deadline:
-            await asyncio.sleep(0.01)
-            self._take_in()
         failed = await self._stop_task()
         self._take_in()
-        self._make_rows(finish=True)
         await self._write()
         if failed is not None:
             # What it was about to write is missing in the file: this must not pass for success.
@@ -497,6 +520,7 @@ class Sampler:
                     rows["quality"][np.abs(value) > derived.bound(*inputs)] |= np.uint16(
                         Quality.TRACKING
                     )
+        self.coverage.add(rows)
         bits = np.arange(16)
         self._flags += np.sum((rows["quality"][:, None] >> bits) & 1, axis=0)
         self._rows_pending.append(rows)

@@ -2,6 +2,8 @@
 
 import json
 import time
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from math import isfinite
 
@@ -35,6 +37,9 @@ class Verdict:
         Largest absolute value of each derived column that has a bound (eV).
     slowest_write
         Longest time that one flush of the file took (s).
+    interruptions
+        Why the flight was interrupted, and where (in the axis's unit; None: before its first
+        row) it went on.
     """
 
     name = "verdict"
@@ -45,6 +50,7 @@ class Verdict:
     channels: dict[str, ChannelReport] = field(default_factory=dict)
     worst: dict[str, float] = field(default_factory=dict)
     slowest_write: float = 0.0
+    interruptions: Sequence[tuple[str, float | None]] = ()
 
     @property
     def lost_updates(self) -> int:
@@ -65,6 +71,8 @@ class Verdict:
             if number:
                 of = [n for n, r in self.channels.items() if getattr(r, what)]
                 parts.append(f"{number} {what} updates of {', '.join(of)}")
+        for why, times in Counter(why for why, _ in self.interruptions).items():
+            parts.append(f"{why} {times} times" if times > 1 else why)
         if self.slowest_write > SLOW_WRITE:
             parts.append(f"the disk took up to {self.slowest_write:.1f} s for a flush")
         lost = [name for name, report in self.channels.items() if report.disconnections]
@@ -86,6 +94,7 @@ class Verdict:
             **{f"worst_{key}": (value, "eV") for key, value in self.worst.items()},
             "flagged": (json.dumps(self.flagged), ""),
             "channels": (json.dumps(channels), ""),
+            "interruptions": (json.dumps(list(self.interruptions)), ""),
         }
 
     @property

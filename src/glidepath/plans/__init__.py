@@ -1,5 +1,7 @@
 """Bluesky plans: what the run engine does, from pre-flight to the closed run."""
 
-from .flyscan import flyscan, inspect, reason_of
+from .flyscan import flyscan, xas_flyscan
+from .messages import reason_of
+from .trajectory_scan import inspect, trajectory_scan
 
-__all__ = ["flyscan", "inspect", "reason_of"]
+__all__ = ["flyscan", "inspect", "reason_of", "trajectory_scan", "xas_flyscan"]

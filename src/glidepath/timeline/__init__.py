@@ -1,7 +1,8 @@
 """Time series without I/O: channels, windows, alignment, rebinning. Pure numpy."""
 
-from .aligner import GRACE, LATENESS, Aligner, ChannelReport
+from .aligner import GRACE, LATENESS, Aligner, ChannelReport, Mark, Span
 from .channel import Channel, ChannelKind
+from .coverage import Coverage
 from .delay import DelayEstimate, Pass, estimate_delay
 from .quality import Quality
 from .rebin import EnergyBins, rebin_energy, rebin_windows, uniform_grid, xas_grid
@@ -17,11 +18,14 @@ __all__ = [
     "Channel",
     "ChannelKind",
     "ChannelReport",
+    "Coverage",
     "DelayEstimate",
     "EnergyBins",
+    "Mark",
     "Pass",
     "Quality",
     "Series",
+    "Span",
     "WindowValues",
     "estimate_delay",
     "rebin_energy",

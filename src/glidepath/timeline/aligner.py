@@ -1,5 +1,6 @@
 """From updates as they arrive to rows that are final: windows, watermark, energies."""
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import floor, inf, isfinite
@@ -31,6 +32,74 @@ SPARE = 5.0
 
 EDGES_PER_SECOND = 2.0**20
 """Rows begin and end on this grid, so that middle and duration give the ends back exactly."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """A range that the axis flies through once, in one direction, with rows of one length.
+
+    Parameters
+    ----------
+    start, stop
+        Ends of the range in the axis's unit; ``stop`` may be below ``start``.
+    period
+        Length of a row in s; None: that of the scan.
+    region, pass_number
+        What it belongs to, for its rows.
+
+    Raises
+    ------
+    ValueError
+        If the range is empty or the period not above zero.
+    """
+
+    start: float
+    stop: float
+    period: float | None = None
+    region: int = 1
+    pass_number: int = 1
+
+    def __post_init__(self) -> None:
+        if not (isfinite(self.start) and isfinite(self.stop) and self.start != self.stop):
+            raise ValueError(
+                f"A range from {self.start!r} to {self.stop!r} has no rows; "
+                "give two different finite numbers."
+            )
+        if self.period is not None:
+            _check_period(self.period)
+
+    @property
+    def sign(self) -> float:
+        """1 for up, -1 for down."""
+        return 1.0 if self.stop > self.start else -1.0
+
+
+def _check_period(period: float) -> None:
+    if not (isfinite(period) and period > 0):
+        raise ValueError(f"A row cannot last {period!r} s; give a period above zero.")
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Sets a bit of ``quality`` in the rows during which a channel was out of a range.
+
+    A continuous readback counts as out of it from its last update inside until its next one
+    inside: nobody knows what it did in between.
+
+    Parameters
+    ----------
+    bit
+        What is set.
+    channel
+        Name of the channel.
+    low, high
+        The range, ends included, in the channel's unit.
+    """
+
+    bit: Quality
+    channel: str
+    low: float = -inf
+    high: float = inf
 
 
 @dataclass
@@ -79,13 +148,13 @@ class _Track:
 
 
 class Aligner:
-    """Makes the rows of one straight flight of one axis from the channels' updates.
+    """Makes the rows of the flights of one axis from the channels' updates.
 
-    Rows are windows of equal length, one after the other, that lie wholly inside
-    ``[start, stop]`` of the axis. A row is final, and handed out once, when every channel has
-    data past its end, or has been silent for longer than a grace time and nothing that it may
-    still send can change the row. Its numbers are those that `rebin_windows` gives for the
-    updates that `add` and `disconnect` returned.
+    A flight goes through one `Span` or through several that join. In each, rows are windows of
+    equal length, one after the other, that lie wholly inside its range. A row is final, and
+    handed out once, when every channel has data past its end, or has been silent for longer than
+    a grace time and nothing that it may still send can change the row. Its numbers are those
+    that `rebin_windows` gives for the updates that `add` and `disconnect` returned.
 
     Parameters
     ----------
@@ -93,28 +162,35 @@ class Aligner:
         All channels; the one named ``axis`` must be a readback.
     axis
         Name of the channel that is flown.
-    start, stop
-        Range of the axis, in its unit; ``stop`` may be below ``start``.
     period
-        Length of a row in seconds. None: the longest exposure of a detector, else 0.1 s.
+        Length of a row in seconds where a span has none of its own. None: the longest exposure
+        of a detector, else 0.1 s.
     grace, hold_after
         Seconds; see `GRACE` and `windows.HOLD_AFTER`.
+    marks
+        What is to be marked in ``quality`` beyond what the windows say.
 
     Raises
     ------
     ValueError
-        If there is no such axis, the range is empty or the period not above zero.
+        If there is no such axis or the period is not above zero.
+
+    Attributes
+    ----------
+    rows
+        Rows handed out.
+    reached
+        Where the last row of this flight ended, in the axis's unit; None before the first one.
     """
 
     def __init__(
         self,
         channels: Sequence[Channel],
         axis: str,
-        start: float,
-        stop: float,
         period: float | None = None,
         grace: float = GRACE,
         hold_after: float = HOLD_AFTER,
+        marks: Sequence[Mark] = (),
     ) -> None:
         self._tracks = [_Track(channel) for channel in channels]
         found = [t for t in self._tracks if t.channel.name == axis]
@@ -124,28 +200,26 @@ class Aligner:
                 f"{axis!r} cannot be the axis of a scan; the readbacks are: "
                 f"{', '.join(readbacks) or 'none'}."
             )
-        if not (isfinite(start) and isfinite(stop) and start != stop):
-            raise ValueError(
-                f"A range from {start!r} to {stop!r} has no rows; "
-                "give two different finite numbers."
-            )
-        if period is not None and not (isfinite(period) and period > 0):
-            raise ValueError(f"A row cannot last {period!r} s; give a period above zero.")
+        if period is not None:
+            _check_period(period)
         self._axis = found[0]
-        self._sign = 1.0 if stop > start else -1.0
-        self._start, self._stop = start, stop
         detectors = [t for t in self._tracks if t.channel.kind is ChannelKind.DETECTOR]
         # Of equals the last one: by custom the signal comes after its reference.
         self._reference = max(reversed(detectors), key=lambda t: t.channel.aperture, default=None)
         self.period = period or (self._reference.channel.aperture if self._reference else 0.1)
         self._grace, self._hold_after = grace, hold_after
-        self._armed_after: float | None = None
+        by_name = {t.channel.name: t for t in self._tracks}
+        self._marks = [(mark, by_name[mark.channel]) for mark in marks if mark.channel in by_name]
+        self._span: Span | None = None
+        self._waiting: deque[Span] = deque()
+        self._armed_after = -inf
         self._entry: float | None = None
-        self._exit = inf
+        self._exit = self._cut = inf
         self._origin: float | None = None
         self._next_row = 0
         self._final_until = -inf
         self.rows = 0
+        self.reached: float | None = None
 
     @property
     def reports(self) -> dict[str, ChannelReport]:
@@ -161,28 +235,52 @@ class Aligner:
 
     @property
     def passed(self) -> bool:
-        """True when the axis was seen at or beyond ``stop``, or the flight was cut."""
-        return self._exit < inf
+        """True when the axis was seen at or beyond the last stop, or the flight was cut."""
+        return self._cut < inf or self.arrived
+
+    @property
+    def arrived(self) -> bool:
+        """True when the axis was seen at or beyond the last stop."""
+        return self._exit < inf and not self._waiting
+
+    @property
+    def _end(self) -> float:
+        """When the axis left the present span, or was cut in it; infinity if not yet."""
+        return min(self._exit, self._cut)
 
     def finished(self, now: float) -> bool:
-        """Return True when the axis has left the range and every row of it is final."""
-        return self.passed and self._watermark(now) >= self._exit
+        """Return True when the axis has left the last range and every row of it is final."""
+        last = self._cut if self._waiting else self._end
+        return self.passed and self._watermark(now) >= last
 
     @property
     def position(self) -> float:
         """Newest position of the axis; NaN where it is not known."""
         return self._axis.series.last_value
 
-    def arm(self) -> None:
-        """Look for the beginning of the flight from the updates that come after this."""
-        self._armed_after = self._axis.series.last_timestamp
+    def arm(self, *spans: Span) -> None:
+        """Look for the beginning of a flight from the updates that come after this.
+
+        Parameters
+        ----------
+        spans
+            What it flies through; each begins where the one before ends.
+        """
+        self._waiting = deque(spans)
+        self._cut = inf
+        self.reached = None
+        self._begin(self._axis.series.last_timestamp)
+
+    def _begin(self, after: float) -> None:
+        """Look for the next span, in updates of the axis with timestamps later than ``after``."""
+        self._span = self._waiting.popleft()
+        self._armed_after = after
         self._entry, self._exit, self._origin = None, inf, None
         self._next_row = 0
 
     def cut(self) -> None:
         """End the flight at the newest update of the axis: it was stopped early."""
-        if self._exit == inf:
-            self._exit = self._axis.covered_until
+        self._cut = min(self._cut, self._axis.covered_until)
 
     def add(
         self, index: int, timestamps: Floats, values: Floats, arrivals: Floats, now: float
@@ -243,40 +341,53 @@ class Aligner:
         finish
             Make the rows up to the last update of the axis, without waiting for others.
         """
-        edges = self._final_edges(now, finish)
-        columns: Columns = {}
-        if len(edges) > 1:
-            columns = self._columns(edges, now, finish)
-            self._next_row += len(edges) - 1
-            self._final_until = float(edges[-1])
-            self.rows += len(columns["quality"])
+        parts = []
+        while self._span is not None:
+            edges = self._final_edges(self._span, now, finish)
+            if len(edges) > 1:
+                parts.append(self._columns(self._span, edges, now, finish))
+                self._next_row += len(edges) - 1
+                self._final_until = float(edges[-1])
+            if not self._waiting or self._exit >= self._cut or self._watermark(now) < self._exit:
+                break
+            self._begin(self._exit + self._axis.channel.latency - CLOCK_RESOLUTION)
+        columns = (
+            {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+            if (parts)
+            else {}
+        )
+        self.rows += len(columns.get("quality", ()))
         needed = self._needed_from(now)
         for track in self._tracks:
             track.series.forget_before(needed + track.channel.latency - SPARE)
         return columns
 
-    def _final_edges(self, now: float, finish: bool) -> Floats:
+    def _final_edges(self, span: Span, now: float, finish: bool) -> Floats:
         """Return the edges of the windows that became final; shape (m + 1,), or empty."""
         nothing = np.empty(0)
-        if self._armed_after is None or not self._find_flight():
+        if not self._find_flight(span):
             return nothing
         watermark = self._axis.covered_until if finish else self._watermark(now)
         if self._origin is None:
-            self._origin = self._first_window(watermark, finish)
+            self._origin = self._first_window(span, watermark, finish)
             if self._origin is None:
                 return nothing
-        until = min(watermark, self._exit)
+        until = min(watermark, self._end)
         if until <= self._origin:
             return nothing
-        last = floor((until - self._origin) / self.period) + 1
-        edges = self._edges(np.arange(self._next_row, last + 1))
+        last = floor((until - self._origin) / self._row_length(span)) + 1
+        edges = self._edges(span, np.arange(self._next_row, last + 1))
         return edges[edges <= until]
 
-    def _edges(self, number: NDArray[np.int64]) -> Floats:
-        assert self._origin is not None
-        return np.round((self._origin + number * self.period) * EDGES_PER_SECOND) / EDGES_PER_SECOND
+    def _row_length(self, span: Span) -> float:
+        return span.period or self.period
 
-    def _columns(self, edges: Floats, now: float, finish: bool) -> Columns:
+    def _edges(self, span: Span, number: NDArray[np.int64]) -> Floats:
+        assert self._origin is not None
+        edges = self._origin + number * self._row_length(span)
+        return np.round(edges * EDGES_PER_SECOND) / EDGES_PER_SECOND
+
+    def _columns(self, span: Span, edges: Floats, now: float, finish: bool) -> Columns:
         lower, upper = edges[:-1], edges[1:]
         columns = rebin_windows(
             {t.channel: (t.series.timestamps, t.series.values) for t in self._tracks},
@@ -290,36 +401,44 @@ class Aligner:
                 if track.channel.kind is ChannelKind.READBACK and track.connected:
                     guessed = upper > self._known_until(track, now)
                     columns["quality"][guessed] |= np.uint16(Quality.EXTRAPOLATED)
+        for mark, track in self._marks:
+            columns["quality"][_out_of(mark, track, lower, upper)] |= np.uint16(mark.bit)
         name = self._axis.channel.name
         position = columns[name]
-        low, high = min(self._start, self._stop), max(self._start, self._stop)
+        low, high = min(span.start, span.stop), max(span.start, span.stop)
         inside = (columns[f"{name}_lower"] >= low) & (columns[f"{name}_upper"] <= high)
         inside &= (position >= low) & (position <= high)
         inside |= np.isnan(position)
-        return {key: column[inside] for key, column in columns.items()}
+        columns["region_number"] = np.full(len(position), span.region, np.uint16)
+        columns["pass_number"] = np.full(len(position), span.pass_number, np.uint16)
+        columns = {key: column[inside] for key, column in columns.items()}
+        ends = columns[f"{name}_upper" if span.sign > 0 else f"{name}_lower"]
+        known = ends[np.isfinite(ends)]
+        if len(known):
+            self.reached = float(known[-1])
+        return columns
 
-    def _find_flight(self) -> bool:
+    def _find_flight(self, span: Span) -> bool:
         """Find when the axis entered and left the range, as far as it is known."""
         if self._entry is None:
-            assert self._armed_after is not None
-            entry = self._crossing(self._armed_after, self._start)
+            entry = self._crossing(span, self._armed_after, span.start)
             if entry is not None:
                 # Two flights share no row.
                 self._entry = max(entry, self._final_until)
         if self._entry is not None and self._exit == inf:
             entered = self._entry + self._axis.channel.latency
-            crossed = self._crossing(entered - CLOCK_RESOLUTION, self._stop)
+            crossed = self._crossing(span, entered - CLOCK_RESOLUTION, span.stop)
             self._exit = inf if crossed is None else crossed
         return self._entry is not None
 
-    def _crossing(self, after: float, position: float) -> float | None:
+    def _crossing(self, span: Span, after: float, position: float) -> float | None:
         """Return when the axis first reaches ``position`` on its way from start to stop.
 
         Looks at updates with timestamps later than ``after``.
         """
         t = self._axis.series.timestamps
-        x = self._sign * self._axis.series.values
-        level = self._sign * position
+        x = span.sign * self._axis.series.values
+        level = span.sign * position
         # Updates from the way to the run-up, the other way, may arrive when it is over.
         with np.errstate(invalid="ignore"):
             forward = ~(np.diff(x, prepend=-inf) <= 0)
@@ -357,7 +476,7 @@ class Aligner:
         # The next value of a detector covers what was before its timestamp.
         return max(covered, silent_until - track.channel.aperture)
 
-    def _first_window(self, watermark: float, finish: bool) -> float | None:
+    def _first_window(self, span: Span, watermark: float, finish: bool) -> float | None:
         """Return where the first window begins: at an exposure of the slowest detector.
 
         The answer depends on the data alone, not on when it is asked for.
@@ -365,28 +484,31 @@ class Aligner:
         assert self._entry is not None
         step = 2 / EDGES_PER_SECOND
         limit = self._entry
+        period = self._row_length(span)
         if self._reference is not None:
             channel = self._reference.channel
             series = self._reference.series
             ends = series.timestamps[np.isfinite(series.values)] - channel.latency
             begins, _ = exposures(ends, channel.aperture)
-            limit = min(self._entry + 2 * max(self.period, channel.aperture), self._exit)
+            limit = min(self._entry + 2 * max(period, channel.aperture), self._end)
             usable = begins[(begins >= self._entry) & (begins < limit) & (begins <= watermark)]
             if len(usable):
                 # Whole periods back as far as the entry allows: no light is thrown away.
-                whole = floor((usable[0] - self._entry - step) / self.period)
-                return float(usable[0] - max(whole, 0) * self.period)
+                whole = floor((usable[0] - self._entry - step) / period)
+                return float(usable[0] - max(whole, 0) * period)
         # A little later, so that rounding does not put the first row outside the range.
         return self._entry + step if finish or watermark >= limit else None
 
     def _needed_from(self, now: float) -> float:
         """Return the time before which no update can matter any more."""
-        if self._origin is not None:
-            done, following = self._edges(np.arange(self._next_row, self._next_row + 2))
-            if following <= self._exit:
+        if self._span is not None and self._origin is not None:
+            done, following = self._edges(self._span, np.arange(self._next_row, self._next_row + 2))
+            if following <= self._end:
                 return float(done)
         elif self._entry is not None:
             return self._entry
+        if self._waiting and self._exit < self._cut:
+            return self._exit
         # Between flights: the next one begins after everything that is known of the axis.
         return self._known_until(self._axis, now)
 
@@ -432,4 +554,16 @@ class Aligner:
         return int(np.sum(late))
 
 
-__all__ = ["GRACE", "LATENESS", "Aligner", "ChannelReport"]
+def _out_of(mark: Mark, track: _Track, lower: Floats, upper: Floats) -> NDArray[np.bool_]:
+    """Return which windows saw an update outside the range of a mark; shape (m,)."""
+    t, x = track.series.timestamps - track.channel.latency, track.series.values
+    with np.errstate(invalid="ignore"):
+        out = np.concatenate([[0], np.cumsum((x < mark.low) | (x > mark.high))])
+    first = np.maximum(np.searchsorted(t, lower, "right") - 1, 0)
+    last = np.searchsorted(t, upper, "left")
+    if track.channel.kind is not ChannelKind.STATE:
+        last = np.minimum(last + 1, len(t))
+    return out[np.maximum(last, first)] > out[first]
+
+
+__all__ = ["GRACE", "LATENESS", "Aligner", "ChannelReport", "Mark", "Span"]

@@ -71,6 +71,10 @@ class Leg:
         """Largest speed in it, units per second."""
         return max(region.velocity for region in self.regions)
 
+    def rows(self, period: float) -> int:
+        """Return how many rows fit; ``period`` (s) is for regions without one of their own."""
+        return sum(region.rows(period) for region in self.regions)
+
     def after(self, position: float) -> "Leg | None":
         """Return what of it lies behind ``position`` on the way; None if nothing does."""
         rest = [
@@ -131,6 +135,8 @@ class Trajectory:
             If something else is given; the text says what was expected.
         """
         if isinstance(regions, cls):
+            if any(options.values()) and options != {"passes": 1, "there_and_back": False}:
+                raise ValueError("A trajectory has its own passes: say them there, not here.")
             return regions
         if isinstance(regions, Region):
             regions = [regions]

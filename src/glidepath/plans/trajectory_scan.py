@@ -1,0 +1,371 @@
+"""Flies an axis along a trajectory and samples everything meanwhile: the core of every fly scan."""
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
+from importlib.metadata import version
+from typing import Any
+
+import bluesky.plan_stubs as bps
+import bluesky.preprocessors as bpp
+from bluesky.utils import FailedPause, Msg, RequestAbort, RequestStop
+
+from glidepath.devices.sampled import Sampled, WithExposure
+from glidepath.flyers import BeamGuard, Flight, FlightError, Sampler, Verdict, flight_for
+from glidepath.flyers.sampler import CLOCK_BOUND, PATIENCE
+from glidepath.storage import data_root, run_folder
+from glidepath.trajectory import Leg, Preflight, PreflightError, Trajectory, preflight
+
+from .messages import MsgGenerator, attempt, done, reason_of, wait_for, wait_until_done
+
+DEFAULT_PERIOD = 0.1
+"""Row length in seconds where no detector has an exposure."""
+
+FILE_NAME = "glidepath.h5"
+
+SOFTWARE = ("glidepath", "bluesky", "ophyd-async", "aioca", "numpy", "h5py")
+
+CUT_PATIENCE = 0.5
+"""Seconds to wait for updates that are still on their way when a flight ended early."""
+
+REFLIGHTS = 3
+"""How often a range of bad rows is flown again at the most."""
+
+BAD_ROWS = "bad rows"
+"""What can be flown again."""
+
+
+def trajectory_scan(
+    detectors: Sequence[Any],
+    axis: Any,
+    trajectory: Trajectory,
+    *,
+    period: float | None = None,
+    clock_bound: float = CLOCK_BOUND,
+    beam: BeamGuard | None = None,
+    refly: str | None = None,
+    plan_name: str = "trajectory_scan",
+    plan_args: Mapping[str, Any] | None = None,
+    md: Mapping[str, Any] | None = None,
+) -> MsgGenerator:
+    """Fly ``axis`` along a trajectory and record what the detectors saw on the way.
+
+    `glidepath.plans.flyscan` and `glidepath.plans.xas_flyscan` say what comes of it.
+
+    Parameters
+    ----------
+    detectors, axis, period, clock_bound, beam, refly, md
+        See `glidepath.plans.flyscan`.
+    trajectory
+        What is flown.
+    plan_name, plan_args
+        For the start document.
+    """
+    detectors = list(detectors)
+    if beam is not None and beam.ring not in detectors:
+        detectors.append(beam.ring)
+    _check_devices(detectors, axis)
+    if refly not in (None, BAD_ROWS):
+        raise PreflightError(f"refly can be None or {BAD_ROWS!r}, not {refly!r}.")
+    flight = flight_for(axis)
+    report = yield from wait_for(partial(inspect, detectors, axis, flight, trajectory, period))
+    report.check()
+    scan = _Scan(detectors, axis, flight, trajectory, report, clock_bound, beam, refly, period)
+    metadata = {
+        "plan_name": plan_name,
+        "detectors": [device.name for device in detectors],
+        "motors": [axis.name],
+        "plan_args": {
+            "detectors": [device.name for device in detectors],
+            "axis": axis.name,
+            **(plan_args or {}),
+        },
+        "hints": {"dimensions": [([axis.name], "primary")]},
+        "preflight": report.to_document(),
+        "software": software_versions(),
+        **(md or {}),
+    }
+    try:
+        # What was flown cannot be replayed: a pause interrupts the flight, the rest is flown.
+        return (
+            yield from bpp.rewindable_wrapper(
+                bpp.stage_wrapper(scan.run(metadata), detectors), False
+            )
+        )
+    except GeneratorExit:
+        # RE.halt: no message is carried out any more. The axis must stand all the same.
+        scan.abandon()
+        raise
+
+
+@dataclass
+class _Scan:
+    """One run: what its steps share."""
+
+    detectors: Sequence[Any]
+    axis: Any
+    flight: Flight
+    trajectory: Trajectory
+    report: Preflight
+    clock_bound: float
+    beam: BeamGuard | None
+    refly: str | None
+    exposure: float | None
+    sampler: Sampler = field(init=False)
+    described: bool = False
+    over: bool = False
+    undo: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    interruptions: list[tuple[str, float | None]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.sampler = Sampler(self.detectors, self.axis, self.report.period)
+        self.flight.before_interruption = self.sampler.cut
+
+    def run(self, metadata: Mapping[str, Any]) -> MsgGenerator:
+        started: list[Mapping[str, Any]] = []
+        token = yield from bps.subscribe("start", lambda _, document: started.append(document))
+        uid = yield from bps.open_run(dict(metadata))
+        yield from bps.unsubscribe(token)
+        yield from bpp.contingency_wrapper(
+            self.fly(started[0]), except_plan=self.fail, else_plan=self.succeed, auto_raise=True
+        )
+        return uid
+
+    def fly(self, document: Mapping[str, Any]) -> MsgGenerator:
+        if self.exposure is not None:
+            yield from wait_for(self.set_exposures)
+        folder = run_folder(data_root(), document["uid"], document["scan_id"], document["time"])
+        title = f"{document['plan_name']} {self.axis.name}"
+        entry = {"title": title, "entry_identifier": document["uid"]}
+        prepared = yield Msg("prepare", self.sampler, (folder / FILE_NAME, entry), group="sampler")
+        yield from wait_until_done(prepared, "sampler")
+        if self.beam is not None:
+            yield from wait_for(self.beam.open)
+        for leg in self.trajectory.legs(joined=self.flight.back_end.joins):
+            yield from self.fly_leg(leg)
+        for _ in range(REFLIGHTS if self.refly else 0):
+            for leg in list(self.bad_legs()):
+                yield from self.fly_leg(leg)
+        yield from wait_for(self.sampler.finish)
+
+    def fly_leg(self, leg: Leg) -> MsgGenerator:
+        """Fly a leg, and what is left of it after each interruption."""
+        rest: Leg | None = leg
+        while rest is not None:
+            yield from self.wait_for_beam()
+            armed = yield from self.fly_once(rest)
+            self.flight.check()
+            if not self.flight.interruption or (armed and self.sampler.arrived):
+                return
+            reached = self.sampler.reached if armed else None
+            rest = rest if reached is None else rest.after(reached)
+            if rest is not None and rest.rows(self.report.period) < 1:
+                rest = None
+            self.interruptions.append((self.flight.interruption, reached))
+
+    def fly_once(self, leg: Leg) -> MsgGenerator:
+        """Fly until the end of the leg or an interruption, and make the last rows.
+
+        Returns whether the sampler was armed for it: an interruption can come earlier.
+        """
+        flight, sampler = self.flight, self.sampler
+        flight.begin()
+        group = f"{flight.name} prepare"
+        prepared = yield Msg("prepare", flight, leg, group=group)
+        # Every channel has answered: the streams are described while the axis is on its way.
+        yield from self.describe()
+        yield from wait_until_done(prepared, group)
+        yield from wait_for(self.check_clocks)
+        if flight.interruption:
+            return False
+        yield from wait_for(partial(sampler.arm, leg))
+        if not flight.interruption:
+            group = f"{flight.name} kickoff"
+            started = yield Msg("kickoff", flight, group=group)
+            yield from wait_until_done(started, group)
+        if not flight.interruption:
+            group = f"{flight.name} complete"
+            flown = yield Msg("complete", flight, group=group)
+            yield from self.follow(flown)
+            yield from wait_until_done(flown, group)
+        patience = CUT_PATIENCE if flight.interruption else PATIENCE
+        yield from wait_for(partial(sampler.land, patience=patience))
+        return True
+
+    def follow(self, flown: Any) -> MsgGenerator:
+        """Announce what is recorded until the flight is over; interrupt it without beam."""
+        others: list[Callable[[], Awaitable[None]]] = [partial(done, flown)]
+        if self.beam is not None:
+            others.append(self.beam.lost)
+        while not flown.done:
+            yield from wait_for(partial(self.sampler.flushed, *others))
+            yield from self.collect()
+            if self.beam is not None and not flown.done and self.beam.objection:
+                yield from wait_for(partial(self.flight.interrupt, f"held: {self.beam.objection}"))
+            # A deferred pause comes here.
+            yield from bps.checkpoint()
+
+    def wait_for_beam(self) -> MsgGenerator:
+        """Return when there is beam; announce meanwhile what is recorded."""
+        if self.beam is None or not self.beam.objection:
+            return
+        good = yield from wait_for(self.beam.settling)
+        while not good.done:
+            yield from wait_for(partial(self.sampler.flushed, partial(done, good)))
+            yield from self.collect()
+            yield from bps.checkpoint()
+
+    def describe(self) -> MsgGenerator:
+        if not self.described:
+            self.described = True
+            for stream in self.sampler.streams:
+                # The message itself: Bluesky's stubs look up the call stack, a millisecond each.
+                yield Msg("declare_stream", None, stream, name=stream.name, collect=True)
+
+    def collect(self) -> MsgGenerator:
+        for stream in self.sampler.streams:
+            yield Msg("collect", stream, name=stream.name, return_payload=False)
+
+    def bad_legs(self) -> Iterator[Leg]:
+        """Yield what is to be flown again: ranges in which a row is bad or missing."""
+        for leg in self.trajectory.legs():
+            (region,), (number,) = leg.regions, leg.numbers
+            row = region.velocity * (region.period or self.report.period)
+            low, high = sorted((region.start, region.stop))
+            # What is left over at an end of a flight is shorter than a row.
+            holes = self.sampler.coverage.holes(leg.pass_number, number, low, high, 1.05 * row)
+            for begin, end in holes if region.direction > 0 else reversed(holes):
+                # A little more, so that whole rows fit over its ends.
+                ends = max(low, begin - row), min(high, end + row)
+                start, stop = ends if region.direction > 0 else ends[::-1]
+                yield replace(leg, regions=(replace(region, start=start, stop=stop),))
+
+    def succeed(self) -> MsgGenerator:
+        yield from self.end("success", [])
+
+    def fail(self, error: Exception) -> MsgGenerator:
+        ended = isinstance(error, RequestAbort | RequestStop | FailedPause)
+        reasons = [reason_of(error)]
+        self.sampler.cut()
+        # Standing first: everything else can wait.
+        yield from attempt(wait_for(self.flight.halt), reasons)
+        yield from attempt(wait_for(partial(self.sampler.land, patience=CUT_PATIENCE)), reasons)
+        yield from attempt(wait_for(self.sampler.finish), reasons)
+        yield from self.end("abort" if ended else "fail", reasons)
+
+    def end(self, status: str, reasons: list[str]) -> MsgGenerator:
+        """Announce, put everything back, close the run. What fails does not stop the rest."""
+        trouble: list[str] = []
+        yield from attempt(self.announce(), trouble)
+        for step in self.clean_up():
+            yield from attempt(wait_for(step), trouble)
+        self.over = True
+        if trouble and status == "success":
+            status = "fail"
+        reason = "; and then: ".join(reasons + trouble) or self.verdict().sentence()
+        yield from bps.close_run(exit_status=status, reason=reason)
+        if trouble and not reasons:
+            raise FlightError(reason)
+
+    def clean_up(self) -> list[Callable[[], Awaitable[None]]]:
+        """Return the steps that leave everything as it was."""
+        steps = [self.sampler.close, self.flight.restore, *reversed(self.undo)]
+        return [self.beam.close, *steps] if self.beam is not None else steps
+
+    def announce(self) -> MsgGenerator:
+        """Announce the last rows, and what the scan says of itself."""
+        if self.sampler.streams:
+            yield from self.describe()
+            yield from self.collect()
+            yield from bps.create(name="verdict")
+            yield from bps.read(self.verdict())
+            yield from bps.save()
+
+    def verdict(self) -> Verdict:
+        return replace(self.sampler.verdict(), interruptions=tuple(self.interruptions))
+
+    def abandon(self) -> None:
+        """Do without the run engine what cannot be left undone."""
+        if not self.over:
+            self.flight.abandon(*self.clean_up())
+
+    async def check_clocks(self) -> None:
+        self.sampler.check_clocks(self.clock_bound)
+
+    async def set_exposures(self) -> None:
+        seconds = self.exposure
+        assert seconds is not None
+        for detector in self.detectors:
+            if isinstance(detector, WithExposure):
+                before = await detector.integration_time.get_value()
+                if before != seconds:
+                    # Noted first, so that a change that fails half-way is undone too.
+                    self.undo.append(partial(detector.set_integration_time, before))
+                    await detector.set_integration_time(seconds)
+
+
+@cache
+def software_versions() -> dict[str, str]:
+    """Return the versions of what takes part in a scan."""
+    return {name: version(name) for name in SOFTWARE}
+
+
+async def inspect(
+    detectors: Sequence[Any],
+    axis: Any,
+    flight: Flight,
+    trajectory: Trajectory,
+    period: float | None = None,
+) -> Preflight:
+    """Return the pre-flight report of a scan. Nothing moves and nothing is changed."""
+    adjustable = [detector for detector in detectors if isinstance(detector, WithExposure)]
+    if period is not None:
+        period = _positive(period)
+        for detector in adjustable:
+            detector.check_integration_time(period)
+    else:
+        exposures = [await detector.integration_time.get_value() for detector in adjustable]
+        period = max(exposures, default=DEFAULT_PERIOD)
+    reports = []
+    for leg in trajectory.legs(joined=flight.back_end.joins):
+        envelope = await flight.envelope(leg)
+        reports += [preflight(axis.name, region, period, envelope) for region in leg.regions]
+    return replace(
+        reports[0],
+        rows=trajectory.rows(period),
+        duration=trajectory.duration,
+        total_duration=sum(report.total_duration for report in reports),
+        predicted_mismatch=max(
+            (r.predicted_mismatch for r in reports if r.predicted_mismatch is not None),
+            default=None,
+        ),
+        objections=tuple(dict.fromkeys(o for report in reports for o in report.objections)),
+    )
+
+
+def _positive(period: Any) -> float:
+    try:
+        value = float(period)
+    except (TypeError, ValueError):
+        value = float("nan")
+    if not 0 < value < float("inf"):
+        raise PreflightError(
+            f"A row cannot last {period!r} s; give the period as a number of seconds above zero."
+        )
+    return value
+
+
+def _check_devices(detectors: Sequence[Any], axis: Any) -> None:
+    for device in [*detectors, axis]:
+        if not isinstance(device, Sampled):
+            raise PreflightError(
+                f"{getattr(device, 'name', device)!r} cannot be sampled: it has no channels(); "
+                "leave it out, or add channels() to its class."
+            )
+    names = [device.name for device in [*detectors, axis]]
+    for name in names:
+        if names.count(name) > 1 and name != axis.name:
+            raise PreflightError(f"The detector {name!r} is named twice; name each one once.")
+
+
+__all__ = ["BAD_ROWS", "FILE_NAME", "inspect", "trajectory_scan"]
