@@ -26,6 +26,9 @@ DEFAULT_PREFIX = "SIM:"
 GAP_RANGE = (15.0, 200.0)
 """Range of the undulator's gap in mm; its records have no drive limits."""
 
+LOWEST_CURRENT = 50.0
+"""Ring current in mA below which there is no beam worth measuring with."""
+
 NPLC_RANGE = (0.01, 500.0)
 """Integration times that its electrometers take, in power-line cycles (up to 10 s)."""
 
@@ -54,7 +57,7 @@ def make_devices(prefix: str | None = None) -> dict[str, Device]:
         EnergyAxis(pgm, ue48, "energy"),
         Electrometer(f"{prefix}KEI1:", "mesh", nplc_range=NPLC_RANGE),
         Electrometer(f"{prefix}KEI2:", "sample", nplc_range=NPLC_RANGE),
-        Ring(f"{prefix}RING:", f"{prefix}TOPUP:", "ring"),
+        Ring(f"{prefix}RING:", f"{prefix}TOPUP:", "ring", lowest_current=LOWEST_CURRENT),
         Motor(f"{prefix}m1", "focus"),
         Motor(f"{prefix}m2", "m2"),
         Motor(f"{prefix}m3", "mono_motor"),

@@ -112,7 +112,7 @@ class _Scan:
     refly: str | None
     exposure: float | None
     sampler: Sampler = field(init=False)
-    described: bool = False
+    described: int = 0
     over: bool = False
     undo: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     interruptions: list[tuple[str, float | None]] = field(default_factory=list)
@@ -216,11 +216,14 @@ class _Scan:
             yield from bps.checkpoint()
 
     def describe(self) -> MsgGenerator:
-        if not self.described:
-            self.described = True
-            for stream in self.sampler.streams:
-                # The message itself: Bluesky's stubs look up the call stack, a millisecond each.
+        for stream in self.sampler.streams[self.described :]:
+            # The message itself: Bluesky's stubs look up the call stack, a millisecond each.
+            # Nothing comes back from one that a pause has interrupted before it did anything.
+            while (
                 yield Msg("declare_stream", None, stream, name=stream.name, collect=True)
+            ) is None:
+                pass
+            self.described += 1
 
     def collect(self) -> MsgGenerator:
         for stream in self.sampler.streams:
@@ -278,7 +281,9 @@ class _Scan:
             yield from self.describe()
             yield from self.collect()
             yield from bps.create(name="verdict")
-            yield from bps.read(self.verdict())
+            verdict = self.verdict()
+            while (yield Msg("read", verdict)) is None:
+                pass
             yield from bps.save()
 
     def verdict(self) -> Verdict:

@@ -240,8 +240,8 @@ class Aligner:
 
     @property
     def arrived(self) -> bool:
-        """True when the axis was seen at or beyond the last stop."""
-        return self._exit < inf and not self._waiting
+        """True when the axis was seen at or beyond the last stop, before any cut."""
+        return self._exit < inf and self._exit <= self._cut and not self._waiting
 
     @property
     def _end(self) -> float:
