@@ -225,7 +225,7 @@ def test_a_halt_leaves_no_axis_flying_and_every_setting_as_it_was(simulated, axi
 
     async def sampling():
         tasks = [t for t in asyncio.all_tasks() if "glidepath" in t.get_name()]
-        tasks += [t for t in asyncio.all_tasks() if "abandoned" in t.get_name()]
+        tasks += [t for t in asyncio.all_tasks() if "_each" in repr(t.get_coro())]
         if tasks:
             await asyncio.wait(tasks, timeout=BOUND)
         return [t.get_name() for t in tasks if not t.done()]

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from functools import cached_property
 from typing import Any, ClassVar
@@ -135,7 +136,7 @@ class Flight(StandardFlyable[Leg, Leg]):
         self.interruption = ""
         self.before_interruption: Callable[[], None] = lambda: None
         self._trouble: Exception | None = None
-        self._abandoned: asyncio.Task[None] | None = None
+        self._abandoned: Future[None] | None = None
         super().__init__(name=name)
 
     @cached_property
@@ -186,18 +187,23 @@ class Flight(StandardFlyable[Leg, Leg]):
     async def resume(self) -> None:
         """Do nothing (the run engine's verb): the plan flies the rest."""
 
-    def abandon(self, *clean_up: Callable[[], Awaitable[Any]]) -> None:
+    def abandon(
+        self, loop: asyncio.AbstractEventLoop, *clean_up: Callable[[], Awaitable[Any]]
+    ) -> None:
         """Stop the axis and put everything back with nobody to wait for it: the plan was halted.
 
         Parameters
         ----------
+        loop
+            The run engine's.
         clean_up
             What else is to be done, after the axis stands.
         """
-        steps = [self.halt, self.restore, *clean_up]
-        self._abandoned = asyncio.get_running_loop().create_task(
-            _each(steps), name=f"{self.name} abandoned"
-        )
+        if not loop.is_closed():
+            # From whatever thread the plan is thrown away in.
+            self._abandoned = asyncio.run_coroutine_threadsafe(
+                _each([self.halt, self.restore, *clean_up]), loop
+            )
 
     @AsyncStatus.wrap
     async def stop(self, success: bool = False) -> None:

@@ -1,5 +1,6 @@
 """Flies an axis along a trajectory and samples everything meanwhile: the core of every fly scan."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
@@ -114,6 +115,7 @@ class _Scan:
     sampler: Sampler = field(init=False)
     described: int = 0
     over: bool = False
+    loop: asyncio.AbstractEventLoop | None = None
     undo: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     interruptions: list[tuple[str, float | None]] = field(default_factory=list)
 
@@ -122,6 +124,7 @@ class _Scan:
         self.flight.before_interruption = self.sampler.cut
 
     def run(self, metadata: Mapping[str, Any]) -> MsgGenerator:
+        self.loop = asyncio.get_running_loop()
         started: list[Mapping[str, Any]] = []
         token = yield from bps.subscribe("start", lambda _, document: started.append(document))
         uid = yield from bps.open_run(dict(metadata))
@@ -291,8 +294,8 @@ class _Scan:
 
     def abandon(self) -> None:
         """Do without the run engine what cannot be left undone."""
-        if not self.over:
-            self.flight.abandon(*self.clean_up())
+        if self.loop is not None and not self.over:
+            self.flight.abandon(self.loop, *self.clean_up())
 
     async def check_clocks(self) -> None:
         self.sampler.check_clocks(self.clock_bound)
