@@ -4,43 +4,12 @@ from dataclasses import asdict, dataclass, field
 from math import ceil, floor, log10
 from typing import Any
 
+from .envelope import Envelope
 from .region import Region
 
 
 class PreflightError(ValueError):
     """A scan that must not begin; the text says what was asked, what is possible, what to do."""
-
-
-@dataclass(frozen=True)
-class Envelope:
-    """What an axis can do.
-
-    Parameters
-    ----------
-    low, high
-        Range of positions; None where no limit is known.
-    max_velocity
-        Largest speed in units per second; None where there is no limit.
-    unit
-        Unit of positions.
-    run_up
-        Distance before start that the flight at the velocity asked for needs.
-    run_up_time
-        Seconds spent on that distance, and again behind stop.
-    min_velocity
-        Smallest speed in units per second.
-    mismatch
-        Largest predicted distance between undulator harmonic and axis; None without one.
-    """
-
-    low: float | None
-    high: float | None
-    max_velocity: float | None
-    unit: str
-    run_up: float
-    run_up_time: float
-    min_velocity: float = 0.0
-    mismatch: float | None = None
 
 
 @dataclass(frozen=True)
@@ -205,4 +174,4 @@ def _floor(value: float) -> float:
     return floor(value / scale * (1 + 1e-10)) * scale
 
 
-__all__ = ["Envelope", "Preflight", "PreflightError", "preflight"]
+__all__ = ["Preflight", "PreflightError", "preflight"]
