@@ -102,7 +102,7 @@ def test_regions_of_a_spectrum_follow_each_other_and_join():
     [
         (
             (EDGE, 0.0, 12, 0.05, 0.5),
-            "The k_start of a k region must be a number above zero, not 0",
+            "The k_start of a k region must be a number above zero, not 0.",
         ),
         ((EDGE, 3, "12", 0.05, 0.5), "The k_stop of a k region must be a number above zero"),
         (

@@ -4,11 +4,15 @@ from .companion import Companion
 from .envelope import Envelope
 from .kspace import KRegion, xas_regions
 from .motion import Motion, Passage, Piece
-from .preflight import Preflight, PreflightError, preflight
+from .preflight import preflight
 from .region import Region
+from .report import AxisReport, Preflight, PreflightError, RegionReport, Space, Timing
+from .schedule import Stage, curve, schedule
+from .specs import from_scanspec, motion_path, to_scanspec
 from .trajectory import Leg, Trajectory
 
 __all__ = [
+    "AxisReport",
     "Companion",
     "Envelope",
     "KRegion",
@@ -19,7 +23,16 @@ __all__ = [
     "Preflight",
     "PreflightError",
     "Region",
+    "RegionReport",
+    "Space",
+    "Stage",
+    "Timing",
     "Trajectory",
+    "curve",
+    "from_scanspec",
+    "motion_path",
     "preflight",
+    "schedule",
+    "to_scanspec",
     "xas_regions",
 ]

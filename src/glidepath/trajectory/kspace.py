@@ -60,9 +60,9 @@ class KRegion:
                 number = float(value)
             except (TypeError, ValueError):
                 number = nan
-            if isinstance(value, bool | str | bytes) or not number > 0 or not isfinite(number):
+            if isinstance(value, bool | str | bytes) or not (number > 0 and isfinite(number)):
                 raise ValueError(
-                    f"The {name} of a k region must be a number above zero: {value!r}."
+                    f"The {name} of a k region must be a number above zero, not {value!r}."
                 )
             object.__setattr__(self, name, number)
         if self.k_start == self.k_stop:

@@ -248,6 +248,35 @@ class Motion:
             speed = sign * now
         return cls(tuple(pieces))
 
+    @classmethod
+    def plain(cls, leg: Leg, run_up: float, run_up_time: float) -> "Motion":
+        """Return the motion of a leg of which only the length of its run-up is known.
+
+        Parameters
+        ----------
+        leg
+            What is flown.
+        run_up, run_up_time
+            Distance before start and behind stop, and the seconds that each takes.
+
+        Examples
+        --------
+        >>> from glidepath.trajectory import Leg, Region
+        >>> Motion.plain(Leg((Region(370, 470, 2.5),)), 1.0, 0.75).duration
+        41.5
+        """
+        sign = leg.direction
+        pieces, passages, time = [], [], run_up_time
+        speed = sign * run_up / run_up_time if run_up_time > 0 else 0.0
+        pieces.append(Piece(run_up_time, leg.start - sign * run_up, speed))
+        for number, region in zip(leg.numbers, leg.regions, strict=True):
+            own, gain = sign * region.speeds[0], sign * _gain(region)
+            pieces.append(Piece(region.duration, region.start, own, gain))
+            begin, time = time, time + region.duration
+            passages.append(Passage(number, begin, time, begin, time, period=region.period))
+        pieces.append(Piece(run_up_time, leg.stop, speed))
+        return cls(tuple(pieces), tuple(passages))
+
     @cached_property
     def _table(self) -> Floats:
         """Begin, position, velocity, acceleration of each piece, and a last one at rest."""
