@@ -11,12 +11,14 @@ from .nitrogen import (
     absorption,
     fit_series,
 )
+from .photoelectron import K_SQUARED_PER_eV, photoelectron_energy, wave_number
 from .undulator import UE48, UndulatorLaw
 
 __all__ = [
     "HC_EV_NM",
     "N2_RELATIVE_HEIGHTS",
     "UE48",
+    "K_SQUARED_PER_eV",
     "N2Fit",
     "N2_LINES_eV",
     "N2_NATURAL_WIDTH_eV",
@@ -27,4 +29,6 @@ __all__ = [
     "fit_series",
     "grating_angles",
     "grating_energy",
+    "photoelectron_energy",
+    "wave_number",
 ]

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import ceil, isfinite, sqrt
+from math import ceil, isfinite
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from glidepath.physics import photoelectron_energy, wave_number
 
 from .channel import Channel, ChannelKind
 from .windows import (
@@ -21,9 +23,6 @@ from .windows import (
 )
 
 Floats = NDArray[np.float64]
-
-K_SQUARED_PER_eV = 0.262468424
-"""2 m_e / hbar^2 in 1/(Angstrom^2 eV), CODATA 2022: k = sqrt(this * (E - E0))."""
 
 BLOCK = 32768
 """Exposures that are treated at once: what fits into the processor's cache, memory bounded."""
@@ -367,10 +366,9 @@ def xas_grid(
     # The last bin of each region takes what is left over, up to half a step.
     before = np.arange(low, fine_begin - 0.5 * pre_step, pre_step)
     fine = np.arange(fine_begin, fine_end - 0.5 * edge_step, edge_step)
-    k_begin = sqrt(K_SQUARED_PER_eV * (fine_end - edge))
-    k_end = sqrt(K_SQUARED_PER_eV * (high - edge))
+    k_begin, k_end = wave_number([fine_end, high], edge)
     k = np.arange(k_begin, k_end - 0.5 * k_step, k_step)
-    after = edge + k * k / K_SQUARED_PER_eV
+    after = photoelectron_energy(k, edge)
     joints = [low, fine_begin, fine_end, high]
     return np.unique(np.concatenate([before, fine, after[1:], joints]))
 
@@ -400,7 +398,6 @@ def _check_step(name: str, step: float) -> None:
 
 __all__ = [
     "EnergyBins",
-    "K_SQUARED_PER_eV",
     "rebin_energy",
     "rebin_windows",
     "uniform_grid",

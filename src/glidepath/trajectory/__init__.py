@@ -1,7 +1,38 @@
-"""What the axis does over time, and whether it can: regions and the pre-flight report."""
+"""What the axis does over time, and whether it can: regions, motions, the pre-flight report."""
 
-from .preflight import Envelope, Preflight, PreflightError, preflight
+from .companion import Companion
+from .envelope import Envelope
+from .kspace import KRegion, xas_regions
+from .motion import Motion, Passage, Piece
+from .preflight import preflight
 from .region import Region
+from .report import AxisReport, Preflight, PreflightError, RegionReport, Space, Timing
+from .schedule import Stage, curve, schedule
+from .specs import from_scanspec, motion_path, to_scanspec
 from .trajectory import Leg, Trajectory
 
-__all__ = ["Envelope", "Leg", "Preflight", "PreflightError", "Region", "Trajectory", "preflight"]
+__all__ = [
+    "AxisReport",
+    "Companion",
+    "Envelope",
+    "KRegion",
+    "Leg",
+    "Motion",
+    "Passage",
+    "Piece",
+    "Preflight",
+    "PreflightError",
+    "Region",
+    "RegionReport",
+    "Space",
+    "Stage",
+    "Timing",
+    "Trajectory",
+    "curve",
+    "from_scanspec",
+    "motion_path",
+    "preflight",
+    "schedule",
+    "to_scanspec",
+    "xas_regions",
+]

@@ -90,6 +90,11 @@ class Region:
         """Seconds between start and stop."""
         return self.length / self.velocity
 
+    @property
+    def speeds(self) -> tuple[float, float]:
+        """Speed at its start and at its stop, units per second."""
+        return self.velocity, self.velocity
+
     def rows(self, period: float) -> int:
         """Return how many rows, of ``period`` s if it has none of its own, fit into it."""
         return floor(self.duration / (self.period or period) * (1 + ROUNDING))
@@ -105,6 +110,10 @@ class Region:
         if self.direction * (self.stop - position) <= ROUNDING * self.length:
             return None
         return replace(self, start=position)
+
+    def straight(self) -> "tuple[Region, ...]":
+        """Return straight regions in its place: it is one."""
+        return (self,)
 
 
 __all__ = ["Region"]

@@ -5,7 +5,11 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
-from .region import Region
+from .kspace import KRegion
+from .region import ROUNDING, Region
+
+AnyRegion = Region | KRegion
+"""What a pass consists of."""
 
 
 @dataclass(frozen=True)
@@ -15,7 +19,7 @@ class Leg:
     Parameters
     ----------
     regions
-        At least one. A back end that knows only one velocity gets legs of one region.
+        At least one. A back end that knows only one velocity gets legs of one straight region.
     numbers
         Number of each region in its pass, from 1 on.
     pass_number
@@ -25,9 +29,17 @@ class Leg:
     ------
     ValueError
         If the regions are not contiguous.
+
+    Examples
+    --------
+    >>> leg = Leg((Region(370, 395, 2.0), Region(395, 405, 0.2)), numbers=(1, 2))
+    >>> leg.start, leg.stop, leg.duration
+    (370.0, 405.0, 62.5)
+    >>> leg.after(400.0).numbers
+    (2,)
     """
 
-    regions: tuple[Region, ...]
+    regions: tuple[AnyRegion, ...]
     numbers: tuple[int, ...] = (1,)
     pass_number: int = 1
 
@@ -75,6 +87,11 @@ class Leg:
         """Return how many rows fit; ``period`` (s) is for regions without one of their own."""
         return sum(region.rows(period) for region in self.regions)
 
+    @property
+    def slowest(self) -> float:
+        """Smallest speed in it, units per second."""
+        return min(min(region.speeds) for region in self.regions)
+
     def after(self, position: float) -> "Leg | None":
         """Return what of it lies behind ``position`` on the way; None if nothing does."""
         rest = [
@@ -115,7 +132,7 @@ class Trajectory:
     [1.0, 2.0]
     """
 
-    regions: tuple[Region, ...]
+    regions: tuple[AnyRegion, ...]
     passes: int = 1
     there_and_back: bool = False
 
@@ -127,7 +144,7 @@ class Trajectory:
 
     @classmethod
     def of(cls, regions: Any, **options: Any) -> "Trajectory":
-        """Make one from regions, or from tuples ``(start, stop, velocity[, period])``.
+        """Make one from regions of any kind, or tuples ``(start, stop, velocity[, period])``.
 
         Raises
         ------
@@ -138,7 +155,7 @@ class Trajectory:
             if any(options.values()) and options != {"passes": 1, "there_and_back": False}:
                 raise ValueError("A trajectory has its own passes: say them there, not here.")
             return regions
-        if isinstance(regions, Region):
+        if isinstance(regions, AnyRegion):
             regions = [regions]
         if isinstance(regions, str | bytes) or not isinstance(regions, Iterable):
             raise ValueError(f"{regions!r} are no regions; give a list of (start, stop, velocity).")
@@ -174,12 +191,15 @@ class Trajectory:
         Parameters
         ----------
         joined
-            Whether regions that join, in the same direction, can be flown in one movement.
+            Whether regions that join, in the same direction, can be flown in one movement. If
+            not, a region in k is replaced by its straight pieces, which keep its number.
         """
         for number in range(1, self.passes + 1):
-            parts = list(enumerate(self.regions, start=1))
+            parts: list[tuple[int, AnyRegion]] = list(enumerate(self.regions, start=1))
             if self.there_and_back and number % 2 == 0:
                 parts = [(k, region.reversed()) for k, region in reversed(parts)]
+            if not joined:
+                parts = [(k, piece) for k, region in parts for piece in region.straight()]
             run = 0
             runs = []
             for k, (_, region) in enumerate(parts):
@@ -190,12 +210,14 @@ class Trajectory:
                 yield Leg(regions, numbers, number)
 
 
-def _joins(one: Region, following: Region) -> bool:
-    return one.stop == following.start and one.direction == following.direction
+def _joins(one: AnyRegion, following: AnyRegion) -> bool:
+    # Ends may have been computed, from a wave number for example.
+    apart = abs(one.stop - following.start) > ROUNDING * max(abs(one.stop), one.length)
+    return not apart and one.direction == following.direction
 
 
-def _region(item: Any) -> Region:
-    if isinstance(item, Region):
+def _region(item: Any) -> AnyRegion:
+    if isinstance(item, AnyRegion):
         return item
     try:
         numbers = tuple(item)
@@ -209,4 +231,4 @@ def _region(item: Any) -> Region:
     return Region(*numbers)
 
 
-__all__ = ["Leg", "Trajectory"]
+__all__ = ["AnyRegion", "Leg", "Trajectory"]
