@@ -3,6 +3,7 @@
 from .documents import HDF5_MIMETYPE, TableDocuments, column_key, dataset_paths
 from .growing import Column, GrowingFile, Table, read_columns
 from .paths import check_data_directory, data_root, run_folder, use_data_root
+from .validation import compile_validators
 
 __all__ = [
     "HDF5_MIMETYPE",
@@ -12,6 +13,7 @@ __all__ = [
     "TableDocuments",
     "check_data_directory",
     "column_key",
+    "compile_validators",
     "data_root",
     "dataset_paths",
     "read_columns",

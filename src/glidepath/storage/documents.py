@@ -47,8 +47,6 @@ class TableDocuments:
                 uri=uri,
                 data_key=data_key,
                 parameters={"dataset": dataset, "chunk_shape": [LOGICAL_CHUNK], "swmr": True},
-                # Checked by the tests: here it would cost more than all the rest.
-                validate=False,
             )
             for data_key, dataset in datasets.items()
         ]

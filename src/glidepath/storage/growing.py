@@ -12,6 +12,10 @@ from numpy.typing import NDArray
 CHUNK_ROWS = 16384
 """Rows per HDF5 chunk: appends and reads both cost per chunk, little per row."""
 
+_KEPT_LAYOUTS = 8
+_layouts: dict[str, bytes] = {}
+"""Empty files by what they hold, see `_empty_file`."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -76,56 +80,33 @@ class GrowingFile:
         self, path: Path, tables: Sequence[Table], entry: Mapping[str, str] | None = None
     ) -> None:
         self.path = path
+        self._rows = [0] * len(tables)
+        self._types = [{c.name: np.dtype(c.dtype) for c in table.columns} for table in tables]
+        empty = _empty_file(tables)
+        with open(path, "xb") as file:
+            try:
+                file.write(empty)
+                file.flush()
+                self._file = self._open(entry or {})
+                self._datasets = [self._columns_of(table) for table in tables]
+            except BaseException:
+                # Half a file is no file.
+                path.unlink()
+                raise
+
+    def _open(self, entry: Mapping[str, str]) -> h5py.File:
         # Appending needs the last chunk of a dataset only: a larger cache is memory that grows
         # for minutes with every channel.
-        self._file = h5py.File(path, "x", libver="latest", rdcc_nbytes=8 * CHUNK_ROWS, rdcc_w0=1.0)
-        self._datasets: list[dict[str, h5py.h5d.DatasetID]] = []
-        self._types = [{c.name: np.dtype(c.dtype) for c in table.columns} for table in tables]
-        self._chunked = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-        self._chunked.set_chunk((CHUNK_ROWS,))
-        self._rows = [0] * len(tables)
-        try:
-            self._make(tables, entry or {})
-        except BaseException:
-            # Half a file is no file.
-            self._file.close()
-            path.unlink()
-            raise
-
-    def _make(self, tables: Sequence[Table], entry: Mapping[str, str]) -> None:
-        self._file.attrs["default"] = "entry"
-        self._class_of("/entry", "NXentry")
+        file = h5py.File(self.path, "r+", libver="latest", rdcc_nbytes=8 * CHUNK_ROWS, rdcc_w0=1.0)
         for key, value in entry.items():
-            self._file["/entry"].attrs[key] = value
-        for table in tables:
-            parent = table.group.rsplit("/", 1)[0]
-            if parent == "/entry/instrument":
-                self._class_of(parent, "NXinstrument")
-            group = self._class_of(table.group, table.nx_class)
-            for key, attribute in table.attributes.items():
-                group.attrs[key] = attribute
-            if table.nx_class == "NXdata":
-                self._file["/entry"].attrs["default"] = table.group.rsplit("/", 1)[1]
-            self._datasets.append({c.name: self._dataset(group, c) for c in table.columns})
-        self._file.swmr_mode = True
+            file["/entry"].attrs[key] = value
+        file.swmr_mode = True
+        return file
 
-    def _class_of(self, path: str, nx_class: str) -> h5py.Group:
-        group = self._file.require_group(path)
-        group.attrs["NX_class"] = nx_class
-        return group
-
-    def _dataset(self, group: h5py.Group, column: Column) -> h5py.h5d.DatasetID:
-        # The low-level interface: a scan makes hundreds of these before it can begin.
-        dataset = h5py.h5d.create(
-            group.id,
-            column.name.encode(),
-            h5py.h5t.py_create(np.dtype(column.dtype), logical=True),
-            h5py.h5s.create_simple((0,), (h5py.h5s.UNLIMITED,)),
-            self._chunked,
-        )
-        if column.unit:
-            h5py.AttributeManager(h5py.Dataset(dataset))["units"] = column.unit
-        return dataset
+    def _columns_of(self, table: Table) -> dict[str, h5py.h5d.DatasetID]:
+        # The low-level interface, here and below: a scan opens and writes hundreds of these.
+        group = h5py.h5g.open(self._file.id, table.group.encode())
+        return {c.name: h5py.h5d.open(group, c.name.encode()) for c in table.columns}
 
     @property
     def rows(self) -> Sequence[int]:
@@ -147,10 +128,10 @@ class GrowingFile:
         # Converted first: a value that does not fit must not leave columns of different length.
         values = {name: np.ascontiguousarray(columns[name], types[name]) for name in datasets}
         memory = h5py.h5s.create_simple((length,))
+        place = h5py.h5s.create_simple((begin + length,), (h5py.h5s.UNLIMITED,))
+        place.select_hyperslab((begin,), (length,))
         for name, dataset in datasets.items():
             dataset.set_extent((begin + length,))
-            place = dataset.get_space()
-            place.select_hyperslab((begin,), (length,))
             dataset.write(memory, place, values[name])
         self._rows[table] = begin + length
 
@@ -162,6 +143,58 @@ class GrowingFile:
         """Flush and close. Closing twice is harmless."""
         with contextlib.suppress(ValueError):
             self._file.close()
+
+
+def _empty_file(tables: Sequence[Table]) -> bytes:
+    """Return the bytes of a file that holds these tables, without rows.
+
+    To make some hundred datasets takes longer than all the rest of a scan's beginning; scan after
+    scan has the same ones. So they are made once, and copied.
+    """
+    layout = repr(tables)
+    content = _layouts.get(layout)
+    if content is None:
+        with h5py.File("empty", "w", driver="core", backing_store=False, libver="latest") as file:
+            _make(file, tables)
+            file.flush()
+            content = file.id.get_file_image()
+        while len(_layouts) >= _KEPT_LAYOUTS:
+            _layouts.pop(next(iter(_layouts)), None)
+        _layouts[layout] = content
+    return content
+
+
+def _make(file: h5py.File, tables: Sequence[Table]) -> None:
+    """Make the groups, datasets and attributes of a file."""
+    chunked = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    chunked.set_chunk((CHUNK_ROWS,))
+    file.attrs["default"] = "entry"
+    entry = _class_of(file, "/entry", "NXentry")
+    for table in tables:
+        parent = table.group.rsplit("/", 1)[0]
+        if parent == "/entry/instrument":
+            _class_of(file, parent, "NXinstrument")
+        group = _class_of(file, table.group, table.nx_class)
+        for key, attribute in table.attributes.items():
+            group.attrs[key] = attribute
+        if table.nx_class == "NXdata":
+            entry.attrs["default"] = table.group.rsplit("/", 1)[1]
+        for column in table.columns:
+            dataset = h5py.h5d.create(
+                group.id,
+                column.name.encode(),
+                h5py.h5t.py_create(np.dtype(column.dtype), logical=True),
+                h5py.h5s.create_simple((0,), (h5py.h5s.UNLIMITED,)),
+                chunked,
+            )
+            if column.unit:
+                h5py.AttributeManager(h5py.Dataset(dataset))["units"] = column.unit
+
+
+def _class_of(file: h5py.File, path: str, nx_class: str) -> h5py.Group:
+    group = file.require_group(path)
+    group.attrs["NX_class"] = nx_class
+    return group
 
 
 def read_columns(path: Path, group: str, names: Sequence[str]) -> dict[str, NDArray]:
