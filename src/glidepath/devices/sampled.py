@@ -93,6 +93,11 @@ class WithExposure(Protocol):
     """A detector whose exposure can be set before a scan."""
 
     @property
+    def name(self) -> str:
+        """Name of the device."""
+        ...
+
+    @property
     def integration_time(self) -> SignalR[float]:
         """The exposure of one reading as it is set now, in seconds."""
         ...

@@ -5,17 +5,28 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from importlib.metadata import version
+from shutil import disk_usage
 from typing import Any
 
 import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
 from bluesky.utils import FailedPause, Msg, RequestAbort, RequestStop
+from ophyd_async.core import AsyncLocatable
 
 from glidepath.devices.sampled import Sampled, WithExposure
 from glidepath.flyers import BeamGuard, Flight, FlightError, Sampler, Verdict, flight_for
 from glidepath.flyers.sampler import CLOCK_BOUND, PATIENCE
 from glidepath.storage import data_root, run_folder
-from glidepath.trajectory import Leg, Preflight, PreflightError, Trajectory, preflight
+from glidepath.trajectory import (
+    Leg,
+    Preflight,
+    PreflightError,
+    Region,
+    Space,
+    Timing,
+    Trajectory,
+    preflight,
+)
 
 from .messages import MsgGenerator, attempt, done, reason_of, wait_for, wait_until_done
 
@@ -25,6 +36,18 @@ DEFAULT_PERIOD = 0.1
 FILE_NAME = "glidepath.h5"
 
 SOFTWARE = ("glidepath", "bluesky", "ophyd-async", "aioca", "numpy", "h5py")
+
+ROW_COLUMNS = 10
+"""Columns of a row beside two for each channel."""
+
+UPDATES_PER_SECOND = 100.0
+"""Updates of a channel that room is asked for."""
+
+BYTES = 8
+"""Of a number."""
+
+FILE_BYTES = 1e6
+"""Of a file without rows."""
 
 CUT_PATIENCE = 0.5
 """Seconds to wait for updates that are still on their way when a flight ended early."""
@@ -236,6 +259,7 @@ class _Scan:
         """Yield what is to be flown again: ranges in which a row is bad or missing."""
         for leg in self.trajectory.legs():
             (region,), (number,) = leg.regions, leg.numbers
+            assert isinstance(region, Region)  # legs that are not joined are straight
             row = region.velocity * (region.period or self.report.period)
             low, high = sorted((region.start, region.stop))
             # What is left over at an end of a flight is shorter than a row.
@@ -331,24 +355,36 @@ async def inspect(
         period = _positive(period)
         for detector in adjustable:
             detector.check_integration_time(period)
+        exposures = [period for _ in adjustable]
     else:
         exposures = [await detector.integration_time.get_value() for detector in adjustable]
         period = max(exposures, default=DEFAULT_PERIOD)
-    reports = []
-    for leg in trajectory.legs(joined=flight.back_end.joins):
-        envelope = await flight.envelope(leg)
-        reports += [preflight(axis.name, region, period, envelope) for region in leg.regions]
-    return replace(
-        reports[0],
-        rows=trajectory.rows(period),
-        duration=trajectory.duration,
-        total_duration=sum(report.total_duration for report in reports),
-        predicted_mismatch=max(
-            (r.predicted_mismatch for r in reports if r.predicted_mismatch is not None),
-            default=None,
-        ),
-        objections=tuple(dict.fromkeys(o for report in reports for o in report.objections)),
+    joined = flight.back_end.joins
+    envelopes = [await flight.envelope(leg) for leg in trajectory.legs(joined=joined)]
+    position = None
+    if isinstance(axis, AsyncLocatable):
+        position = (await axis.locate())["readback"]
+    return preflight(
+        axis.name,
+        trajectory,
+        period,
+        envelopes,
+        joined=joined,
+        position=position,
+        space=await _space([axis, *detectors], trajectory, period),
+        detectors=[
+            Timing(d.name, exposure) for d, exposure in zip(adjustable, exposures, strict=True)
+        ],
     )
+
+
+async def _space(devices: Sequence[Sampled], trajectory: Trajectory, period: float) -> Space:
+    """Return how much the scan will write, generously, and how much room there is."""
+    channels = [channel for device in devices for channel in await device.channels()]
+    rows = trajectory.rows(period) * (2 * len(channels) + ROW_COLUMNS)
+    updates = trajectory.duration * len(channels) * UPDATES_PER_SECOND * 2
+    root = data_root()
+    return Space(int(BYTES * (rows + updates) + FILE_BYTES), disk_usage(root).free, str(root))
 
 
 def _positive(period: Any) -> float:
