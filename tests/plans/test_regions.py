@@ -38,7 +38,9 @@ def test_each_region_is_flown_at_its_own_velocity_and_nothing_is_lost_at_the_joi
         assert flown == pytest.approx(velocity, rel=0.02)
     assert len(table[axis]) == run.stop["num_events"]["primary"]
     assert run.start["plan_name"] == "xas_flyscan"
-    assert run.start["plan_args"]["regions"][2] == [402.0, 404.0, 1.0, 0.2]
+    assert run.start["plan_args"]["regions"][2] == {
+        "start": 402.0, "stop": 404.0, "velocity": 1.0, "period": 0.2,
+    }  # fmt: skip
 
 
 def test_passes_there_and_back_see_the_line_at_the_same_energy(simulated):

@@ -9,6 +9,15 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from .asked import (
+    PassesOption,
+    RegionOption,
+    StartArgument,
+    StopArgument,
+    ThereAndBackOption,
+    VelocityArgument,
+    asked,
+)
 from .errors import BAD_INPUT, spoken
 from .serve import DataOption
 
@@ -45,9 +54,12 @@ def catalogue(uri: str | None, root: Path) -> Iterator[Callable[[], Any]]:
 
 def fly(
     axis: Annotated[str, typer.Argument(help="Device to fly, such as energy.")],
-    start: Annotated[float, typer.Argument(help="Begin of the range, in the axis's unit (eV).")],
-    stop: Annotated[float, typer.Argument(help="End of the range; may be below START.")],
-    velocity: Annotated[float, typer.Argument(help="Units per second (eV/s).")],
+    start: StartArgument = None,
+    stop: StopArgument = None,
+    velocity: VelocityArgument = None,
+    region: RegionOption = None,
+    passes: PassesOption = 1,
+    there_and_back: ThereAndBackOption = False,
     detectors: Annotated[
         str | None,
         typer.Option(help="Devices to sample, separated by commas. Default: the beamline's."),
@@ -61,22 +73,25 @@ def fly(
     ] = "glidepath.beamlines.simulated",
     data: DataOption = Path("glidepath-data"),
     tiled: TiledOption = None,
+    refly: Annotated[
+        bool, typer.Option("--refly", help="Fly ranges with bad rows again at the end.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only print the pre-flight report; nothing moves.")
     ] = False,
 ) -> None:
-    """Fly AXIS from START to STOP at VELOCITY and record the detectors on the way."""
+    """Fly AXIS from START to STOP at VELOCITY, or over regions, and record the detectors."""
     from glidepath.flyers import flight_for
     from glidepath.live import LiveView
-    from glidepath.plans import flyscan, inspect
-    from glidepath.trajectory import Region, Trajectory
+    from glidepath.plans import inspect, xas_flyscan
+    from glidepath.plans.trajectory_scan import BAD_ROWS
 
     from .report import print_end, print_preflight
     from .session import Session
 
     console = Console(highlight=False)
     with spoken():
-        trajectory = Trajectory((Region(start, stop, velocity),))
+        trajectory = asked(start, stop, velocity, region, passes, there_and_back)
         with Session(beamline, data) as session:
             names = session.beamline.detectors if detectors is None else _split(detectors)
             (moved,) = session.devices([axis])
@@ -90,7 +105,9 @@ def fly(
             session.use_baseline()
             with catalogue(tiled, session.root) as connect:
                 session.publish_to(connect)
-                plan = flyscan(sampled, moved, start, stop, velocity, period=period)
+                plan = xas_flyscan(
+                    sampled, moved, trajectory, period=period, refly=BAD_ROWS if refly else None
+                )
                 with LiveView(session.follower, console):
                     stopped = session.run(plan)
                 print_end(console, session.follower.start, stopped)

@@ -188,22 +188,20 @@ class Flight(StandardFlyable[Leg, Leg]):
         """Do nothing (the run engine's verb): the plan flies the rest."""
 
     def abandon(
-        self, loop: asyncio.AbstractEventLoop, *clean_up: Callable[[], Awaitable[Any]]
+        self, loop: asyncio.AbstractEventLoop, *steps: Callable[[], Awaitable[Any]]
     ) -> None:
-        """Stop the axis and put everything back with nobody to wait for it: the plan was halted.
+        """Take the steps of a clean-up with nobody to wait for them: the plan was halted.
 
         Parameters
         ----------
         loop
             The run engine's.
-        clean_up
-            What else is to be done, after the axis stands.
+        steps
+            What is to be done, one after the other.
         """
         if not loop.is_closed():
             # From whatever thread the plan is thrown away in.
-            self._abandoned = asyncio.run_coroutine_threadsafe(
-                _each([self.halt, self.restore, *clean_up]), loop
-            )
+            self._abandoned = asyncio.run_coroutine_threadsafe(_each(steps), loop)
 
     @AsyncStatus.wrap
     async def stop(self, success: bool = False) -> None:

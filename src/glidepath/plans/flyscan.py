@@ -1,6 +1,7 @@
 """The plans for scientists: fly an axis over a range, or over the regions of a spectrum."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from glidepath.flyers import BeamGuard
@@ -146,10 +147,7 @@ def xas_flyscan(
             refly=refly,
             plan_name="xas_flyscan",
             plan_args={
-                "regions": [
-                    [region.start, region.stop, region.velocity, region.period]
-                    for region in trajectory.regions
-                ],
+                "regions": [asdict(region) for region in trajectory.regions],
                 "period": period,
                 "passes": trajectory.passes,
                 "there_and_back": trajectory.there_and_back,

@@ -137,6 +137,7 @@ class _Scan:
     exposure: float | None
     sampler: Sampler = field(init=False)
     described: int = 0
+    begun: bool = False
     over: bool = False
     loop: asyncio.AbstractEventLoop | None = None
     undo: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
@@ -147,7 +148,6 @@ class _Scan:
         self.flight.before_interruption = self.sampler.cut
 
     def run(self, metadata: Mapping[str, Any]) -> MsgGenerator:
-        self.loop = asyncio.get_running_loop()
         started: list[Mapping[str, Any]] = []
         token = yield from bps.subscribe("start", lambda _, document: started.append(document))
         uid = yield from bps.open_run(dict(metadata))
@@ -158,6 +158,7 @@ class _Scan:
         return uid
 
     def fly(self, document: Mapping[str, Any]) -> MsgGenerator:
+        self.loop = asyncio.get_running_loop()
         if self.exposure is not None:
             yield from wait_for(self.set_exposures)
         folder = run_folder(data_root(), document["uid"], document["scan_id"], document["time"])
@@ -195,6 +196,7 @@ class _Scan:
         Returns whether the sampler was armed for it: an interruption can come earlier.
         """
         flight, sampler = self.flight, self.sampler
+        self.begun = True
         flight.begin()
         group = f"{flight.name} prepare"
         prepared = yield Msg("prepare", flight, leg, group=group)
@@ -277,8 +279,9 @@ class _Scan:
         ended = isinstance(error, RequestAbort | RequestStop | FailedPause)
         reasons = [reason_of(error)]
         self.sampler.cut()
-        # Standing first: everything else can wait.
-        yield from attempt(wait_for(self.flight.halt), reasons)
+        # Standing first: everything else can wait. An axis that was not touched is not ours.
+        if self.begun:
+            yield from attempt(wait_for(self.flight.halt), reasons)
         yield from attempt(wait_for(partial(self.sampler.land, patience=CUT_PATIENCE)), reasons)
         yield from attempt(wait_for(self.sampler.finish), reasons)
         yield from self.end("abort" if ended else "fail", reasons)
@@ -319,7 +322,8 @@ class _Scan:
     def abandon(self) -> None:
         """Do without the run engine what cannot be left undone."""
         if self.loop is not None and not self.over:
-            self.flight.abandon(self.loop, *self.clean_up())
+            first = [self.flight.halt] if self.begun else []
+            self.flight.abandon(self.loop, *first, *self.clean_up())
 
     async def check_clocks(self) -> None:
         self.sampler.check_clocks(self.clock_bound)

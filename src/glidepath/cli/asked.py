@@ -1,0 +1,79 @@
+"""What a scan is asked to fly on the command line: a range, or regions, and how often."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from glidepath.trajectory import Region, Trajectory
+
+StartArgument = Annotated[
+    float | None, typer.Argument(help="Begin of the range, in the axis's unit (eV).")
+]
+StopArgument = Annotated[float | None, typer.Argument(help="End of the range; may be below START.")]
+VelocityArgument = Annotated[float | None, typer.Argument(help="Units per second (eV/s).")]
+RegionOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--region",
+        metavar="START:STOP:VELOCITY[:PERIOD]",
+        help="A region of a spectrum, instead of START STOP VELOCITY; may be given several times, "
+        "such as --region 370:395:2 --region 395:405:0.2.",
+    ),
+]
+PassesOption = Annotated[int, typer.Option(help="How often.")]
+ThereAndBackOption = Annotated[
+    bool, typer.Option("--there-and-back", help="Every second pass goes backwards.")
+]
+
+
+def asked(
+    start: float | None,
+    stop: float | None,
+    velocity: float | None,
+    regions: Sequence[str] | None,
+    passes: int = 1,
+    there_and_back: bool = False,
+) -> Trajectory:
+    """Return what the words of a command mean.
+
+    Raises
+    ------
+    ValueError
+        In one sentence, if they mean nothing.
+    """
+    if regions and start is not None:
+        raise ValueError("Give either START STOP VELOCITY or --region, not both.")
+    if regions:
+        flown = [_region(text) for text in regions]
+    elif start is None or stop is None or velocity is None:
+        raise ValueError(
+            "A scan needs START STOP VELOCITY, such as 370 470 2.5, or --region 370:470:2.5."
+        )
+    else:
+        flown = [Region(start, stop, velocity)]
+    return Trajectory(tuple(flown), passes, there_and_back)
+
+
+def _region(text: str) -> Region:
+    try:
+        numbers = [float(part) for part in text.split(":")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (3, 4):
+        raise ValueError(
+            f"{text!r} is no region; give START:STOP:VELOCITY or START:STOP:VELOCITY:PERIOD in eV, "
+            "eV/s and s, such as 395:405:0.2."
+        )
+    return Region(*numbers)
+
+
+__all__ = [
+    "PassesOption",
+    "RegionOption",
+    "StartArgument",
+    "StopArgument",
+    "ThereAndBackOption",
+    "VelocityArgument",
+    "asked",
+]
