@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from inspect import getclosurevars
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -58,6 +59,7 @@ _OF_FUNCTION = {
     "inspect": "preflight",
     "arm": "flight",
     "flushed": "flush",
+    "land": "finish",
     "finish": "finish",
     "close": "close",
     "restore": "close",
@@ -172,7 +174,9 @@ class Phases:
 
     def _of(self, message: Any) -> str:
         if message.command == "wait_for":
-            function = message.args[0][0]
+            # The plan's own step is hidden in a function that a pause does not call twice.
+            begun = message.args[0][0]
+            function = getclosurevars(begun).nonlocals.get("function", begun)
             name = getattr(function, "func", function).__name__
             return _OF_FUNCTION.get(name, self.phase)
         if message.command == "prepare":
@@ -190,8 +194,10 @@ def rows(quick: bool = False) -> list[dict[str, Any]]:
 
 def measure(number: int, repeats: int) -> dict[str, Any]:
     """Run the scan as often as asked; return medians (ms)."""
-    from glidepath.plans import flyscan
+    from glidepath.plans import flyscan, trajectory_scan
     from glidepath.storage import use_data_root
+
+    plans = sys.modules[trajectory_scan.__module__]
 
     with tempfile.TemporaryDirectory(prefix="glidepath-bench-") as folder:
         use_data_root(Path(folder) / "data")
@@ -207,7 +213,7 @@ def measure(number: int, repeats: int) -> dict[str, Any]:
                 for _ in range(WARM_UP + repeats):
                     phases, back_end = Phases(), Jump(axis)
                     flight = Flight(back_end, "position_flight")
-                    with patch.object(sys.modules[flyscan.__module__], "flight_for", _Give(flight)):
+                    with patch.object(plans, "flight_for", _Give(flight)):
                         engine.msg_hook, begin = phases, time.process_time()
                         engine(flyscan(detectors, axis, 0.0, 1.0, 1000.0, period=0.001))
                         phases.end()

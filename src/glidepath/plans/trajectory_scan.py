@@ -16,7 +16,7 @@ from ophyd_async.core import AsyncLocatable
 from glidepath.devices.sampled import Sampled, WithExposure
 from glidepath.flyers import BeamGuard, Flight, FlightError, Sampler, Verdict, flight_for
 from glidepath.flyers.sampler import CLOCK_BOUND, PATIENCE
-from glidepath.storage import data_root, run_folder
+from glidepath.storage import compile_validators, data_root, run_folder
 from glidepath.trajectory import (
     Leg,
     Preflight,
@@ -89,6 +89,7 @@ def trajectory_scan(
     if beam is not None and beam.ring not in detectors:
         detectors.append(beam.ring)
     _check_devices(detectors, axis)
+    compile_validators()
     if refly not in (None, BAD_ROWS):
         raise PreflightError(f"refly can be None or {BAD_ROWS!r}, not {refly!r}.")
     flight = flight_for(axis)
@@ -253,7 +254,8 @@ class _Scan:
 
     def collect(self) -> MsgGenerator:
         for stream in self.sampler.streams:
-            yield Msg("collect", stream, name=stream.name, return_payload=False)
+            if stream.has_news:
+                yield Msg("collect", stream, name=stream.name, return_payload=False)
 
     def bad_legs(self) -> Iterator[Leg]:
         """Yield what is to be flown again: ranges in which a row is bad or missing."""
