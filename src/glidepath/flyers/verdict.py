@@ -117,9 +117,7 @@ class Verdict:
     def read(self) -> dict[str, Reading]:
         """Return the verdict's numbers and texts."""
         now = time.time()
-        return {
-            key: {"value": value, "timestamp": now} for key, (value, _) in self._items.items()
-        }
+        return {key: {"value": value, "timestamp": now} for key, (value, _) in self._items.items()}
 
 
 def _json(value: float | int) -> float | int | None:

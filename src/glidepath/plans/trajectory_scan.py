@@ -8,8 +8,8 @@ from importlib.metadata import version
 from shutil import disk_usage
 from typing import Any
 
-import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
+from bluesky.protocols import Stageable
 from bluesky.utils import FailedPause, Msg, RequestAbort, RequestStop
 from ophyd_async.core import AsyncLocatable
 
@@ -110,12 +110,12 @@ def trajectory_scan(
         "software": software_versions(),
         **(md or {}),
     }
+    # Whatever has channels can be sampled; most of it has nothing to prepare.
+    staged = [detector for detector in detectors if isinstance(detector, Stageable)]
     try:
         # What was flown cannot be replayed: a pause interrupts the flight, the rest is flown.
         return (
-            yield from bpp.rewindable_wrapper(
-                bpp.stage_wrapper(scan.run(metadata), detectors), False
-            )
+            yield from bpp.rewindable_wrapper(bpp.stage_wrapper(scan.run(metadata), staged), False)
         )
     except GeneratorExit:
         # RE.halt: no message is carried out any more. The axis must stand all the same.
@@ -150,9 +150,11 @@ class _Scan:
     def run(self, metadata: Mapping[str, Any]) -> MsgGenerator:
         self.loop = asyncio.get_running_loop()
         started: list[Mapping[str, Any]] = []
-        token = yield from bps.subscribe("start", lambda _, document: started.append(document))
-        uid = yield from bps.open_run(dict(metadata))
-        yield from bps.unsubscribe(token)
+        # Messages themselves, here and below: a stub of Bluesky looks up the call stack, which
+        # takes longer than what it stands for.
+        token = yield Msg("subscribe", None, lambda _, document: started.append(document), "start")
+        uid = yield Msg("open_run", **metadata)
+        yield Msg("unsubscribe", None, token=token)
         yield from bpp.contingency_wrapper(
             self.fly(started[0]), except_plan=self.fail, else_plan=self.succeed, auto_raise=True
         )
@@ -230,7 +232,7 @@ class _Scan:
             if self.beam is not None and not flown.done and self.beam.objection:
                 yield from wait_for(partial(self.flight.interrupt, f"held: {self.beam.objection}"))
             # A deferred pause comes here.
-            yield from bps.checkpoint()
+            yield Msg("checkpoint")
 
     def wait_for_beam(self) -> MsgGenerator:
         """Return when there is beam; announce meanwhile what is recorded."""
@@ -240,11 +242,10 @@ class _Scan:
         while not good.done:
             yield from wait_for(partial(self.sampler.flushed, partial(done, good)))
             yield from self.collect()
-            yield from bps.checkpoint()
+            yield Msg("checkpoint")
 
     def describe(self) -> MsgGenerator:
         for stream in self.sampler.streams[self.described :]:
-            # The message itself: Bluesky's stubs look up the call stack, a millisecond each.
             # Nothing comes back from one that a pause has interrupted before it did anything.
             while (
                 yield Msg("declare_stream", None, stream, name=stream.name, collect=True)
@@ -295,7 +296,7 @@ class _Scan:
         if trouble and status == "success":
             status = "fail"
         reason = "; and then: ".join(reasons + trouble) or self.verdict().sentence()
-        yield from bps.close_run(exit_status=status, reason=reason)
+        yield Msg("close_run", exit_status=status, reason=reason)
         if trouble and not reasons:
             raise FlightError(reason)
 
@@ -309,11 +310,11 @@ class _Scan:
         if self.sampler.streams:
             yield from self.describe()
             yield from self.collect()
-            yield from bps.create(name="verdict")
+            yield Msg("create", name="verdict")
             verdict = self.verdict()
             while (yield Msg("read", verdict)) is None:
                 pass
-            yield from bps.save()
+            yield Msg("save")
 
     def verdict(self) -> Verdict:
         return replace(self.sampler.verdict(), interruptions=tuple(self.interruptions))
