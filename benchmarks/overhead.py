@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from inspect import getclosurevars
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -58,6 +59,7 @@ _OF_FUNCTION = {
     "inspect": "preflight",
     "arm": "flight",
     "flushed": "flush",
+    "land": "finish",
     "finish": "finish",
     "close": "close",
     "restore": "close",
@@ -82,8 +84,21 @@ sys.stdin.read()
 """
 
 
-class SoftChannel(StandardReadable):
-    """A readback of the database as a device."""
+class SoftChannel:
+    """A readback of the database that is sampled, and no more."""
+
+    parent = None
+
+    def __init__(self, pv: str, name: str) -> None:
+        self.name = name
+        self._source = f"ca://{pv}"
+
+    async def channels(self) -> list[SampledChannel]:
+        return [SampledChannel(Channel(self.name, ChannelKind.READBACK), self._source)]
+
+
+class CachedChannel(StandardReadable):
+    """A readback as a device that, while it is staged, keeps its value by a monitor of its own."""
 
     def __init__(self, pv: str, name: str) -> None:
         with self.add_children_as_readables(Format.HINTED_SIGNAL):
@@ -172,7 +187,9 @@ class Phases:
 
     def _of(self, message: Any) -> str:
         if message.command == "wait_for":
-            function = message.args[0][0]
+            # The plan's own step is hidden in a function that a pause does not call twice.
+            begun = message.args[0][0]
+            function = getclosurevars(begun).nonlocals.get("function", begun)
             name = getattr(function, "func", function).__name__
             return _OF_FUNCTION.get(name, self.phase)
         if message.command == "prepare":
@@ -183,15 +200,28 @@ class Phases:
 
 
 def rows(quick: bool = False) -> list[dict[str, Any]]:
-    """Measure; a row for each number of channels."""
+    """Measure; a row for each number of channels, and one with devices that are staged."""
     repeats = 3 if quick else REPEATS
-    return [in_own_process(measure, number, repeats) for number in CHANNELS]
+    cases = [(number, False) for number in CHANNELS] + [(CHANNELS[-1], True)]
+    return [in_own_process(measure, number, repeats, staged) for number, staged in cases]
 
 
-def measure(number: int, repeats: int) -> dict[str, Any]:
-    """Run the scan as often as asked; return medians (ms)."""
-    from glidepath.plans import flyscan
+def measure(number: int, repeats: int, staged: bool = False) -> dict[str, Any]:
+    """Run the scan as often as asked; return medians (ms).
+
+    Parameters
+    ----------
+    number
+        Channels, the axis included.
+    repeats
+        Scans to count.
+    staged
+        Each detector is a device of ophyd-async that stages a monitor of its own.
+    """
+    from glidepath.plans import flyscan, trajectory_scan
     from glidepath.storage import use_data_root
+
+    plans = sys.modules[trajectory_scan.__module__]
 
     with tempfile.TemporaryDirectory(prefix="glidepath-bench-") as folder:
         use_data_root(Path(folder) / "data")
@@ -199,15 +229,14 @@ def measure(number: int, repeats: int) -> dict[str, Any]:
             os.environ.update(environment)
             with run_engine() as engine:
                 axis = SoftAxis("BENCH:channel0", "position")
-                detectors = [
-                    SoftChannel(f"BENCH:channel{k}", f"channel{k}") for k in range(1, number)
-                ]
-                call(engine, lambda: _connect([axis, *detectors]))
+                kind = CachedChannel if staged else SoftChannel
+                detectors = [kind(f"BENCH:channel{k}", f"channel{k}") for k in range(1, number)]
+                call(engine, lambda: _connect([axis, *(detectors if staged else [])]))
                 results, processor = [], []
                 for _ in range(WARM_UP + repeats):
                     phases, back_end = Phases(), Jump(axis)
                     flight = Flight(back_end, "position_flight")
-                    with patch.object(sys.modules[flyscan.__module__], "flight_for", _Give(flight)):
+                    with patch.object(plans, "flight_for", _Give(flight)):
                         engine.msg_hook, begin = phases, time.process_time()
                         engine(flyscan(detectors, axis, 0.0, 1.0, 1000.0, period=0.001))
                         phases.end()
@@ -218,6 +247,7 @@ def measure(number: int, repeats: int) -> dict[str, Any]:
     counted = results[WARM_UP:]
     return {
         "channels": number,
+        "staged": staged,
         "total_ms": median(1e3 * sum(result.values()) for result in counted),
         "total_without_flush_ms": median(
             1e3 * (sum(result.values()) - result["flush"]) for result in counted
@@ -236,7 +266,7 @@ def table(rows: Iterable[Mapping[str, Any]]) -> Table:
     )
     result.add_column("channels")
     for row in rows:
-        result.add_column(str(row["channels"]), justify="right")
+        result.add_column(f"{row['channels']}{' staged' * row['staged']}", justify="right")
     lines = {
         **PHASES,
         "total": "total",

@@ -45,6 +45,9 @@ DRAIN_PERIOD = 0.1
 PATIENCE = 3.0
 """Seconds to wait after the motion's end for updates that are still on their way."""
 
+FIRST_PAUSE, LONGEST_PAUSE = 0.001, 0.02
+"""Seconds between two looks for such updates, at first and later."""
+
 CLOCK_BOUND = 1.0
 """Seconds by which the clock of a server may differ from this machine's."""
 
@@ -106,6 +109,11 @@ class TableStream:
     async def get_index(self) -> int:
         """Return how many rows readers can see."""
         return self._rows()
+
+    @property
+    def has_news(self) -> bool:
+        """Whether readers can see rows that are not announced."""
+        return self._rows() > self._documents.announced
 
     async def collect_asset_docs(self, index: int | None = None) -> AsyncIterator[StreamAsset]:
         """Yield the documents for all rows that readers can see and that are not announced."""
@@ -373,13 +381,19 @@ class Sampler:
         """
         if self._file is None:
             return
-        self._take_in()
         deadline = time.monotonic() + patience
-        while not self._aligner.finished(time.monotonic()) and time.monotonic() < deadline:
-            await asyncio.sleep(0.01)
-            self._take_in()
-            self._make_rows()
+        pause = FIRST_PAUSE
+        while not self._all_final() and time.monotonic() < deadline:
+            # Usually all is here after a millisecond; what takes longer is not asked for so often.
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
         self._make_rows(finish=True)
+
+    def _all_final(self) -> bool:
+        self._take_in()
+        # Only where rows are made, the aligner sees that the axis has left its range.
+        self._make_rows()
+        return self._aligner.finished(time.monotonic())
 
     async def finish(self) -> None:
         """Write everything: the last flight has landed.

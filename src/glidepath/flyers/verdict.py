@@ -4,7 +4,8 @@ import json
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from functools import cached_property
 from math import isfinite
 
 from bluesky.protocols import Reading
@@ -80,9 +81,10 @@ class Verdict:
             parts.append(f"connection lost: {', '.join(lost)}")
         return "; ".join(parts)
 
+    @cached_property
     def _items(self) -> dict[str, tuple[float | int | str, str]]:
         channels = {
-            name: {key: _json(value) for key, value in asdict(report).items()}
+            name: {key: _json(value) for key, value in vars(report).items()}
             for name, report in self.channels.items()
         }
         return {
@@ -105,7 +107,7 @@ class Verdict:
     def describe(self) -> dict[str, DataKey]:
         """Describe the verdict's numbers and texts."""
         described: dict[str, DataKey] = {}
-        for key, (value, unit) in self._items().items():
+        for key, (value, unit) in self._items.items():
             data_key: dict = {"source": "glidepath", "dtype": KINDS[type(value)], "shape": []}
             if unit:
                 data_key["units"] = unit
@@ -115,9 +117,7 @@ class Verdict:
     def read(self) -> dict[str, Reading]:
         """Return the verdict's numbers and texts."""
         now = time.time()
-        return {
-            key: {"value": value, "timestamp": now} for key, (value, _) in self._items().items()
-        }
+        return {key: {"value": value, "timestamp": now} for key, (value, _) in self._items.items()}
 
 
 def _json(value: float | int) -> float | int | None:

@@ -8,15 +8,15 @@ from importlib.metadata import version
 from shutil import disk_usage
 from typing import Any
 
-import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
+from bluesky.protocols import Stageable
 from bluesky.utils import FailedPause, Msg, RequestAbort, RequestStop
 from ophyd_async.core import AsyncLocatable
 
 from glidepath.devices.sampled import Sampled, WithExposure
 from glidepath.flyers import BeamGuard, Flight, FlightError, Sampler, Verdict, flight_for
 from glidepath.flyers.sampler import CLOCK_BOUND, PATIENCE
-from glidepath.storage import data_root, run_folder
+from glidepath.storage import compile_validators, data_root, run_folder
 from glidepath.trajectory import (
     Leg,
     Preflight,
@@ -89,6 +89,7 @@ def trajectory_scan(
     if beam is not None and beam.ring not in detectors:
         detectors.append(beam.ring)
     _check_devices(detectors, axis)
+    compile_validators()
     if refly not in (None, BAD_ROWS):
         raise PreflightError(f"refly can be None or {BAD_ROWS!r}, not {refly!r}.")
     flight = flight_for(axis)
@@ -109,12 +110,12 @@ def trajectory_scan(
         "software": software_versions(),
         **(md or {}),
     }
+    # Whatever has channels can be sampled; most of it has nothing to prepare.
+    staged = [detector for detector in detectors if isinstance(detector, Stageable)]
     try:
         # What was flown cannot be replayed: a pause interrupts the flight, the rest is flown.
         return (
-            yield from bpp.rewindable_wrapper(
-                bpp.stage_wrapper(scan.run(metadata), detectors), False
-            )
+            yield from bpp.rewindable_wrapper(bpp.stage_wrapper(scan.run(metadata), staged), False)
         )
     except GeneratorExit:
         # RE.halt: no message is carried out any more. The axis must stand all the same.
@@ -149,9 +150,11 @@ class _Scan:
 
     def run(self, metadata: Mapping[str, Any]) -> MsgGenerator:
         started: list[Mapping[str, Any]] = []
-        token = yield from bps.subscribe("start", lambda _, document: started.append(document))
-        uid = yield from bps.open_run(dict(metadata))
-        yield from bps.unsubscribe(token)
+        # Messages themselves, here and below: a stub of Bluesky looks up the call stack, which
+        # takes longer than what it stands for.
+        token = yield Msg("subscribe", None, lambda _, document: started.append(document), "start")
+        uid = yield Msg("open_run", **metadata)
+        yield Msg("unsubscribe", None, token=token)
         yield from bpp.contingency_wrapper(
             self.fly(started[0]), except_plan=self.fail, else_plan=self.succeed, auto_raise=True
         )
@@ -231,7 +234,7 @@ class _Scan:
             if self.beam is not None and not flown.done and self.beam.objection:
                 yield from wait_for(partial(self.flight.interrupt, f"held: {self.beam.objection}"))
             # A deferred pause comes here.
-            yield from bps.checkpoint()
+            yield Msg("checkpoint")
 
     def wait_for_beam(self) -> MsgGenerator:
         """Return when there is beam; announce meanwhile what is recorded."""
@@ -241,11 +244,10 @@ class _Scan:
         while not good.done:
             yield from wait_for(partial(self.sampler.flushed, partial(done, good)))
             yield from self.collect()
-            yield from bps.checkpoint()
+            yield Msg("checkpoint")
 
     def describe(self) -> MsgGenerator:
         for stream in self.sampler.streams[self.described :]:
-            # The message itself: Bluesky's stubs look up the call stack, a millisecond each.
             # Nothing comes back from one that a pause has interrupted before it did anything.
             while (
                 yield Msg("declare_stream", None, stream, name=stream.name, collect=True)
@@ -255,7 +257,8 @@ class _Scan:
 
     def collect(self) -> MsgGenerator:
         for stream in self.sampler.streams:
-            yield Msg("collect", stream, name=stream.name, return_payload=False)
+            if stream.has_news:
+                yield Msg("collect", stream, name=stream.name, return_payload=False)
 
     def bad_legs(self) -> Iterator[Leg]:
         """Yield what is to be flown again: ranges in which a row is bad or missing."""
@@ -296,7 +299,7 @@ class _Scan:
         if trouble and status == "success":
             status = "fail"
         reason = "; and then: ".join(reasons + trouble) or self.verdict().sentence()
-        yield from bps.close_run(exit_status=status, reason=reason)
+        yield Msg("close_run", exit_status=status, reason=reason)
         if trouble and not reasons:
             raise FlightError(reason)
 
@@ -310,11 +313,11 @@ class _Scan:
         if self.sampler.streams:
             yield from self.describe()
             yield from self.collect()
-            yield from bps.create(name="verdict")
+            yield Msg("create", name="verdict")
             verdict = self.verdict()
             while (yield Msg("read", verdict)) is None:
                 pass
-            yield from bps.save()
+            yield Msg("save")
 
     def verdict(self) -> Verdict:
         return replace(self.sampler.verdict(), interruptions=tuple(self.interruptions))

@@ -48,9 +48,10 @@ class Series:
         """Append a batch and return the part of it that was kept."""
         if not len(timestamps):
             return timestamps, values
-        previous = np.maximum.accumulate(np.append(self.last_timestamp, timestamps))[:-1]
-        keep = timestamps > previous
-        if not keep.all():
+        rising = timestamps[0] > self.last_timestamp
+        if not (rising and (timestamps[1:] > timestamps[:-1]).all()):
+            previous = np.maximum.accumulate(np.append(self.last_timestamp, timestamps))[:-1]
+            keep = timestamps > previous
             self.repeated += int(np.sum(timestamps == previous))
             self.out_of_order += int(np.sum(timestamps < previous))
             timestamps, values = timestamps[keep], values[keep]
@@ -64,7 +65,7 @@ class Series:
 
     def forget_before(self, time: float, margin: int = 2) -> None:
         """Drop what windows that begin at ``time`` (POSIX s) or later cannot need."""
-        keep_from = int(np.searchsorted(self.timestamps, time, side="left")) - margin
+        keep_from = int(self.timestamps.searchsorted(time)) - margin
         self._begin += max(keep_from, 0)
 
     def _make_room(self, n: int) -> None:
