@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ctypes
 import gc
 import logging
 import os
@@ -12,10 +13,11 @@ import time
 
 import numpy as np
 import pytest
+from epicscorelibs.ca import dbr
 from small_ioc import SmallIoc
 
 from glidepath.devices.sampled import SampledChannel
-from glidepath.flyers import fast_monitors, fast_subscription, receive_threads
+from glidepath.flyers import fast_monitors, inbox, receive_threads
 from glidepath.flyers.ingestion import FastMonitors, PortableMonitors, choose_monitors
 from glidepath.simulation.repeater import start_repeater
 from glidepath.timeline import Channel, ChannelKind
@@ -216,25 +218,28 @@ async def what_nobody_drains_is_counted(ioc):
 
 async def closing_leaves_nothing(ioc):
     channels = [channel("double"), channel("long")]
-    usual = sys.getswitchinterval()
+    usual = sys.getswitchinterval(), gc.get_threshold()
     for make in (*BOTH, choose_monitors):
         monitors = make(channels)
         threads = threading.active_count()
         await monitors.open()
-        assert sys.getswitchinterval() <= receive_threads.SWITCH_INTERVAL
+        if make is PortableMonitors:
+            assert sys.getswitchinterval() <= receive_threads.SWITCH_INTERVAL
+            assert gc.get_threshold()[0] >= receive_threads.COLLECT_AFTER
         monitors.close()
         monitors.close()
         for _ in range(5):
             await asyncio.sleep(0)
         ioc.put("T:double", 3)
         assert threading.active_count() == threads
-        assert sys.getswitchinterval() == usual
+        assert (sys.getswitchinterval(), gc.get_threshold()) == usual
         assert nothing_left()
         assert monitors.lost == (0, 0)
-        del monitors
-    gc.collect()
-    kept = [o for o in gc.get_objects() if isinstance(o, fast_subscription.FastSubscription)]
-    assert not kept
+    # Connected and silent, one for each name: the next scan finds them.
+    assert {name: len(idle) for name, idle in fast_monitors._idle.items()} == {
+        "T:double": 1,
+        "T:long": 1,
+    }
 
 
 def nothing_left():
@@ -252,26 +257,39 @@ async def the_fast_path_is_chosen(ioc):
         assert one.column(1).tolist() == [1, 2, 3]
 
 
-async def the_portable_path_is_chosen_when_a_name_is_missing(ioc):
-    fast_subscription.ON_EVENT = "_Subscription__renamed"
-    await falls_back(ioc, "_Subscription__renamed")
+async def the_fast_path_is_chosen_for_a_record_that_does_not_change(ioc):
+    # What a reading shows is newer than the last update.
+    ioc.put("T:double", 5)
+    ioc.put("T:double", 5)
+    async with listening(choose_monitors, [channel("double")]) as one:
+        assert one.monitors.path == "fast"
+        ioc.put("T:double", 6)
+        await one.wait_for(0, 6.0)
+        assert one.column(0).tolist() == [5, 6]
+
+
+async def the_portable_path_is_chosen_when_nothing_was_compiled(ioc):
+    inbox.LIBRARY = "glidepath.flyers._not_compiled"
+    await falls_back(ioc, "it was not built when Glidepath was installed")
+
+
+async def the_portable_path_is_chosen_when_the_library_is_broken(ioc):
+    # Exists, but is no library.
+    inbox.LIBRARY = "glidepath.flyers.sampler"
+    await falls_back(ioc, "cannot be loaded")
 
 
 async def the_portable_path_is_chosen_when_the_record_differs(ioc):
-    # As if the seconds came behind the nanoseconds.
-    formats = list(fast_subscription.RECORD.descr)
-    formats[2], formats[3] = formats[3], formats[2]
-    fast_subscription.RECORD = np.dtype(formats)
-    fast_monitors.CHECK_TIMEOUT = 0.1
-    await falls_back(ioc, "no update of T:double")
+    class Other(ctypes.Structure):
+        _fields_ = (("status", ctypes.c_int32), *dbr.dbr_time_double._fields_[1:])
+
+    dbr.dbr_time_double = Other
+    await falls_back(ioc, "laid out")
 
 
-async def the_portable_path_is_chosen_when_the_value_differs(ioc):
-    ioc.put("T:double", 1.5)
-    formats = list(fast_subscription.RECORD.descr)
-    formats[-1] = ("value", "<i8")
-    fast_subscription.RECORD = np.dtype(formats)
-    await falls_back(ioc, "but is")
+async def the_portable_path_is_chosen_when_the_known_update_differs(ioc):
+    inbox.HEAD = np.dtype([(name, inbox.HEAD[name]) for name in sorted(inbox.HEAD.names)])
+    await falls_back(ioc, "a known update came out as")
 
 
 async def falls_back(ioc, words):

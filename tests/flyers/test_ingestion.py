@@ -59,9 +59,11 @@ def finish(process):
         "what_nobody_drains_is_counted",
         "closing_leaves_nothing",
         "the_fast_path_is_chosen",
-        "the_portable_path_is_chosen_when_a_name_is_missing",
+        "the_fast_path_is_chosen_for_a_record_that_does_not_change",
+        "the_portable_path_is_chosen_when_nothing_was_compiled",
+        "the_portable_path_is_chosen_when_the_library_is_broken",
         "the_portable_path_is_chosen_when_the_record_differs",
-        "the_portable_path_is_chosen_when_the_value_differs",
+        "the_portable_path_is_chosen_when_the_known_update_differs",
     ],
 )
 def test_monitors(scenario):

@@ -1,43 +1,103 @@
-"""Monitors that do no more per update than keep its bytes; hundreds of thousands a second."""
+"""Monitors whose updates compiled code keeps; as many a second as libca itself takes in."""
 
-import asyncio
 import ctypes
-import inspect
-import sys
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
+from epicscorelibs import path
+from epicscorelibs.ca import cadef, dbr
+from numpy.typing import NDArray
 
 from glidepath.devices.sampled import SampledChannel
 
-from .monitors import CAPACITY, CONNECT_TIMEOUT, Batch, Link, connect, no_answer
-from .receive_threads import BriskSwitching
+from .inbox import Inbox, load
+from .monitors import (
+    CAPACITY,
+    CONNECT_TIMEOUT,
+    EPICS_EPOCH,
+    LOST,
+    Batch,
+    Floats,
+    Link,
+    batch_of,
+    link,
+    pv_name,
+    until_none,
+)
 
-if TYPE_CHECKING:
-    from .fast_subscription import FastSubscription
+# A handle of our own, because cadef declares the user arguments as Python objects.
+libca = ctypes.CDLL(path.get_lib("ca"))
+libca.ca_create_channel.argtypes = [
+    *(ctypes.c_char_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_void_p)
+]
+libca.ca_create_channel.errcheck = cadef.expect_ECA_NORMAL
+libca.ca_create_subscription.argtypes = [
+    *(ctypes.c_long, ctypes.c_ulong, ctypes.c_void_p, ctypes.c_long),
+    *(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p),
+]
+libca.ca_create_subscription.errcheck = cadef.expect_ECA_NORMAL
 
-POLL_PERIOD = 0.001
-"""Seconds between two looks for first values; they do not wake the event loop."""
 
-CHECK_TIMEOUT = 2.0
-"""Seconds to wait for the update that is compared with a reading."""
+class _Channel:
+    """A channel of libca with its inbox; the calling thread must be attached to the context."""
 
-CHECKED_CHANNELS = 4
-"""Channels of each kind (scalar, waveform) that are read for the comparison."""
+    def __init__(self, name: str, library: Any) -> None:
+        self.inbox = Inbox(library)
+        self._handler = library.inbox_update
+        self._id, self._subscription = ctypes.c_void_p(), ctypes.c_void_p()
+        libca.ca_create_channel(
+            name.encode(),
+            library.inbox_connection,
+            self.inbox.address,
+            0,
+            ctypes.byref(self._id),
+        )
+
+    def link(self, sampled: SampledChannel) -> Link | None:
+        """Return what the server says of it; None as long as it is not connected."""
+        try:
+            return link(sampled, cadef.ca_field_type(self._id), cadef.ca_element_count(self._id))
+        except cadef.Disconnected:
+            return None
+
+    def subscribe(self, count: int, capacity: int) -> None:
+        self.inbox.open(capacity)
+        libca.ca_create_subscription(
+            dbr.DBR_TIME_DOUBLE,
+            count,
+            self._id,
+            cadef.DBE_VALUE | cadef.DBE_ALARM,
+            self._handler,
+            self.inbox.address,
+            ctypes.byref(self._subscription),
+        )
+
+    def unsubscribe(self) -> None:
+        if self._subscription:
+            # libca calls no handler of it after this has returned.
+            cadef.ca_clear_subscription(self._subscription)
+            self._subscription = ctypes.c_void_p()
+        self.inbox.close()
+
+    @property
+    def connected(self) -> bool:
+        return bool(cadef.ca_state(self._id) == cadef.cs_conn)
+
+    def clear(self) -> None:
+        cadef.ca_clear_channel(self._id)
+        self.inbox.destroy()
 
 
-class FastPathUnavailable(RuntimeError):  # noqa: N818
-    """What the fast path relies on is not so here; the text says what."""
+_idle: dict[str, list[_Channel]] = defaultdict(list)
+"""Channels that nobody subscribes to, by name. They stay connected for the next scan, to which a
+new search for their servers would cost some 40 ms; aioca keeps its channels likewise."""
 
 
 class FastMonitors:
-    """Monitors on a subclass of aioca's subscription, see `fast_subscription`.
-
-    It leans on names inside aioca and on the layout of libca's records. `open` checks both,
-    the latter by comparing one update with a reading of the same instant through aioca's public
-    interface.
+    """Monitors on libca itself, with handlers in C; see `inbox`.
 
     Parameters
     ----------
@@ -48,18 +108,19 @@ class FastMonitors:
     """
 
     def __init__(self, channels: Sequence[SampledChannel], capacity: int = CAPACITY) -> None:
-        self._channels = list(channels)
+        self._sampled = list(channels)
         self._capacity = capacity
-        self._subscriptions: list[FastSubscription] = []
-        self._switching: BriskSwitching | None = None
+        self._channels: list[_Channel] = []
+        self._links: list[Link] = []
+        self._silent: set[int] = set()
         self._early: list[Batch] = []
-        self._lost: tuple[int, ...] = (0,) * len(self._channels)
+        self._lost: tuple[int, ...] = (0,) * len(self._sampled)
 
     @property
     def lost(self) -> tuple[int, ...]:
         """Values thrown away so far, one number per channel."""
-        if self._subscriptions:
-            self._lost = tuple(subscription.lost for subscription in self._subscriptions)
+        if self._channels:
+            self._lost = tuple(channel.inbox.lost for channel in self._channels)
         return self._lost
 
     async def open(self, timeout: float = CONNECT_TIMEOUT) -> None:
@@ -68,141 +129,83 @@ class FastMonitors:
         Raises
         ------
         FastPathUnavailable
-            If the check fails. Nothing is left behind.
+            If the compiled code is missing, or is not what it should be. Nothing is left behind.
         """
-        check_names()
-        from .fast_subscription import FastSubscription
+        library = load()
+        # aioca reads EPICS_* from the environment when it is first imported.
+        import aioca
 
+        # Attaches this thread to aioca's context, which lives as long as the process.
+        aioca.get_channel_infos()
         deadline = time.monotonic() + timeout
-        links = await connect(self._channels, timeout)
-        self._switching = BriskSwitching()
         try:
-            for index, link in enumerate(links):
-                self._subscriptions.append(FastSubscription(index, link, self._capacity))
-            await self._first_values(deadline, timeout)
-            await self._check_records(links)
+            for sampled in self._sampled:
+                name = pv_name(sampled.source)
+                idle = _idle[name]
+                self._channels.append(idle.pop() if idle else _Channel(name, library))
+            cadef.ca_flush_io()
+            await until_none(self._unknown, deadline, timeout)
+            for channel, known in zip(self._channels, self._links, strict=True):
+                channel.subscribe(known.count, known.capacity(self._capacity))
+            cadef.ca_flush_io()
+            self._silent = set(range(len(self._channels)))
+            await until_none(self._unheard, deadline, timeout)
         except BaseException:
             self.close()
             raise
 
-    async def _first_values(self, deadline: float, timeout: float) -> None:
-        while silent := [
-            sampled
-            for sampled, subscription in zip(self._channels, self._subscriptions, strict=True)
-            if not subscription.has_updates
-        ]:
-            if time.monotonic() > deadline:
-                raise no_answer(silent, timeout)
-            await asyncio.sleep(POLL_PERIOD)
+    def _unknown(self) -> list[SampledChannel]:
+        """Look at what is connected."""
+        pairs = list(zip(self._channels, self._sampled, strict=True))
+        links = [channel.link(sampled) for channel, sampled in pairs]
+        self._links = [known for known in links if known is not None]
+        return [s for s, known in zip(self._sampled, links, strict=True) if known is None]
 
-    async def _check_records(self, links: Sequence[Link]) -> None:
-        """Compare an update of each kind of channel with a reading of the same instant.
+    def _unheard(self) -> list[SampledChannel]:
+        """Take what has come; return from whom nothing has."""
+        for index, heads, values, lost in self._take():
+            self._early.append(self._batch(index, heads, values, lost))
+            if np.any(heads["nanoseconds"] != LOST):
+                self._silent.discard(index)
+        return [self._sampled[index] for index in sorted(self._silent)]
 
-        Waveforms that are all empty have nothing to compare.
-        """
-        for waveforms in (False, True):
-            indices = [k for k, link in enumerate(links) if (link.elements > 1) is waveforms]
-            if indices:
-                await self._check(indices[:CHECKED_CHANNELS], links)
+    def _take(self) -> Iterator[tuple[int, NDArray[np.void], Floats, int]]:
+        for index, channel in enumerate(self._channels):
+            heads, values, lost = channel.inbox.take()
+            if len(heads) or lost:
+                yield index, heads, values, lost
 
-    async def _check(self, indices: Sequence[int], links: Sequence[Link]) -> None:
-        from aioca import FORMAT_TIME, caget
-
-        readings = await asyncio.gather(
-            *(
-                caget(links[k].name, datatype=float, format=FORMAT_TIME, count=links[k].count)
-                for k in indices
-            )
+    def _batch(self, index: int, heads: NDArray[np.void], values: Floats, lost: int) -> Batch:
+        return batch_of(
+            index,
+            self._links[index],
+            (heads["seconds"] + float(EPICS_EPOCH), heads["nanoseconds"]),
+            values,
+            heads["arrival"].copy(),
+            heads["severity"].astype(np.uint8),
+            heads["count"],
+            lost,
         )
-        if not any(np.size(reading) for reading in readings):
-            return
-        deadline = time.monotonic() + CHECK_TIMEOUT
-        while time.monotonic() < deadline:
-            self._early += self._decode()
-            for batch in self._early:
-                if batch.index in indices:
-                    reading = readings[indices.index(batch.index)]
-                    if _agrees(batch, reading, links[batch.index]):
-                        return
-            await asyncio.sleep(POLL_PERIOD)
-        raise FastPathUnavailable(
-            f"no update of {', '.join(links[k].name for k in indices)} was found again "
-            "in a reading of the same instant"
-        )
-
-    def _decode(self) -> list[Batch]:
-        return [s.decode() for s in self._subscriptions if s.has_updates]
 
     def drain(self) -> list[Batch]:
         """Return what arrived since the last call."""
-        early, self._early = self._early, []
-        return early + self._decode()
+        batches = [*self._early, *(self._batch(*taken) for taken in self._take())]
+        self._early.clear()
+        # Waveforms can be empty.
+        return [batch for batch in batches if len(batch.values) or batch.lost]
 
     def close(self) -> None:
         """End all subscriptions."""
         _ = self.lost
-        for subscription in self._subscriptions:
-            subscription.close()
-        self._subscriptions.clear()
-        if self._switching is not None:
-            self._switching.close()
-            self._switching = None
+        for channel, sampled in zip(self._channels, self._sampled, strict=False):
+            channel.unsubscribe()
+            if channel.connected:
+                _idle[pv_name(sampled.source)].append(channel)
+            else:
+                channel.clear()
+        if self._channels:
+            cadef.ca_flush_io()
+        self._channels.clear()
 
 
-def check_names() -> None:
-    """Check that aioca and Python are built as the fast path supposes.
-
-    Raises
-    ------
-    FastPathUnavailable
-        Naming what is missing.
-    """
-    if sys.implementation.name != "cpython":
-        raise FastPathUnavailable(f"{sys.implementation.name} has no PyGILState_Ensure")
-    import aioca
-    from epicscorelibs.ca import cadef
-
-    from .fast_subscription import ON_EVENT, EventArguments
-
-    handler = getattr(aioca.Subscription, ON_EVENT, None)
-    if not isinstance(handler, cadef.event_handler):
-        raise FastPathUnavailable(f"aioca {aioca.__version__} has no handler {ON_EVENT}")
-    if not inspect.isfunction(getattr(aioca.Subscription, "_on_connect", None)):
-        raise FastPathUnavailable(f"aioca {aioca.__version__} has no Subscription._on_connect")
-    ours = _layout(EventArguments)
-    theirs = _layout(cadef.event_handler_args)
-    if ours != theirs:
-        raise FastPathUnavailable(f"libca's arguments of an update are {theirs}, not {ours}")
-
-
-def _layout(structure: type[ctypes.Structure]) -> list[tuple[str, int, int]]:
-    names = [field[0] for field in structure._fields_]
-    return [(n, getattr(structure, n).offset, getattr(structure, n).size) for n in names]
-
-
-def _agrees(batch: Batch, reading: Any, link: Link) -> bool:
-    """Return True if a batch has the update that was read.
-
-    Raises
-    ------
-    FastPathUnavailable
-        If it has one of that instant with another value.
-    """
-    seconds, nanoseconds = reading.raw_stamp
-    timestamp = seconds + nanoseconds * 1e-9
-    expected = np.atleast_1d(np.asarray(reading, float))
-    ends = np.flatnonzero(batch.timestamps == timestamp)
-    for end in ends:
-        found = batch.values[max(end + 1 - len(expected), 0) : end + 1]
-        same = np.array_equal(found, expected, equal_nan=True)
-        if same and batch.severities[end] == reading.severity:
-            return True
-    if len(ends):
-        raise FastPathUnavailable(
-            f"the update of {link.name} at {timestamp:.6f} was taken for "
-            f"{batch.values[ends[-1]]!r}, but is {expected[-1]!r}"
-        )
-    return False
-
-
-__all__ = ["FastMonitors", "FastPathUnavailable", "check_names"]
+__all__ = ["FastMonitors"]

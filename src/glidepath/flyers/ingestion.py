@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from glidepath.devices.sampled import SampledChannel
 
-from .fast_monitors import FastMonitors, FastPathUnavailable
+from .fast_monitors import FastMonitors
+from .inbox import FastPathUnavailable
 from .monitors import CAPACITY, CONNECT_TIMEOUT, Batch, Monitors, pv_name
 from .portable_monitors import PortableMonitors
 

@@ -1,9 +1,8 @@
 """Monitors on aioca's public interface; correct everywhere, about twice as fast as bare aioca."""
 
-import asyncio
-import math
 import time
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -14,112 +13,91 @@ from .monitors import (
     CAPACITY,
     CONNECT_TIMEOUT,
     INVALID,
+    LOST,
     Batch,
-    Floats,
     Link,
-    connect,
-    first_values,
-    times_of_elements,
+    batch_of,
+    link,
+    no_answer,
+    pv_name,
+    until_none,
 )
-from .receive_threads import BriskSwitching, PinnedThreads
-
-REST = 0.005
-WORK = 0.002
-"""Seconds for which a channel's updates pile up in aioca, and for which they are then taken in.
-
-Taken one by one each would wake a task. The arrival of an update can be noted `REST` too late.
-"""
+from .receive_threads import BriskInterpreter, PinnedThreads
 
 
-class _Done:
-    """Something to await that takes no time."""
+class _Loss(float):
+    """Stands for a lost connection among the values that aioca hands on."""
 
-    def __await__(self) -> Generator[Any, None, None]:
-        return
-        yield
+    severity = INVALID
+    raw_stamp = (0, LOST)
 
 
-_DONE = _Done()
+_LOSS = _Loss("nan")
 
 
 class _Receiver:
-    """Takes in the updates of one channel in the event loop."""
+    """Takes in the updates of one channel in the event loop, as aioca made them.
+
+    The less is done for each, the sooner libca's thread gets the interpreter back.
+    """
 
     def __init__(self, index: int, link: Link, capacity: int) -> None:
-        self.first = asyncio.Event()
         self.lost = self._reported = 0
         self._index, self._link = index, link
         self._values: list[Any] = []
-        self._stamps: list[float] = []
+        self._arrivals: list[float] = []
         self.receive = self._receive_into(max(capacity // link.elements, 1))
 
-    def _receive_into(self, capacity: int) -> Callable[[Any], Awaitable[None]]:
-        values, keep, stamp = self._values, self._values.append, self._stamps.append
-        first, now = self.first, time.time
-        resting, begin, waiting = False, -math.inf, True
+    def _receive_into(self, capacity: int) -> Callable[[Any], None]:
+        values, keep, note, now = self._values, self._values.append, self._arrivals.append, time.time
 
-        def receive(value: Any) -> Awaitable[None]:
-            # With a plain function aioca stays in its loop as long as updates come, and nothing
-            # else runs, not even a drain. What is awaitable may rest, and lets others work.
-            nonlocal resting, begin, waiting
-            arrival = now()
+        def receive(value: Any) -> None:
             if len(values) < capacity:
-                stamp(arrival)
-                keep(value)
+                keep(value if value.ok else _LOSS)
+                note(now())
             else:
                 self.lost += np.size(value)
-            if waiting and value.ok:
-                waiting = False
-                first.set()
-            if resting:
-                resting, begin = False, arrival
-            elif not 0.0 <= arrival - begin < WORK:
-                resting = True
-                return asyncio.sleep(REST)
-            return _DONE
 
         return receive
 
-    def decode(self) -> Batch | None:
-        """Return what was kept and forget it; None if there is nothing."""
-        if not self._values:
-            return None
-        values, arrivals = self._values[:], np.array(self._stamps)
+    @property
+    def answered(self) -> bool:
+        """Whether a value waits to be decoded."""
+        return any(value is not _LOSS for value in self._values)
+
+    def decode(self) -> Batch:
+        """Return what was kept and forget it."""
+        values, arrivals = self._values[:], np.array(self._arrivals)
         self._values.clear()
-        self._stamps.clear()
+        self._arrivals.clear()
         lost, self._reported = self.lost - self._reported, self.lost
+        # Not value.timestamp, which is rounded to whole microseconds.
+        stamps = chain.from_iterable([value.raw_stamp for value in values])
+        seconds, nanoseconds = np.fromiter(stamps, np.int64).reshape(-1, 2).T
         if self._link.elements == 1:
-            numbers = np.array([value if value.ok else np.nan for value in values], np.float64)
+            counts = np.ones(len(values), np.int64)
+            numbers = np.array(values, np.float64)
         else:
-            parts = [np.atleast_1d(value) if value.ok else np.array([np.nan]) for value in values]
-            numbers = np.concatenate(parts).astype(np.float64)
-        times = _timestamps(values)
-        severities = np.array([v.severity if v.ok else INVALID for v in values], np.uint8)
-        if self._link.elements > 1:
-            counts = [len(part) for part in parts]
-            times = np.concatenate(
-                [
-                    times_of_elements(last, count, self._link.interval)
-                    for last, count in zip(times, counts, strict=True)
-                ]
-            )
-            arrivals, severities = np.repeat(arrivals, counts), np.repeat(severities, counts)
-        return Batch(self._index, times, numbers, arrivals, severities, lost)
-
-
-def _timestamps(values: Sequence[Any]) -> Floats:
-    """Return POSIX s, NaN for losses; shape (n,)."""
-    # Not value.timestamp, which is rounded to whole microseconds.
-    stamps = np.array([v.raw_stamp if v.ok else (np.nan, 0) for v in values])
-    timestamps: Floats = stamps[:, 0] + stamps[:, 1] * 1e-9
-    return timestamps
+            parts = [np.atleast_1d(value) for value in values]
+            counts = np.array([len(part) for part in parts], np.int64)
+            numbers = np.concatenate([np.empty(0), *parts])
+        return batch_of(
+            self._index,
+            self._link,
+            (seconds, nanoseconds),
+            numbers,
+            arrivals,
+            np.array([value.severity for value in values], np.uint8),
+            counts,
+            lost,
+        )
 
 
 class PortableMonitors:
-    """Monitors on aioca's public interface, with libca's threads kept alive.
+    """Monitors on aioca's public interface, with an interpreter that is quick for it.
 
     If the event loop is blocked while a server restarts, the mark of the loss can come behind
-    the first updates after it, for aioca hands on updates and losses in two ways; and aioca
+    the first updates after it, for aioca hands on updates and losses in two ways. And aioca
     keeps without bound what the event loop does not fetch.
 
     Parameters
@@ -141,7 +119,7 @@ class PortableMonitors:
         self._receivers: list[_Receiver] = []
         self._subscriptions: list[Any] = []
         self._pins: PinnedThreads | None = None
-        self._switching: BriskSwitching | None = None
+        self._interpreter: BriskInterpreter | None = None
 
     @property
     def lost(self) -> tuple[int, ...]:
@@ -150,37 +128,48 @@ class PortableMonitors:
 
     async def open(self, timeout: float = CONNECT_TIMEOUT) -> None:
         """Subscribe to all channels; see `Monitors.open`."""
-        from aioca import FORMAT_TIME, camonitor
+        # aioca reads EPICS_* from the environment when it is first imported.
+        from aioca import FORMAT_TIME, cainfo, camonitor
 
         deadline = time.monotonic() + timeout
-        links = await connect(self._channels, timeout)
-        self._switching = BriskSwitching()
+        names = [pv_name(sampled.source) for sampled in self._channels]
+        infos = await cainfo(names, timeout=timeout, throw=False)
+        pairs = list(zip(self._channels, infos, strict=True))
+        if silent := [sampled for sampled, info in pairs if not info.ok]:
+            raise no_answer(silent, timeout)
+        links = [link(sampled, info.datatype, info.count) for sampled, info in pairs]
+        self._interpreter = BriskInterpreter()
         try:
             if self._pin:
-                self._pins = PinnedThreads({link.host: link.name for link in links}.values())
-            for index, link in enumerate(links):
-                receiver = _Receiver(index, link, self._capacity)
+                self._pins = PinnedThreads({info.host: info.name for info in infos}.values())
+            for index, known in enumerate(links):
+                receiver = _Receiver(index, known, self._capacity)
                 self._receivers.append(receiver)
                 self._subscriptions.append(
                     camonitor(
-                        link.name,
+                        known.name,
                         receiver.receive,
                         datatype=float,
                         format=FORMAT_TIME,
-                        count=link.count,
+                        count=known.count,
                         all_updates=True,
                         notify_disconnect=True,
                     )
                 )
-            first = [receiver.first for receiver in self._receivers]
-            await first_values(self._channels, first, max(deadline - time.monotonic(), 0))
+            await until_none(self._silent, deadline, timeout)
         except BaseException:
             self.close()
             raise
 
+    def _silent(self) -> list[SampledChannel]:
+        pairs = zip(self._channels, self._receivers, strict=True)
+        return [sampled for sampled, receiver in pairs if not receiver.answered]
+
     def drain(self) -> list[Batch]:
         """Return what arrived since the last call."""
-        return [batch for r in self._receivers if (batch := r.decode()) is not None]
+        batches = [receiver.decode() for receiver in self._receivers]
+        # Waveforms can be empty.
+        return [batch for batch in batches if len(batch.values) or batch.lost]
 
     def close(self) -> None:
         """End all subscriptions."""
@@ -189,8 +178,8 @@ class PortableMonitors:
         self._subscriptions.clear()
         if self._pins is not None:
             self._pins.close()
-        if self._switching is not None:
-            self._switching.close()
+        if self._interpreter is not None:
+            self._interpreter.close()
 
 
 __all__ = ["PortableMonitors"]
