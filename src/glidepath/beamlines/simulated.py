@@ -4,7 +4,7 @@ import os
 
 from ophyd_async.core import Device
 
-from glidepath.devices import PGM, Electrometer, EnergyAxis, Motor, Ring, Undulator
+from glidepath.devices import PGM, Electrometer, EnergyAxis, Motor, Ring, SweepTiming, Undulator
 from glidepath.physics import UE48
 
 __all__ = ["AXES", "BASELINE", "DETECTORS", "make_devices"]
@@ -20,6 +20,9 @@ BASELINE = ["pgm", "ue48", "ring", "focus", "m2"]
 
 FOLLOWING_LAG = 0.12
 """Seconds by which the gap is behind the energy in a sweep, as measured with this beamline."""
+
+SWEEP_TIMING = SweepTiming(overhead=0.8, way_velocity=25.0, way_acceleration=50.0)
+"""How long a sweep takes beside its motion, as measured with this beamline."""
 
 DEFAULT_PREFIX = "SIM:"
 
@@ -43,7 +46,7 @@ def make_devices(prefix: str | None = None) -> dict[str, Device]:
     """
     if prefix is None:
         prefix = os.environ.get("GLIDEPATH_PREFIX", DEFAULT_PREFIX)
-    pgm = PGM(f"{prefix}PGM1:", "pgm")
+    pgm = PGM(f"{prefix}PGM1:", "pgm", timing=SWEEP_TIMING)
     ue48 = Undulator(
         f"{prefix}UE48:",
         UE48,

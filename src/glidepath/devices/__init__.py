@@ -13,6 +13,7 @@ from .monochromator import (
     Sweep,
     SweepAction,
     SweepState,
+    SweepTiming,
 )
 from .motion import Motor
 from .positioning import MotionError, Pace
@@ -39,6 +40,7 @@ __all__ = [
     "Sweep",
     "SweepAction",
     "SweepState",
+    "SweepTiming",
     "Undulator",
     "UndulatorAxis",
     "Watch",

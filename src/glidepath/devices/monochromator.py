@@ -5,6 +5,7 @@ Process variables: the Qt panels and ophyd classes of BESSY II (``hz-b/bessyii_d
 the same source. Energies are in eV, angles in degrees, as at the PVs.
 """
 
+from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from functools import cached_property
 
@@ -35,6 +36,7 @@ __all__ = [
     "Sweep",
     "SweepAction",
     "SweepState",
+    "SweepTiming",
 ]
 
 
@@ -82,6 +84,32 @@ class GapMethod(StrEnum):
 
     QUADRATIC = "quadr."
     LINEAR = "linear"
+
+
+@dataclass(frozen=True)
+class SweepTiming:
+    """How long a controller takes for a sweep and for what goes with it: for predictions only.
+
+    Nothing waits for these times. Measure them at a beamline, so that the pre-flight's duration
+    is right.
+
+    Parameters
+    ----------
+    ramp
+        Seconds of acceleration, and of slowing down, whatever the velocity.
+    settle
+        Seconds at constant velocity between the acceleration and the start energy.
+    overhead
+        Seconds that a sweep takes beside its motion: setting it up, getting ready, starting.
+    way_velocity, way_acceleration
+        Of an ordinary move, eV/s and eV/s²; None where they are not known.
+    """
+
+    ramp: float = 0.5
+    settle: float = 0.3
+    overhead: float = 0.0
+    way_velocity: float | None = None
+    way_acceleration: float | None = None
 
 
 class Sweep(StandardReadable):
@@ -183,6 +211,8 @@ class PGM(StandardReadable, StandardMovable[float]):
         Time bounds of a move.
     latency
         Seconds between the measurement of the energy and its timestamp.
+    timing
+        How long its sweeps take, for predictions.
 
     Attributes
     ----------
@@ -210,10 +240,12 @@ class PGM(StandardReadable, StandardMovable[float]):
         tolerance: float = _ENERGY_TOLERANCE,
         pace: Pace = _ENERGY_PACE,
         latency: float = 0.0,
+        timing: SweepTiming = SweepTiming(),
     ) -> None:
         self._tolerance = tolerance
         self._pace = pace
         self.latency = latency
+        self.timing = timing
         with self.add_children_as_readables(Format.HINTED_SIGNAL):
             self.readback = signal_r(float, f"{prefix}monoGetEnergy", unit="eV")
         with self.add_children_as_readables(Format.CONFIG_SIGNAL):

@@ -7,12 +7,18 @@ from ophyd_async.core import AsyncStatus
 from ophyd_async.epics.motor import Motor
 
 from glidepath.devices.signals import watch
-from glidepath.trajectory import Envelope, Leg
+from glidepath.trajectory import Envelope, Leg, Motion
 
 from .flight import BackEnd, FlightError
 
 SETTLE = 0.3
 """Seconds at constant velocity between the end of the acceleration and the start."""
+
+SHORTEST_RAMP = 1e-3
+"""Seconds of acceleration that are assumed at least."""
+
+OVERHEAD = 0.35
+"""Seconds that a flight takes beside its motions: for predictions only."""
 
 STAND_TIMEOUT = 10.0
 """Seconds in which a motor must stand after STOP."""
@@ -36,25 +42,34 @@ class ConstantVelocity(BackEnd):
     _velocity: float | None = field(default=None, init=False)
 
     async def envelope(self, leg: Leg) -> Envelope:
-        """Return soft limits, VMAX and run-up."""
+        """Return soft limits, VMAX, and the flight with its run-up."""
         motor = self.motor
-        low, high, dial_low, dial_high, fastest, ramp, unit = await asyncio.gather(
+        low, high, dial_low, dial_high, fastest, ramp, velocity, unit = await asyncio.gather(
             motor.low_limit_travel.get_value(),
             motor.high_limit_travel.get_value(),
             motor.dial_low_limit_travel.get_value(),
             motor.dial_high_limit_travel.get_value(),
             motor.max_velocity.get_value(),
             motor.acceleration_time.get_value(),
+            motor.velocity.get_value(),
             motor.motor_egu.get_value(),
         )
         limited = not dial_low == dial_high == 0
+        own = self._velocity or velocity
+        # The record reaches whatever velocity in ACCL, which an unset one shows as 0.
+        ramp = max(ramp, SHORTEST_RAMP)
+        motion = Motion.along(leg, leg.velocity / ramp, settle=SETTLE, overrun=SETTLE)
         return Envelope(
             low if limited else None,
             high if limited else None,
             fastest if fastest > 0 else None,
             unit,
-            run_up=leg.velocity * (0.5 * ramp + SETTLE),
+            run_up=abs(leg.start - motion.start),
             run_up_time=ramp + SETTLE,
+            motion=motion,
+            approach_velocity=own if own > 0 else None,
+            approach_acceleration=own / ramp if own > 0 else None,
+            overhead=OVERHEAD,
         )
 
     async def prepare(self, leg: Leg) -> None:
@@ -62,16 +77,23 @@ class ConstantVelocity(BackEnd):
         motor = self.motor
         if self._velocity is None:
             self._velocity = await motor.velocity.get_value()
-        run_up = (await self.envelope(leg)).run_up
-        await motor.set(leg.start - leg.direction * run_up)
+        else:
+            # The flight before was perhaps a slow one.
+            await motor.velocity.set(self._velocity)
+        await motor.set((await self._planned(leg)).start)
         await motor.velocity.set(leg.velocity)
+
+    async def _planned(self, leg: Leg) -> Motion:
+        motion = (await self.envelope(leg)).motion
+        assert motion is not None
+        return motion
 
     async def start(self, leg: Leg) -> None:
         """Start towards the end of the run-down; return when the motor moves."""
         motor = self.motor
-        envelope = await self.envelope(leg)
-        target = leg.stop + leg.direction * envelope.run_up
-        bound = leg.duration + 2 * envelope.run_up_time + ALLOWANCE
+        motion = await self._planned(leg)
+        target = motion.stop
+        bound = motion.duration + ALLOWANCE
         async with watch(motor.motor_done_move) as seen:
             self._move = AsyncStatus(self._go(target, bound))
             if not await seen.until(lambda: not seen.value(motor.motor_done_move), ALLOWANCE):

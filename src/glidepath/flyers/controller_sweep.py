@@ -1,14 +1,16 @@
 """Flies a monochromator whose controller ramps its own energy (the BESSY II sweep)."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from glidepath.devices.energy import EnergyAxis
+import numpy as np
+
+from glidepath.devices.energy import TRACKING_BOUND, EnergyAxis
 from glidepath.devices.monochromator import PGM, SweepAction, SweepState
 from glidepath.devices.signals import Watch, read_limits, watch
 from glidepath.devices.undulator import ControlMode, Undulator
-from glidepath.trajectory import Envelope, Leg
+from glidepath.trajectory import Companion, Envelope, Leg, Motion
 
 from .flight import BackEnd, FlightError
 
@@ -40,12 +42,6 @@ class SweepBounds:
 
 SLOWEST_APPROACH = 1.0
 """eV/s: slower ways to the ramp's start are taken for hanging."""
-
-RUN_UP = 0.6
-"""Distance of the controller's own run-up, in seconds of flight."""
-
-RUN_UP_TIME = 0.8
-"""Seconds that the controller's own run-up takes."""
 
 MOVING_STATES = (SweepState.STARTED, SweepState.IN_RANGE)
 FINISHED_STATES = (SweepState.FINISHED, SweepState.FINISHED_OR_ERROR)
@@ -83,27 +79,69 @@ class ControllerSweep(BackEnd):
         self.undulator = energy.undulator() if energy else None
 
     async def envelope(self, leg: Leg) -> Envelope:
-        """Return range and velocity of the sweep, and the undulator's predicted mismatch."""
-        limits = await self.monochromator.limits()
+        """Return range and velocity of the sweep, and what the undulator has to do meanwhile."""
+        mono = self.monochromator
+        timing = mono.timing
+        limits = await mono.limits()
         low, high = limits if limits else (None, None)
-        velocities = await read_limits(self.monochromator.sweep.velocity)
+        velocities = await read_limits(mono.sweep.velocity)
         slowest, fastest = velocities if velocities else (0.0, None)
-        mismatch = None
-        if self.undulator is not None:
-            reach = await self.undulator.energy_limits()
-            low = reach[0] if low is None else max(low, reach[0])
-            high = reach[1] if high is None else min(high, reach[1])
-            mismatch = leg.velocity * self.undulator.following_lag
-        return Envelope(
+        motion = self._motion(leg)
+        envelope = Envelope(
             low,
             high,
             fastest,
             "eV",
-            run_up=RUN_UP * leg.velocity,
-            run_up_time=RUN_UP_TIME,
+            run_up=abs(leg.start - motion.start),
+            run_up_time=timing.ramp + timing.settle,
             min_velocity=max(slowest, 0.0),
-            mismatch=mismatch,
+            motion=motion,
+            approach_velocity=timing.way_velocity,
+            approach_acceleration=timing.way_acceleration,
+            overhead=timing.overhead,
         )
+        if self.undulator is None:
+            return envelope
+        lag, width = self.undulator.following_lag, self._width(motion.reach[0])
+        return replace(
+            envelope,
+            mismatch=leg.velocity * lag,
+            mismatch_bound=TRACKING_BOUND * width,
+            mismatch_at=lambda _, velocity: np.abs(velocity) * lag,
+            companions=await self._companions(self.undulator, motion),
+        )
+
+    def _motion(self, leg: Leg) -> Motion:
+        timing = self.monochromator.timing
+        return Motion.along(leg, leg.velocity / timing.ramp, settle=timing.settle)
+
+    def _width(self, energy: float) -> float:
+        """Return the natural width of the harmonic in eV."""
+        assert self.undulator is not None
+        return energy * self.undulator.law.relative_width(self.undulator.harmonic)
+
+    @staticmethod
+    async def _companions(undulator: Undulator, motion: Motion) -> tuple[Companion, ...]:
+        """Return the harmonic's reach and the gap, with what the flight needs of them."""
+        reach = await undulator.energy_limits()
+        smallest, largest = await undulator.gap.limits() or (None, None)
+        velocity = await undulator.gap.velocity.get_value()
+        harmonic = Companion(
+            f"{undulator.name} in harmonic {undulator.harmonic}",
+            "eV",
+            *reach,
+            advice="choose another harmonic, or start and stop inside it",
+        )
+        gap = Companion(
+            f"{undulator.name}_gap",
+            "mm",
+            smallest,
+            largest,
+            max_velocity=velocity if velocity > 0 else None,
+            # Outside its reach the harmonic has no gap: the first one says so.
+            law=lambda energy: undulator.law.gap(np.clip(energy, *reach), undulator.harmonic),
+        )
+        return harmonic.needing(*motion.reach, 0.0), motion.needs(gap)
 
     async def prepare(self, leg: Leg) -> None:
         """Couple the undulator, write the sweep's parameters, go to the ramp's start."""
@@ -113,7 +151,7 @@ class ControllerSweep(BackEnd):
             await self._change(mono.id_on, True)
             await self.undulator.set_control(ControlMode.MONOCHROMATOR)
         # An ordinary move waits for the undulator too: both stand before the ramp begins.
-        await self.axis.set(leg.start - leg.direction * RUN_UP * leg.velocity)
+        await self.axis.set(self._motion(leg).start)
         await self._change(sweep.start, leg.start)
         await self._change(sweep.end, leg.stop)
         await self._change(sweep.velocity, leg.velocity)
@@ -159,7 +197,7 @@ class ControllerSweep(BackEnd):
         """Watch the sweep to its end: finished, stalled, ended early or overdue."""
         mono, sweep = self.monochromator, self.monochromator.sweep
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + leg.duration + 2 * RUN_UP_TIME + self.bounds.finished
+        deadline = loop.time() + self._motion(leg).duration + self.bounds.finished
         async with watch(sweep.state, mono.readback) as seen:
 
             def finished() -> bool:

@@ -1,9 +1,16 @@
 """What an axis, and the axes that move with it, can do, and what a flight of a leg costs."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from .companion import Companion, Law
+import numpy as np
+from numpy.typing import NDArray
+
+from .companion import Companion
 from .motion import Motion
+
+Floats = NDArray[np.float64]
+Prediction = Callable[[Floats, Floats], Floats]
 
 
 @dataclass(frozen=True)
@@ -29,7 +36,7 @@ class Envelope:
     mismatch_bound
         Distance beyond which rows are marked; None without a bound.
     mismatch_at
-        Predicted distance as a function of the axis's position, arrays of shape (n,).
+        Predicted distance as a function of the axis's position and velocity, arrays of shape (n,).
     max_acceleration
         Largest acceleration in units per second squared; None where there is no limit.
     motion
@@ -57,7 +64,7 @@ class Envelope:
     min_velocity: float = 0.0
     mismatch: float | None = None
     mismatch_bound: float | None = None
-    mismatch_at: Law | None = field(default=None, compare=False, repr=False)
+    mismatch_at: Prediction | None = field(default=None, compare=False, repr=False)
     max_acceleration: float | None = None
     motion: Motion | None = None
     companions: tuple[Companion, ...] = ()
