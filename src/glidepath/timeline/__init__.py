@@ -1,8 +1,17 @@
 """Time series without I/O: channels, windows, alignment, rebinning. Pure numpy."""
 
+from .accounting import (
+    PATIENCE,
+    DetectorAccount,
+    Follower,
+    MatchedRows,
+    TriggerAccounting,
+)
 from .aligner import GRACE, LATENESS, Aligner, ChannelReport
 from .channel import Channel, ChannelKind
+from .clocks import ClockFit, find_clock
 from .delay import DelayEstimate, Pass, estimate_delay
+from .latched import latched_windows
 from .quality import Quality
 from .rebin import EnergyBins, rebin_energy, rebin_windows, uniform_grid, xas_grid
 from .series import Series
@@ -13,17 +22,25 @@ __all__ = [
     "HOLD_AFTER",
     "LATENESS",
     "OVERFLOW",
+    "PATIENCE",
     "Aligner",
     "Channel",
     "ChannelKind",
     "ChannelReport",
+    "ClockFit",
     "DelayEstimate",
+    "DetectorAccount",
     "EnergyBins",
+    "Follower",
+    "MatchedRows",
     "Pass",
     "Quality",
     "Series",
+    "TriggerAccounting",
     "WindowValues",
     "estimate_delay",
+    "find_clock",
+    "latched_windows",
     "rebin_energy",
     "rebin_windows",
     "uniform_grid",
