@@ -1,9 +1,18 @@
 """Time series without I/O: channels, windows, alignment, rebinning. Pure numpy."""
 
+from .accounting import (
+    PATIENCE,
+    DetectorAccount,
+    Follower,
+    MatchedRows,
+    TriggerAccounting,
+)
 from .aligner import GRACE, LATENESS, Aligner, ChannelReport, Mark, Span
 from .channel import Channel, ChannelKind
+from .clocks import ClockFit, find_clock
 from .coverage import Coverage
 from .delay import DelayEstimate, Pass, estimate_delay
+from .latched import latched_windows
 from .quality import Quality
 from .rebin import EnergyBins, rebin_energy, rebin_windows, uniform_grid, xas_grid
 from .series import Series
@@ -14,20 +23,28 @@ __all__ = [
     "HOLD_AFTER",
     "LATENESS",
     "OVERFLOW",
+    "PATIENCE",
     "Aligner",
     "Channel",
     "ChannelKind",
     "ChannelReport",
+    "ClockFit",
     "Coverage",
     "DelayEstimate",
+    "DetectorAccount",
     "EnergyBins",
+    "Follower",
     "Mark",
+    "MatchedRows",
     "Pass",
     "Quality",
     "Series",
     "Span",
+    "TriggerAccounting",
     "WindowValues",
     "estimate_delay",
+    "find_clock",
+    "latched_windows",
     "rebin_energy",
     "rebin_windows",
     "uniform_grid",

@@ -30,7 +30,11 @@ class Quality(IntFlag):
     LOST_TRIGGER = 512
     """A trigger did not lead to a frame."""
     LOST_UPDATES = 1024
-    """Updates of a channel were lost on the way (overrun)."""
+    """Updates or frames of a channel were lost on the way (overrun, a dropped frame)."""
+    EXTRA = 2048
+    """A detector made a frame that belongs to no trigger."""
+    AMBIGUOUS = 4096
+    """Which of a detector's frames belongs to the trigger cannot be said: none is used."""
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         """Meet arrays as uint16: numpy takes a flag for int64, which ``|=`` then refuses."""

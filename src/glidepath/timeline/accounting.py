@@ -1,0 +1,678 @@
+"""Which frame belongs to which trigger, live: no row holds what another exposure saw.
+
+Triggers and frames are matched by time, on clocks that need not agree, and by the detectors' own
+counters. What was lost, dropped, late, extra or double is located and marked; nothing behind it
+moves by a row.
+"""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from math import isfinite
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .clocks import (
+    FEWEST,
+    FOLLOWED,
+    ClockFit,
+    find_clock,
+    follow_clock,
+    nearest,
+    one_to_one,
+)
+from .quality import Quality
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+PATIENCE = 2.0
+"""Seconds after which a row does without what has not come."""
+
+PUNCTUAL = 0.05
+"""Share of the interval by which a frame may be off without a word; more if it scatters more."""
+
+UNUSUAL = 5.0
+"""Standard deviations of its scatter that a frame may be off without a word."""
+
+APART = 0.45
+"""Share of the interval within which a frame is nearer to one trigger than to its neighbours."""
+
+DISTINCT = 3.0
+"""Standard deviations of the scatter that must fit in there."""
+
+WRONG_RATE = 0.1
+"""Relative difference of two rates above which they are not the same."""
+
+MISSING, MATCHED, UNDECIDED = 0, 1, 2
+"""What an event can be when its row is final."""
+
+
+@dataclass(frozen=True)
+class Follower:
+    """A detector that follows the triggers, and what is known of it beforehand.
+
+    Parameters
+    ----------
+    name
+        Of the detector.
+    low, high
+        Bounds of "begin of a frame on the detector's clock minus time of its trigger on the
+        clock of the triggers", in s: offset of the clocks plus latency. The wider apart they
+        are, compared with the interval of the triggers, the more the intervals must vary to
+        make clear which frame belongs to which trigger.
+    frames_per_trigger
+        Frames that one trigger makes, or that fall on it from a faster train of pulses.
+    spacing
+        Seconds from one to the next of these. None: they share the interval to the next trigger
+        evenly; the last row is then EXTRAPOLATED.
+    jitter
+        Largest distance in s of a frame's begin from where the others say that it should be.
+        None: a quarter of the interval.
+
+    Raises
+    ------
+    ValueError
+        If the bounds are not finite and in order, or a number is not above zero.
+    """
+
+    name: str
+    low: float
+    high: float
+    frames_per_trigger: int = 1
+    spacing: float | None = None
+    jitter: float | None = None
+
+    def __post_init__(self) -> None:
+        if not (isfinite(self.low) and isfinite(self.high) and self.low <= self.high):
+            raise ValueError(
+                f"{self.name}: its clock cannot be between {self.low!r} and {self.high!r} s off; "
+                "give two finite numbers, the smaller one first."
+            )
+        positive = (self.frames_per_trigger, self.spacing, self.jitter)
+        if not all(number is None or number > 0 for number in positive):
+            raise ValueError(
+                f"{self.name}: frames per trigger, spacing and jitter must be above zero."
+            )
+
+
+@dataclass(frozen=True)
+class MatchedRows:
+    """Rows that are final: one per trigger, in order; m rows.
+
+    Attributes
+    ----------
+    numbers, times, positions
+        Shape (m,): the triggers, as they were given.
+    frames
+        Detector -> shape (m, frames per trigger), int64: index of the frame among all that were
+        given of this detector, or -1.
+    durations
+        Detector -> shape (m,): seconds from the begin of the row's first to the end of its last
+        frame, by the detector's own clock; NaN where one of the two is missing.
+    quality
+        Shape (m,), uint16: bits of `Quality`, of all detectors together.
+    """
+
+    numbers: Indices
+    times: Floats
+    positions: Floats
+    frames: dict[str, Indices]
+    durations: dict[str, Floats]
+    quality: NDArray[np.uint16]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+
+@dataclass
+class DetectorAccount:
+    """What became of the triggers of one leg at one detector.
+
+    A detector with n frames per trigger is accounted for frame by frame: a trigger counts n.
+
+    Attributes
+    ----------
+    name
+        Of the detector.
+    triggers
+        Triggers whose rows are final, times frames per trigger.
+    frames
+        Frames that came.
+    matched
+        Frames that are in a row.
+    lost
+        Triggers that did not lead to a frame.
+    lost_at
+        Positions of the rows that miss a frame, whatever the reason.
+    dropped
+        Frames that were made and did not arrive: gaps in the detector's counter.
+    late
+        Frames that began or arrived later than they should have.
+    extra
+        Frames that belong to no trigger.
+    double
+        Frames that a trigger made which had made one already.
+    ambiguous
+        Triggers of which cannot be said which frame belongs to them.
+    rate
+        Rate of the frames divided by the rate that the triggers ask for; NaN where not known.
+    clock
+        Clock of the detector; None if it could not be found out.
+    """
+
+    name: str
+    triggers: int = 0
+    frames: int = 0
+    matched: int = 0
+    lost: int = 0
+    lost_at: list[float] = field(default_factory=list)
+    dropped: int = 0
+    late: int = 0
+    extra: int = 0
+    double: int = 0
+    ambiguous: int = 0
+    rate: float = np.nan
+    clock: ClockFit | None = None
+
+    @property
+    def wrong_rate(self) -> bool:
+        """True when frames come at a rate that is not that of the triggers."""
+        return abs(self.rate - 1) > WRONG_RATE
+
+    @property
+    def perfect(self) -> bool:
+        """True when there is exactly one frame for every trigger, in time."""
+        faults = (self.lost, self.dropped, self.late, self.extra, self.double, self.ambiguous)
+        return not any(faults) and not self.lost_at and not self.wrong_rate
+
+    def sentence(self, unit: str = "") -> str:
+        """Return the account in one line; ``unit`` is that of the positions."""
+        parts = [f"{self.name}: {self.matched} of {self.triggers} frames"]
+        for number, what in (
+            (self.lost, "lost"),
+            (self.dropped, "dropped on the way"),
+            (self.late, "late"),
+            (self.extra, "extra"),
+            (self.double, "double"),
+            (self.ambiguous, "cannot be told apart"),
+        ):
+            if number:
+                parts.append(f"{number} {what}")
+        known = [position for position in self.lost_at if isfinite(position)]
+        if known:
+            where = f"at {known[0]:.6g}"
+            if len(known) > 1:
+                where = f"between {min(known):.6g} and {max(known):.6g}"
+            parts.append(f"missing {where} {unit}".rstrip())
+        if self.wrong_rate:
+            parts.append(f"{self.rate:.3g} times the rate of the triggers")
+        return ", ".join(parts)
+
+
+class TriggerAccounting:
+    """Matches the frames of some detectors to the triggers of one leg, while both come in.
+
+    A row is final, and handed out once, when every detector has a frame that belongs to a later
+    trigger, or `PATIENCE` has passed since its trigger became known.
+
+    Parameters
+    ----------
+    followers
+        The detectors.
+    patience
+        Seconds; twelve intervals if that is longer and it is not known yet how a detector's
+        clock runs.
+    """
+
+    def __init__(self, followers: Sequence[Follower], patience: float = PATIENCE) -> None:
+        self._tracks = {follower.name: _Track(follower) for follower in followers}
+        self._patience = patience
+        self._numbers = _Growing(np.int64)
+        self._times = _Growing()
+        self._positions = _Growing()
+        self._known_since = _Growing()
+        self.rows = 0
+
+    @property
+    def triggers(self) -> int:
+        """Triggers so far."""
+        return len(self._times)
+
+    @property
+    def uncaptured(self) -> int:
+        """Triggers that their source counted and did not tell: gaps in their numbers."""
+        numbers = self._numbers.values
+        return int(numbers[-1]) + 1 - len(numbers) if len(numbers) else 0
+
+    def add_triggers(
+        self, numbers: ArrayLike, times: ArrayLike, positions: ArrayLike, now: float
+    ) -> None:
+        """Take triggers.
+
+        Parameters
+        ----------
+        numbers, times, positions
+            Shape (n,): number in the leg, time (s, clock of the source), latched position.
+        now
+            Local clock (s, monotonic), for the patience.
+
+        Raises
+        ------
+        ValueError
+            If numbers or times do not rise: what comes is not one leg.
+        """
+        new_numbers, new_times = np.asarray(numbers, np.int64), np.asarray(times, float)
+        for old, new in ((self._numbers.values, new_numbers), (self._times.values, new_times)):
+            if not np.all(np.diff(np.concatenate([old[-1:], new])) > 0):
+                raise ValueError(
+                    "Numbers and times of triggers must rise; make an account for each leg."
+                )
+        self._numbers.append(new_numbers)
+        self._times.append(new_times)
+        self._positions.append(np.asarray(positions, float))
+        self._known_since.append(np.full(len(new_times), now))
+
+    def add_frames(self, name: str, numbers: ArrayLike, begins: ArrayLike, ends: ArrayLike) -> None:
+        """Take frames of a detector, in the order in which they were made.
+
+        Parameters
+        ----------
+        name
+            Of the detector.
+        numbers
+            Shape (n,): its own counter, 0 for the first one after arming.
+        begins, ends
+            Shape (n,): of the exposure (s, clock of the detector); NaN where not known.
+        """
+        track = self._tracks[name]
+        track.numbers.append(np.asarray(numbers, np.int64))
+        track.begins.append(np.asarray(begins, float))
+        track.ends.append(np.asarray(ends, float))
+
+    def final_rows(self, now: float, *, finish: bool = False) -> MatchedRows:
+        """Return the rows that became final.
+
+        Parameters
+        ----------
+        now
+            Local clock (s) of the same kind as given to `add_triggers`.
+        finish
+            No more triggers and frames will come: all rows are final.
+        """
+        times = self._times.values
+        tracks = self._tracks.values()
+        for track in tracks:
+            track.look(times, self.rows, finish)
+        stop = len(times)
+        if not finish:
+            settled = min((track.settled for track in tracks), default=stop)
+            stop = max(settled, self._overdue(now), self.rows)
+        rows = slice(self.rows, stop)
+        quality = np.zeros(stop - self.rows, np.uint16)
+        frames, durations = {}, {}
+        for name, track in self._tracks.items():
+            frames[name] = track.close(self._positions.values, rows, quality, finish)
+            durations[name] = track.durations(frames[name])
+        self.rows = stop
+        return MatchedRows(
+            self._numbers.values[rows].copy(),
+            times[rows].copy(),
+            self._positions.values[rows].copy(),
+            frames,
+            durations,
+            quality,
+        )
+
+    def _overdue(self, now: float) -> int:
+        """Return how many of the first rows have waited long enough."""
+        patience = self._patience
+        if len(self._times) > 1 and not all(track.clock for track in self._tracks.values()):
+            interval = float(np.median(np.diff(self._times.values)))
+            patience = max(patience, 1.5 * FEWEST * interval)
+        return int(np.searchsorted(self._known_since.values, now - patience))
+
+    def accounts(self) -> dict[str, DetectorAccount]:
+        """Return what became of the triggers so far, by detector."""
+        times = self._times.values
+        return {name: track.account(times) for name, track in self._tracks.items()}
+
+
+class _Growing:
+    """An array that is appended to."""
+
+    def __init__(self, dtype: type = float) -> None:
+        self._array: NDArray = np.empty(256, dtype)
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    @property
+    def values(self) -> NDArray:
+        return self._array[: self._size]
+
+    def append(self, values: NDArray) -> None:
+        size = self._size + len(values)
+        if size > len(self._array):
+            self._array = np.concatenate([self.values, np.empty(size, self._array.dtype)])
+        self._array[self._size : size] = values
+        self._size = size
+
+
+class _Track:
+    """The frames of one detector against the triggers.
+
+    With n frames per trigger there are n *events* for each trigger, instants at which a frame
+    should begin. Indices of events count from the beginning of the leg.
+    """
+
+    def __init__(self, follower: Follower) -> None:
+        self._follower = follower
+        self._n = follower.frames_per_trigger
+        self._shares = self._n > 1 and follower.spacing is None
+        self.numbers = _Growing(np.int64)
+        self.begins = _Growing()
+        self.ends = _Growing()
+        self.clock: ClockFit | None = None
+        self.settled = 0
+        self._tried_with = 0
+        self._account = DetectorAccount(follower.name)
+        self._accounted_for = 0
+        self._arrived_late = 0
+        self._state = _Growing(np.uint8)
+        # The last frame that is in a row: its event, its index, and its number.
+        self._last = (-1, -1, -1)
+        self._pairs = np.empty((2, 0))
+        # Of the frames behind the first `_consumed` ones, as `look` found them.
+        self._consumed = 0
+        self._events = np.empty(0)
+        self._apart = self._tolerance = np.empty(0)
+        self._interval = np.inf
+        self._at = np.empty(0)
+        self._event_of = np.empty(0, np.int64)
+        self._late = np.empty(0, bool)
+        self._judged = 0
+
+    def look(self, times: Floats, rows: int, finish: bool) -> None:
+        """Match what is not final yet; ``rows`` are final."""
+        self._events = self._expected(times)
+        self._interval = np.inf
+        if len(self._events) > 1:
+            self._interval = float(np.median(np.diff(self._events)))
+        self.settled = 0
+        self._find_clock(finish)
+        pending = self.begins.values[self._consumed :]
+        self._event_of = np.full(len(pending), -1)
+        self._late = np.zeros(len(pending), bool)
+        self._judged = 0
+        if self.clock is None or not len(self._events):
+            return
+        self._apart, self._tolerance = self._distances(self.clock.scatter)
+        self._at = at = self.clock.trigger_times(pending)
+        k = nearest(self._events, at)
+        away = np.abs(at - self._events[k])
+        # A frame behind the newest trigger belongs to one that has not been told yet.
+        in_reach = np.flatnonzero(finish | (at <= self._events[-1] + self._tolerance[-1]))
+        self._judged = int(in_reach[-1]) + 1 if len(in_reach) else 0
+        near = (away <= self._tolerance[k]) & (k >= rows * self._n)
+        chosen = _in_order(np.flatnonzero(near[: self._judged]), k, away)
+        self._event_of[chosen] = k[chosen]
+        if len(chosen):
+            self.settled = int(k[chosen[-1]]) // self._n
+        self._place_the_rest(chosen, rows * self._n)
+
+    def close(
+        self, positions: Floats, rows: slice, quality: NDArray[np.uint16], finish: bool
+    ) -> Indices:
+        """Make rows final: return their frames, shape (m, n), and add to their quality."""
+        n, first, stop = self._n, rows.start * self._n, rows.stop * self._n
+        frames = np.full(stop - first, -1)
+        bits = np.zeros(stop - first, np.uint16)
+        mine = np.flatnonzero((self._event_of >= first) & (self._event_of < stop))
+        undecided = np.zeros(stop - first, bool)
+        if self.clock is not None:
+            undecided = self._apart[first:stop] < DISTINCT * self.clock.scatter
+        elif len(self.begins):
+            undecided[:] = True
+        frames[self._event_of[mine] - first] = self._consumed + mine
+        bits[self._event_of[mine[self._late[mine]]] - first] = Quality.LATE
+        self._explain_missing(frames, bits, first, finish)
+        frames[undecided], bits[undecided] = -1, Quality.AMBIGUOUS
+        state = np.where(frames >= 0, MATCHED, MISSING)
+        self._state.append(np.where(undecided, UNDECIDED, state))
+
+        missing = np.sum(frames.reshape(-1, n) < 0, axis=1)
+        row_bits = np.bitwise_or.reduce(bits.reshape(-1, n), axis=1)
+        row_bits[missing == n] |= Quality.NO_DATA
+        row_bits[(2 * missing > n) & (missing < n)] |= Quality.PARTIAL
+        if self._shares and rows.start < rows.stop == len(positions):
+            row_bits[-1] |= Quality.EXTRAPOLATED
+        account = self._account
+        account.triggers += len(frames)
+        account.matched += int(np.sum(frames >= 0))
+        account.ambiguous += int(np.sum(undecided))
+        account.late += int(np.sum((frames >= 0) & ((bits & Quality.LATE) != 0)))
+        account.lost_at += positions[rows][missing > 0].tolist()
+        self._follow(frames, bits, first)
+        self._consume(mine, stop, row_bits, rows.start)
+        quality |= row_bits
+        return frames.reshape(-1, n)
+
+    def durations(self, frames: Indices) -> Floats:
+        """Return the seconds from the first frame's begin to the last one's end, shape (m,)."""
+        first, last = frames[:, 0], frames[:, -1]
+        known = (first >= 0) & (last >= 0)
+        seconds = np.full(len(frames), np.nan)
+        seconds[known] = self.ends.values[last[known]] - self.begins.values[first[known]]
+        return seconds
+
+    def account(self, times: Floats) -> DetectorAccount:
+        """Return what became of the triggers so far."""
+        numbers = self.numbers.values
+        gaps = np.diff(np.append(-1, numbers)) - 1
+        missing = int(np.sum(self._state.values == MISSING))
+        return replace(
+            self._account,
+            frames=len(numbers),
+            lost=missing - self._accounted_for - self._arrived_late,
+            lost_at=list(self._account.lost_at),
+            dropped=int(np.sum(gaps[gaps > 0])),
+            rate=self._rate(self._expected(times)),
+            clock=self.clock,
+        )
+
+    def _rate(self, events: Floats) -> float:
+        """Return the frames' rate against that of the events at the same time."""
+        begins = self.begins.values[np.isfinite(self.begins.values)]
+        if not len(begins):
+            return np.nan
+        offset = 0.5 * (self._follower.low + self._follower.high)
+        if self.clock is not None:
+            offset = self.clock.offset
+        first, stop = np.searchsorted(events, begins[[0, -1]] - offset)
+        events = events[max(first - 1, 0) : stop + 1]
+        if min(len(events), len(begins)) <= FEWEST:
+            return np.nan
+        return float(np.median(np.diff(events)) / np.median(np.diff(begins)))
+
+    def _find_clock(self, finish: bool) -> None:
+        known = min(len(self._events), len(self.begins))
+        grown = known >= self._tried_with + max(FEWEST, self._tried_with // 8)
+        if self.clock is None and (grown or finish):
+            self._tried_with = known
+            self.clock = find_clock(
+                self._events,
+                self.begins.values,
+                self._follower.low,
+                self._follower.high,
+                self._follower.jitter,
+                complete=finish,
+            )
+
+    def _expected(self, times: Floats) -> Floats:
+        """Return when frames should begin, shape (m n,), on the clock of the triggers."""
+        n, spacing = self._n, self._follower.spacing
+        if n == 1 or not len(times):
+            return times
+        if spacing is None:
+            gaps = np.diff(times, append=np.nan)
+            gaps[-1] = gaps[-2] if len(gaps) > 1 else 0.0
+            return (times[:, np.newaxis] + gaps[:, np.newaxis] * np.arange(n) / n).ravel()
+        return (times[:, np.newaxis] + spacing * np.arange(n)).ravel()
+
+    def _distances(self, scatter: float) -> tuple[Floats, Floats]:
+        """Return how far in s a frame of each event is from all others, and how far it may be."""
+        gaps = np.diff(self._events)
+        apart = APART * np.minimum(np.append(np.inf, gaps), np.append(gaps, np.inf))
+        if not len(gaps):
+            apart[:] = self._follower.high - self._follower.low + 20 * scatter
+        most = apart
+        if self._follower.jitter is not None:
+            most = np.minimum(apart, self._follower.jitter)
+        tolerance = np.minimum(np.maximum(UNUSUAL * scatter, PUNCTUAL / APART * apart), most)
+        if self._shares:
+            # Which interval they share is not known before the next trigger.
+            tolerance[-self._n :] = most[-self._n :]
+        return apart, tolerance
+
+    def _place_the_rest(self, chosen: Indices, base: int) -> None:
+        """Find the events of frames that are near none, in the gaps between those that are.
+
+        As many frames as events, by the counter too: their timestamps are late, their order is
+        right. Else a frame that begins after an event that has no other began late.
+        """
+        left = np.flatnonzero(self._event_of[: self._judged] < 0)
+        numbers = self.numbers.values[self._consumed :]
+        gap_of = np.searchsorted(chosen, left)
+        reached = np.searchsorted(self._events, self._at[left], "right") - 1
+        for gap in np.unique(gap_of):
+            group, latest = left[gap_of == gap], reached[gap_of == gap]
+            event, _, number = self._last
+            if gap:
+                event, number = int(self._event_of[chosen[gap - 1]]), numbers[chosen[gap - 1]]
+            begin, stop = max(event + 1, base), len(self._events)
+            if gap < len(chosen):
+                stop = int(self._event_of[chosen[gap]])
+                counted = int(numbers[chosen[gap]] - number)
+                if len(group) == stop - begin and counted == stop - event:
+                    self._event_of[group] = np.arange(begin, stop)
+                    self._late[group] = True
+                    continue
+            for frame, last in zip(group, np.minimum(latest, stop - 1).tolist(), strict=True):
+                if last >= begin and self._at[frame] - self._events[last] < self._interval:
+                    self._event_of[frame], self._late[frame] = last, True
+                    begin = last + 1
+
+    def _explain_missing(
+        self, frames: Indices, bits: NDArray[np.uint16], first: int, finish: bool
+    ) -> None:
+        """Mark events without a frame: lost, dropped on the way, or not here in time."""
+        missing = np.flatnonzero(frames < 0) + first
+        if not len(missing):
+            return
+        placed = np.flatnonzero(self._event_of >= 0)
+        placed = placed[np.argsort(self._event_of[placed], kind="stable")]
+        events = np.append(self._last[0], self._event_of[placed])
+        index = np.append(self._last[1], self._consumed + placed)
+        numbers = np.append(self._last[2], self.numbers.values[self._consumed + placed])
+        after = np.searchsorted(events, missing)
+        closed = after < len(events)
+        s, p = np.minimum(after, len(events) - 1), after - 1
+        # The counter went on by more than the frames that came.
+        free = events[s] - events[p] - 1
+        dropped = np.clip(numbers[s] - numbers[p] - (index[s] - index[p]), 0, free)
+        why = np.zeros(len(missing), np.uint16)
+        why[np.where(closed, dropped < free, finish)] |= Quality.LOST_TRIGGER
+        why[closed & (dropped > 0)] |= Quality.LOST_UPDATES
+        why[~closed & (not finish)] |= Quality.LATE
+        bits[missing - first] = why
+        self._accounted_for += int(np.sum(closed & (missing - events[p] <= dropped)))
+
+    def _follow(self, frames: Indices, bits: NDArray[np.uint16], first: int) -> None:
+        """Let the clock learn from frames that are in rows now."""
+        in_rows = np.flatnonzero(frames >= 0)
+        if not len(in_rows):
+            return
+        latest = int(in_rows[-1])
+        index = int(frames[latest])
+        self._last = (first + latest, index, int(self.numbers.values[index]))
+        punctual = in_rows[bits[in_rows] == 0]
+        new = np.stack([self._events[first + punctual], self.begins.values[frames[punctual]]])
+        self._pairs = np.concatenate([self._pairs, new], axis=1)[:, -FOLLOWED:]
+        if self.clock is not None:
+            self.clock = follow_clock(self.clock, *self._pairs)
+
+    def _consume(
+        self, mine: Indices, stop: int, row_bits: NDArray[np.uint16], first_row: int
+    ) -> None:
+        """Be done with all frames before event number ``stop``; count those in no row."""
+        if self.clock is None:
+            return
+        limit = np.inf
+        if stop < len(self._events):
+            limit = self._events[stop] - self._tolerance[stop]
+        done = int(mine[-1]) + 1 if len(mine) else 0
+        while done < self._judged and self._event_of[done] < 0 and not self._at[done] >= limit:
+            done += 1
+        for frame in np.flatnonzero(self._event_of[:done] < 0).tolist():
+            self._count_unplaced(float(self._at[frame]), row_bits, first_row)
+        self._consumed += done
+
+    def _count_unplaced(self, at: float, row_bits: NDArray[np.uint16], first_row: int) -> None:
+        event = int(nearest(self._events, np.array([at]))[0]) if isfinite(at) else -1
+        if event >= 0 and at < self._events[event] - self._tolerance[event]:
+            event -= 1
+        event = min(event, len(self._state) - 1)
+        state = self._state.values[event] if event >= 0 else MATCHED
+        since = at - self._events[event] if event >= 0 else np.inf
+        if state == MISSING and since < self._interval:
+            self._account.late += 1
+            self._arrived_late += 1
+        elif state != UNDECIDED:
+            if since < 0.5 * self._interval:
+                self._account.double += 1
+            else:
+                self._account.extra += 1
+            if 0 <= event // self._n - first_row < len(row_bits):
+                row_bits[event // self._n - first_row] |= Quality.EXTRA
+
+
+def _in_order(items: Indices, events: Indices, distances: Floats) -> Indices:
+    """Return the items that are the nearest ones of their events, with events that rise.
+
+    Parameters
+    ----------
+    items
+        Indices into the other two, rising.
+    events, distances
+        Event of each frame and how far it is away.
+    """
+    while True:
+        chosen = items[one_to_one(events[items], distances[items])]
+        if np.all(np.diff(events[chosen]) > 0):
+            return chosen
+        rising = _longest_rising(events[chosen])
+        items = np.setdiff1d(items, np.delete(chosen, rising))
+
+
+def _longest_rising(values: Indices) -> list[int]:
+    """Return the indices of a longest subsequence that rises."""
+    ends: list[int] = []
+    last_of: list[int] = []
+    before: list[int] = []
+    for index, value in enumerate(values.tolist()):
+        place = bisect_left(ends, value)
+        before.append(last_of[place - 1] if place else -1)
+        ends[place : place + 1] = [value]
+        last_of[place : place + 1] = [index]
+    chain = []
+    index = last_of[-1]
+    while index >= 0:
+        chain.append(index)
+        index = before[index]
+    return chain[::-1]
+
+
+__all__ = ["PATIENCE", "DetectorAccount", "Follower", "MatchedRows", "TriggerAccounting"]
