@@ -2,6 +2,14 @@
 
 from .bragg import bragg_angle, bragg_energy
 from .constants import HC_EV_NM
+from .encoders import (
+    BraggGeometry,
+    Encoder,
+    EncoderGeometry,
+    GratingGeometry,
+    LinearGeometry,
+    counted,
+)
 from .grating import grating_angles, grating_energy
 from .nitrogen import (
     N2_RELATIVE_HEIGHTS,
@@ -19,6 +27,11 @@ __all__ = [
     "N2_RELATIVE_HEIGHTS",
     "UE48",
     "K_SQUARED_PER_eV",
+    "BraggGeometry",
+    "Encoder",
+    "EncoderGeometry",
+    "GratingGeometry",
+    "LinearGeometry",
     "N2Fit",
     "N2_LINES_eV",
     "N2_NATURAL_WIDTH_eV",
@@ -26,6 +39,7 @@ __all__ = [
     "absorption",
     "bragg_angle",
     "bragg_energy",
+    "counted",
     "fit_series",
     "grating_angles",
     "grating_energy",
