@@ -5,7 +5,7 @@ from math import floor, isfinite
 import numpy as np
 
 from glidepath.detectors import Frames
-from glidepath.trajectory import Leg, PreflightError
+from glidepath.trajectory import Leg, Motion, PreflightError
 
 from .trigger_source import TriggerPlan, Triggers, TriggerSource
 
@@ -43,7 +43,7 @@ class InternalClock(TriggerSource):
         if (step is None) == (period is None):
             raise PreflightError(f"{self.name} needs either a step or a period; give one of them.")
         if step is not None:
-            if len({region.velocity for region in leg.regions}) > 1:
+            if leg.slowest < leg.velocity:
                 raise PreflightError(
                     f"{self.name} goes by its own clock and cannot make steps of {step:g} at "
                     "several velocities; give a period, or fly the regions one by one."
@@ -64,7 +64,7 @@ class InternalClock(TriggerSource):
                 f"Not one exposure of {exposure:g} s fits between {leg.start:g} and "
                 f"{leg.stop:g}; fly slower, or choose a shorter exposure."
             )
-        positions = leg.positions(np.arange(number) * period)
+        positions = Motion.plain(leg, 0.0, 0.0).position(period * np.arange(number))
         return TriggerPlan(positions, exposure, period)
 
     async def arm(self, leg: Leg, plan: TriggerPlan) -> None:

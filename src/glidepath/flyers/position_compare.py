@@ -24,7 +24,7 @@ from glidepath.devices.zebra import (
     Zebra,
 )
 from glidepath.physics import EncoderGeometry
-from glidepath.trajectory import Leg, PreflightError, Region
+from glidepath.trajectory import Leg, Motion, PreflightError
 
 from .trigger_source import TriggerError, TriggerPlan, Triggers, TriggerSource
 
@@ -160,12 +160,12 @@ def compare_plan(
                 "choose such a period."
             )
         made = floor(leg.duration / period * (1 + 1e-9)) + 1
-        positions = _flown(leg, np.arange(made, dtype=np.float64) * period)
-    velocities = _velocities(leg, positions)
+        positions = Motion.plain(leg, 0.0, 0.0).position(period * np.arange(made))
+    speeds = _speeds(leg, positions)
     # An exposure that would end behind the stop is not begun.
-    room = leg.direction * (leg.stop - positions) - velocities * pulse
+    room = leg.direction * (leg.stop - positions) - speeds * pulse
     positions = positions[room >= -1e-9 * leg.length]
-    velocities = velocities[: len(positions)]
+    speeds = speeds[: len(positions)]
     if not len(positions):
         raise PreflightError(
             f"Not one exposure of {exposure:g} s fits between {leg.start:g} and {leg.stop:g} at "
@@ -175,7 +175,7 @@ def compare_plan(
         shortest = period
     else:
         assert step is not None
-        intervals = np.abs(np.diff(positions)) / velocities[:-1]
+        intervals = np.abs(np.diff(positions)) / np.maximum(speeds[:-1], speeds[1:])
         shortest = float(intervals.min()) if len(intervals) else step / leg.velocity
     if pulse + RECOVERY > shortest:
         raise PreflightError(
@@ -222,24 +222,21 @@ def _pulse_length(box: str, exposure: float) -> float:
     return ticks * TICK * unit.seconds
 
 
-def _flown(leg: Leg, times: Floats) -> Floats:
-    """Return where the axis is when it has flown for some seconds."""
-    corners = np.cumsum([0.0] + [region.duration for region in leg.regions])
-    return np.asarray(
-        np.interp(times, corners, [leg.start] + [region.stop for region in leg.regions])
-    )
-
-
-def _velocities(leg: Leg, positions: Floats) -> Floats:
+def _speeds(leg: Leg, positions: Floats) -> Floats:
     """Return the speed at each position, units per second."""
-    ahead = np.array([leg.direction * region.stop for region in leg.regions[:-1]])
-    index = np.searchsorted(ahead, leg.direction * positions, side="right")
-    return np.array([region.velocity for region in leg.regions])[index]
+    ends = np.array([leg.direction * region.stop for region in leg.regions[:-1]])
+    index = np.searchsorted(ends, leg.direction * positions, side="right")
+    first, last = np.array([region.speeds for region in leg.regions]).T[:, index]
+    starts = np.array([region.start for region in leg.regions])[index]
+    lengths = np.array([region.length for region in leg.regions])[index]
+    # Within a region the speed changes evenly in time, and its square so with the way.
+    share = np.abs(positions - starts) / lengths
+    return np.sqrt(first**2 + (last**2 - first**2) * share)
 
 
 def _until(leg: Leg, position: float) -> Leg:
     """Return what of a leg lies before a position on the way."""
-    kept: list[tuple[Region, int]] = []
+    kept = []
     for region, number in zip(leg.regions, leg.numbers, strict=True):
         before = region.reversed().after(position)
         if before is not None:
