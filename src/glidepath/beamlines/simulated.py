@@ -4,8 +4,20 @@ import os
 
 from ophyd_async.core import Device
 
-from glidepath.devices import PGM, Electrometer, EnergyAxis, Motor, Ring, SweepTiming, Undulator
-from glidepath.physics import UE48
+from glidepath.devices import (
+    PGM,
+    Electrometer,
+    EncoderInput,
+    EnergyAxis,
+    GratingEncoders,
+    LinearEncoder,
+    Motor,
+    Ring,
+    SweepTiming,
+    Undulator,
+    Zebra,
+)
+from glidepath.physics import UE48, Encoder
 
 __all__ = ["AXES", "BASELINE", "DETECTORS", "make_devices"]
 
@@ -36,6 +48,14 @@ NPLC_RANGE = (0.01, 500.0)
 """Integration times that its electrometers take, in power-line cycles (up to 10 s)."""
 
 
+GRATING_ENCODER = EncoderInput(1, Encoder(360_000))
+MIRROR_ENCODER = EncoderInput(2, Encoder(360_000))
+"""On the trigger box, in counts per degree: hundredths of an arcsecond."""
+
+MOTOR_ENCODER = EncoderInput(3, Encoder(100_000))
+"""On the trigger box, in counts per eV."""
+
+
 def make_devices(prefix: str | None = None) -> dict[str, Device]:
     """Make the devices of the simulated beamline, not connected.
 
@@ -54,6 +74,17 @@ def make_devices(prefix: str | None = None) -> dict[str, Device]:
         gap_range=GAP_RANGE,
         following_lag=FOLLOWING_LAG,
     )
+    mono_motor = Motor(f"{prefix}m3", "mono_motor")
+    angles = GratingEncoders(pgm, GRATING_ENCODER, MIRROR_ENCODER)
+    zebra = Zebra(
+        f"{prefix}ZEBRA:",
+        "zebra",
+        axes={
+            "energy": angles,
+            "pgm": angles,
+            "mono_motor": LinearEncoder(MOTOR_ENCODER, mono_motor.user_readback),
+        },
+    )
     devices: list[Device] = [
         pgm,
         ue48,
@@ -63,6 +94,7 @@ def make_devices(prefix: str | None = None) -> dict[str, Device]:
         Ring(f"{prefix}RING:", f"{prefix}TOPUP:", "ring", lowest_current=LOWEST_CURRENT),
         Motor(f"{prefix}m1", "focus"),
         Motor(f"{prefix}m2", "m2"),
-        Motor(f"{prefix}m3", "mono_motor"),
+        mono_motor,
+        zebra,
     ]
     return {device.name: device for device in devices}

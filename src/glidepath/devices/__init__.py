@@ -2,6 +2,13 @@
 
 from .accelerator import Ring
 from .electrometer import Electrometer
+from .encoders import (
+    AxisEncoders,
+    BraggEncoder,
+    EncoderInput,
+    GratingEncoders,
+    LinearEncoder,
+)
 from .energy import EnergyAxis
 from .monochromator import (
     DCM,
@@ -20,17 +27,23 @@ from .positioning import MotionError, Pace
 from .sampled import Sampled, SampledChannel
 from .signals import Watch, signal_r, signal_rw, watch
 from .undulator import ControlMode, Undulator, UndulatorAxis
+from .zebra import Zebra
 
 __all__ = [
     "DCM",
     "KMC3DCM",
     "PGM",
     "SGM",
+    "AxisEncoders",
+    "BraggEncoder",
     "ControlMode",
     "CoupledMonochromator",
     "Electrometer",
+    "EncoderInput",
     "EnergyAxis",
     "GapMethod",
+    "GratingEncoders",
+    "LinearEncoder",
     "MotionError",
     "Motor",
     "Pace",
@@ -44,6 +57,7 @@ __all__ = [
     "Undulator",
     "UndulatorAxis",
     "Watch",
+    "Zebra",
     "signal_r",
     "signal_rw",
     "watch",

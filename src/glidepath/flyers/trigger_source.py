@@ -11,6 +11,10 @@ from glidepath.trajectory import Leg
 Floats = NDArray[np.float64]
 
 
+class TriggerError(RuntimeError):
+    """A source of triggers did not do what it was told; the text says what it shows instead."""
+
+
 @dataclass(frozen=True)
 class TriggerPlan:
     """What a source will do during one leg.
@@ -38,7 +42,8 @@ class Triggers:
     Attributes
     ----------
     numbers
-        Shape (n,), int64: 0 for the first of the leg.
+        Shape (n,), int64: index into the plan's positions, 0 for the first of the leg. A trigger
+        that was not made leaves a gap; one too many has the number of the one before it.
     times
         Shape (n,): begin of the exposure on the clock of the source, s. Where that clock begins
         is not known; see `clock`.
@@ -55,8 +60,9 @@ class Triggers:
 class TriggerSource(ABC):
     """Triggers the detectors during one leg, and latches where the axis was.
 
-    The order is `plan`, `arm`, then `captured` again and again, `disarm`, and at the end of the
-    scan `restore`. `disarm` and `restore` may come at any time, and twice.
+    The order is `plan`, `arm`, then `captured` again and again, `disarm`, `captured` once more
+    for the rest, and at the end of the scan `restore`. `arm` comes when the axis stands at the
+    run-up of the leg. `disarm` and `restore` may come at any time, and twice.
     """
 
     name: str
@@ -70,17 +76,42 @@ class TriggerSource(ABC):
         Nothing is changed. PreflightError (one sentence) if it cannot.
         """
 
+    async def parts(
+        self, leg: Leg, *, step: float | None, period: float | None, exposure: float
+    ) -> list[Leg]:
+        """Return the legs into which it must be cut, each of which the source can hold.
+
+        The next part begins where the trigger after the last one of a part would have been made:
+        flown one after the other, each with a run-up of its own, they miss none and repeat none.
+        """
+        return [leg]
+
     @abstractmethod
     async def arm(self, leg: Leg, plan: TriggerPlan) -> None:
-        """Set it up for a leg; return when it has confirmed that it is armed."""
+        """Set it up for a leg; return when it has confirmed that it is armed.
+
+        Raises
+        ------
+        TimeoutError
+            If it does not confirm it; the text says what it shows.
+        TriggerError
+            If what it sees of the axis is not what the control system says.
+        """
 
     @abstractmethod
     async def captured(self) -> Triggers:
-        """Return the triggers made since the last call."""
+        """Return the triggers made since the last call, as far as they can be read.
+
+        After `disarm`, wait for the rest, as long as it comes.
+        """
 
     @abstractmethod
     async def clock(self) -> tuple[float, float]:
         """Return the POSIX time (s) at which its clock was zero, and how well that is known (s)."""
+
+    async def complaint(self) -> str | None:
+        """Return in a sentence what the source itself says went wrong since it was armed."""
+        return None
 
     @abstractmethod
     async def disarm(self) -> None:
@@ -91,4 +122,4 @@ class TriggerSource(ABC):
         """Put back the settings that `arm` changed."""
 
 
-__all__ = ["TriggerPlan", "TriggerSource", "Triggers"]
+__all__ = ["TriggerError", "TriggerPlan", "TriggerSource", "Triggers"]

@@ -2,6 +2,14 @@
 
 from .bragg import bragg_angle, bragg_energy
 from .constants import HC_EV_NM
+from .encoders import (
+    BraggGeometry,
+    Encoder,
+    EncoderGeometry,
+    GratingGeometry,
+    LinearGeometry,
+    counted,
+)
 from .grating import grating_angles, grating_energy
 from .nitrogen import (
     N2_RELATIVE_HEIGHTS,
@@ -18,7 +26,12 @@ __all__ = [
     "HC_EV_NM",
     "N2_RELATIVE_HEIGHTS",
     "UE48",
+    "BraggGeometry",
+    "Encoder",
+    "EncoderGeometry",
+    "GratingGeometry",
     "K_SQUARED_PER_eV",
+    "LinearGeometry",
     "N2Fit",
     "N2_LINES_eV",
     "N2_NATURAL_WIDTH_eV",
@@ -26,6 +39,7 @@ __all__ = [
     "absorption",
     "bragg_angle",
     "bragg_energy",
+    "counted",
     "fit_series",
     "grating_angles",
     "grating_energy",

@@ -189,3 +189,8 @@ class Database(dict[str, Any]):
         """Add a text variable."""
         channel = Text(value=value, timestamp=self.clock.now(), string_encoding="latin-1")
         return self._add(name, channel, **handlers)
+
+    def array(self, name: str, size: int, unit: str = "", **handlers: Any) -> Number:
+        """Add a waveform of up to ``size`` float64 values, empty at first."""
+        channel = Number(value=[], max_length=size, units=unit, timestamp=self.clock.now())
+        return self._add(name, channel, **handlers)

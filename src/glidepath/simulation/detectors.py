@@ -4,18 +4,29 @@ import asyncio
 import time
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .beam import Beam, mesh_current, sample_current
 from .channels import Clock, Database
 from .electrometer import Electrometer
+from .encoders import (
+    MOTOR_COUNTS_PER_EV,
+    grating_reading,
+    mirror_reading,
+    motor_reading,
+    unconnected,
+)
 from .jobs import ticks
 from .link import LinkReader
 from .settings import Settings
+from .trigger_line import TriggerLine
 from .truth import TruthWriter
+from .zebra import Zebra
 
 __all__ = ["Detectors"]
 
 _NAMES = ("KEI1", "KEI2")
+_ZEBRA = "ZEBRA"
 _TRAJECTORY_SECONDS = 0.2
 _TRAJECTORY_POINTS = 200
 _TRAJECTORY_DELAY = 0.1
@@ -35,7 +46,7 @@ class Detectors:
         self.database = Database(settings.prefix, Clock(settings.detectors_clock_offset))
         self.link = LinkReader()
         self._beam = Beam(self.link)
-        self._truth = TruthWriter(settings.truth, _NAMES) if settings.truth else None
+        self._truth = TruthWriter(settings.truth, (*_NAMES, _ZEBRA)) if settings.truth else None
         self._electrometers = [
             Electrometer(
                 self.database,
@@ -49,6 +60,22 @@ class Detectors:
                 zip(_NAMES, (mesh_current, sample_current), strict=True)
             )
         ]
+        self.trigger_line = TriggerLine()
+        self._zebra = Zebra(
+            self.database,
+            f"{_ZEBRA}:",
+            (
+                grating_reading(self.link, settings.counts_per_degree),
+                mirror_reading(self.link, settings.counts_per_degree),
+                motor_reading(self.link, "m3"),
+                unconnected,
+            ),
+            # Only the motor has a motor record, by which the box's support knows its units.
+            ((1.0, 0.0), (1.0, 0.0), (1 / MOTOR_COUNTS_PER_EV, 0.0), (1.0, 0.0)),
+            self.trigger_line,
+            self._record_pulses,
+            settings.zebra_captures,
+        )
         self._reader: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -63,6 +90,7 @@ class Detectors:
         async with asyncio.TaskGroup() as group:
             for electrometer in self._electrometers:
                 group.create_task(electrometer.run())
+            group.create_task(self._zebra.run())
             if self._truth is not None:
                 group.create_task(self._record_trajectory(self._truth))
 
@@ -76,6 +104,14 @@ class Detectors:
     def _record(self, name: str, start: float, stop: float, energy: float, current: float) -> None:
         if self._truth is not None:
             self._truth.add_exposure(name, start, stop, energy, current)
+
+    def _record_pulses(self, edges: NDArray[np.float64], width: float) -> None:
+        if self._truth is not None:
+            for edge in edges.tolist():
+                # Simpson's rule: a pulse is short.
+                energy = self._beam.energy(edge + np.array([0.0, 0.5, 1.0]) * width)
+                mean = float(np.dot(energy, (1, 4, 1)) / 6)
+                self._truth.add_exposure(_ZEBRA, edge, edge + width, mean, 0.0)
 
     async def _record_trajectory(self, truth: TruthWriter) -> None:
         begin = time.time() - _TRAJECTORY_DELAY

@@ -3,6 +3,7 @@
 import asyncio
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -179,6 +180,7 @@ class GratingMonochromator:
     ) -> None:
         self.axis = axis
         self.undulator: Undulator | None = None
+        self.on_diffraction: Callable[[], None] = lambda: None
         self.cff = Axis("cff", 2.25)
         self.slit = Axis("slit", 25.0)
         self._period = 1 / readback_Hz
@@ -224,7 +226,7 @@ class GratingMonochromator:
             f"{name}SetOrder",
             1,
             accept=lambda order: order if order in (1, 2, 3) else None,
-            on_put=self._order.post,
+            on_put=self._change_order,
         )
         alpha, beta = self._angles(0.0)
         self._readbacks: dict[str, Number] = {}
@@ -425,6 +427,14 @@ class GratingMonochromator:
         )
         await self._publish_done(time.time())
 
+    def diffraction(self) -> dict[str, float]:
+        """Line density (1/mm) and order, by which the angles belong to an energy."""
+        return {"lines": float(self._lines.value), "order": int(self._order.value)}
+
+    async def _change_order(self, order: int) -> None:
+        await self._order.post(order)
+        self.on_diffraction()
+
     async def _change_grating(self, number: int) -> None:
         if _GRATINGS[number] != self._lines.value:
             self._grating_moves = True
@@ -434,6 +444,7 @@ class GratingMonochromator:
     async def _exchange(self, lines: float) -> None:
         await asyncio.sleep(_GRATING_SECONDS)
         await self._lines.post(lines)
+        self.on_diffraction()
         self._grating_moves = False
         await self._publish_changes(time.time())
 

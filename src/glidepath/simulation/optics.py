@@ -93,9 +93,17 @@ class Optics:
         self._ring = StorageRing(database, ring)
         database.choice("BEAM:axis", "PGM1", _ENERGY_AXES, on_put=self._choose)
         self.link = LinkServer(
-            [*energies.values(), self._undulator.gap, ring, self._grating.slit, focus]
+            [
+                *energies.values(),
+                self._undulator.gap,
+                ring,
+                self._grating.slit,
+                focus,
+                self._grating.cff,
+            ]
         )
-        self.link.set_state(energy_axis="PGM1", harmonic=1)
+        self.link.set_state(energy_axis="PGM1", harmonic=1, **self._grating.diffraction())
+        self._grating.on_diffraction = lambda: self.link.set_state(**self._grating.diffraction())
         self._undulator.on_harmonic = lambda harmonic: self.link.set_state(harmonic=harmonic)
         self._transport: asyncio.BaseTransport | None = None
 

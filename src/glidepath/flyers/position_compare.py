@@ -1,0 +1,716 @@
+"""Triggers from a Zebra: where the encoders of an axis have gone on by so many counts, or by time.
+
+The box makes steps of equal counts. What they are in energy depends on where the axis is, so the
+energies are computed, not assumed; and what was latched at each trigger is what counts in the end.
+"""
+
+import asyncio
+import time
+from dataclasses import dataclass, replace
+from math import ceil, floor, isclose, isfinite
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from ophyd_async.core import SignalRW
+
+from glidepath.devices.encoders import AxisEncoders
+from glidepath.devices.signals import Watch, watch
+from glidepath.devices.zebra import (
+    BusSignal,
+    CompareDirection,
+    CompareSource,
+    TimeUnit,
+    Zebra,
+)
+from glidepath.physics import EncoderGeometry
+from glidepath.trajectory import Leg, Motion, PreflightError
+
+from .trigger_source import TriggerError, TriggerPlan, Triggers, TriggerSource
+
+Floats = NDArray[np.float64]
+
+TICK = 1e-4
+"""Resolution of the box's times, in their unit."""
+
+UNIT = TimeUnit.MILLISECOND
+"""Unit of the compare's times: a tick is 0.1 us, and periods of up to 214 s can be made."""
+
+LONGEST_PERIOD = 200.0
+"""Seconds; registers have 32 bits."""
+
+LONGEST_PULSE = 65_535
+"""Ticks of a pulse block, which has 16 bits."""
+
+RECOVERY = 2e-6
+"""Seconds between the end of a pulse and the next: storing a capture takes 1.2 us."""
+
+SHORTEST_STEP = 2
+"""Counts: the compare's own pulse must end before the next begins."""
+
+MEMORY = 500_000
+"""Numbers that the box can hold: a time and the encoders of each capture (2 MB)."""
+
+HIGHEST_COUNT = 2**31
+
+BOUND = 5.0
+"""Seconds within which the box must do what it is told, or hand over something more."""
+
+TEST_GATE = 0.2
+"""Seconds that a test capture lasts: longer than the support's loop, which would miss it."""
+
+ROUNDING = 1e-6
+"""Counts by which a position may be off because it was computed."""
+
+
+@dataclass(frozen=True)
+class ComparePlan(TriggerPlan):
+    """What the box is told for a leg.
+
+    Attributes
+    ----------
+    geometry
+        How positions and counts go together.
+    first
+        Count of the compared encoder at which the gate opens and the first trigger is made.
+    direction
+        1 if the counts rise during the leg, -1 if they fall.
+    width
+        Counts for which the gate stays open.
+    step
+        Counts from trigger to trigger; None if they come by time.
+    period
+        Seconds from trigger to trigger; None if they come by position.
+    """
+
+    geometry: EncoderGeometry
+    first: int
+    direction: int
+    width: int
+    step: int | None
+    period: float | None
+
+
+def compare_plan(
+    box: str,
+    leg: Leg,
+    geometry: EncoderGeometry,
+    *,
+    step: float | None,
+    period: float | None,
+    exposure: float,
+) -> ComparePlan:
+    """Return what a box has to be told for a leg, whatever it can hold.
+
+    Parameters
+    ----------
+    box
+        Name for messages.
+    leg
+        What is flown.
+    geometry
+        How its positions and counts go together.
+    step, period
+        One of them: units of the axis, s.
+    exposure
+        Length of the pulses in s.
+
+    Raises
+    ------
+    PreflightError
+        If there is no such plan; one sentence.
+    """
+    if (step is None) == (period is None):
+        raise PreflightError(f"{box} needs either a step or a period; give one of them.")
+    for value, what in ((step, "step"), (period, "period"), (exposure, "exposure")):
+        if value is not None and not (isfinite(value) and value > 0):
+            raise PreflightError(f"{box} cannot make a {what} of {value:g}; give one above zero.")
+    try:
+        readings = geometry.readings([leg.start, leg.stop])[0]
+    except ValueError as error:
+        raise PreflightError(f"{box} cannot follow this scan: {error}") from error
+    if max(abs(readings)) >= HIGHEST_COUNT:
+        raise PreflightError(
+            f"{box} counts to {HIGHEST_COUNT}, but the encoder would read {max(abs(readings)):.0f} "
+            "in this scan; set its counter to a smaller value."
+        )
+    direction = 1 if readings[1] > readings[0] else -1
+    # As seen in the direction of motion, counts rise, and change half a count before their middle.
+    begin, end = direction * readings
+    first = ceil(begin + 0.5 - ROUNDING)
+    pulse = _pulse_length(box, exposure)
+    if step is not None:
+        counts = floor(step * (end - begin) / leg.length + 0.5)
+        if counts < SHORTEST_STEP:
+            smallest = SHORTEST_STEP * leg.length / (end - begin)
+            raise PreflightError(
+                f"{box} cannot make steps of {step:g}, for which the encoder is too coarse; "
+                f"choose {smallest:.3g} or more."
+            )
+        made = max(floor((end + 0.5 + ROUNDING - first) / counts) + 1, 0)
+        edges = first - 0.5 + counts * np.arange(made)
+        positions = geometry.position((direction * edges)[np.newaxis])
+    else:
+        assert period is not None
+        counts = None
+        period = round(period / (TICK * UNIT.seconds)) * TICK * UNIT.seconds
+        if not 0 < period <= LONGEST_PERIOD:
+            raise PreflightError(
+                f"{box} makes periods of up to {LONGEST_PERIOD:g} s, in steps of 0.1 us; "
+                "choose such a period."
+            )
+        made = floor(leg.duration / period * (1 + 1e-9)) + 1
+        positions = Motion.plain(leg, 0.0, 0.0).position(period * np.arange(made))
+    speeds = _speeds(leg, positions)
+    # An exposure that would end behind the stop is not begun.
+    room = leg.direction * (leg.stop - positions) - speeds * pulse
+    positions = positions[room >= -1e-9 * leg.length]
+    speeds = speeds[: len(positions)]
+    if not len(positions):
+        raise PreflightError(
+            f"Not one exposure of {exposure:g} s fits between {leg.start:g} and {leg.stop:g} at "
+            f"{leg.velocity:g} per second; fly slower, or choose a shorter exposure."
+        )
+    if period is not None:
+        shortest = period
+    else:
+        assert step is not None
+        intervals = np.abs(np.diff(positions)) / np.maximum(speeds[:-1], speeds[1:])
+        shortest = float(intervals.min()) if len(intervals) else step / leg.velocity
+    if pulse + RECOVERY > shortest:
+        raise PreflightError(
+            f"{box} would have to begin an exposure of {exposure:g} s each {shortest:.4g} s; "
+            f"choose an exposure below {shortest - RECOVERY:.4g} s, a larger "
+            f"{'step' if period is None else 'period'} or a lower velocity."
+        )
+    width = (
+        floor(end + 0.5 + ROUNDING) - first
+        # Shut half a step behind the last, so that it is clear that there is no other.
+        if counts is None
+        else (len(positions) - 1) * counts + counts // 2
+    )
+    return ComparePlan(
+        positions=positions,
+        exposure=pulse,
+        shortest_period=shortest,
+        geometry=geometry,
+        first=direction * first,
+        direction=direction,
+        width=max(width, 1),
+        step=counts,
+        period=period,
+    )
+
+
+def _pulse_unit(exposure: float) -> TimeUnit | None:
+    """Return the finest unit in which a pulse block can make a pulse of that length (s)."""
+    for unit in TimeUnit:
+        if exposure <= LONGEST_PULSE * TICK * unit.seconds:
+            return unit
+    return None
+
+
+def _pulse_length(box: str, exposure: float) -> float:
+    unit = _pulse_unit(exposure)
+    ticks = round(exposure / (TICK * unit.seconds)) if unit else 0
+    if unit is None or not ticks:
+        longest = LONGEST_PULSE * TICK * TimeUnit.TEN_SECONDS.seconds
+        raise PreflightError(
+            f"{box} cannot make an exposure of {exposure:g} s: it makes pulses of 0.1 us to "
+            f"{longest:.1f} s; choose an exposure in that range."
+        )
+    return ticks * TICK * unit.seconds
+
+
+def _speeds(leg: Leg, positions: Floats) -> Floats:
+    """Return the speed at each position, units per second."""
+    ends = np.array([leg.direction * region.stop for region in leg.regions[:-1]])
+    index = np.searchsorted(ends, leg.direction * positions, side="right")
+    first, last = np.array([region.speeds for region in leg.regions]).T[:, index]
+    starts = np.array([region.start for region in leg.regions])[index]
+    lengths = np.array([region.length for region in leg.regions])[index]
+    # Within a region the speed changes evenly in time, and its square so with the way.
+    share = np.abs(positions - starts) / lengths
+    return np.sqrt(first**2 + (last**2 - first**2) * share)
+
+
+def _until(leg: Leg, position: float) -> Leg:
+    """Return what of a leg lies before a position on the way."""
+    kept = []
+    for region, number in zip(leg.regions, leg.numbers, strict=True):
+        before = region.reversed().after(position)
+        if before is not None:
+            kept.append((before.reversed(), number))
+    regions, numbers = zip(*kept, strict=True)
+    return replace(leg, regions=regions, numbers=numbers)
+
+
+class PositionCompare(TriggerSource):
+    """Position compare of a Zebra for one axis.
+
+    Parameters
+    ----------
+    box
+        The box, connected.
+    axis
+        The axis that is flown, one of those whose encoders the box has.
+
+    Raises
+    ------
+    PreflightError
+        If the box has no encoder of the axis.
+    """
+
+    def __init__(self, box: Zebra, axis: Any) -> None:
+        if axis.name not in box.axes:
+            known = ", ".join(box.axes) or "no axis"
+            raise PreflightError(
+                f"{box.name} cannot follow {axis.name}: it has the encoders of {known}; fly one "
+                "of these, or tell it in the beamline's module which encoder is connected."
+            )
+        self.name = box.name
+        self.box = box
+        self.encoders: AxisEncoders = box.axes[axis.name]
+        self._plan: ComparePlan | None = None
+        self._scales: list[tuple[float, float]] = []
+        self._saved: list[tuple[SignalRW[Any], Any]] = []
+        self._touched = False
+        self._over = False
+        self._zero: tuple[float, float] | None = None
+        self._seen = 0
+        self._first_time = 0.0
+
+    # -- planning ----------------------------------------------------------------------------
+
+    async def plan(
+        self, leg: Leg, *, step: float | None, period: float | None, exposure: float
+    ) -> ComparePlan:
+        """Return what it will do; see `TriggerSource.plan`.
+
+        By position, steps are as many whole counts as come nearest to ``step`` on the average of
+        the leg. Exposures lie wholly inside the leg.
+        """
+        plan = await self._whole_plan(leg, step, period, exposure)
+        capacity = await self._capacity()
+        asked = len(plan.positions)
+        if asked > capacity:
+            larger = (
+                f"a step of at least {ceil(1e4 * leg.length / capacity) / 1e4:g}"
+                if period is None
+                else f"a period of at least {leg.duration / capacity:.3g} s"
+            )
+            raise PreflightError(
+                f"{self.name} holds {capacity} triggers of one flight, but {asked} were asked "
+                f"between {leg.start:g} and {leg.stop:g}, and none can be made while it is armed "
+                f"again; fly parts of at most {leg.length * capacity / asked:.4g}, or choose "
+                f"{larger}."
+            )
+        return plan
+
+    async def parts(
+        self, leg: Leg, *, step: float | None, period: float | None, exposure: float
+    ) -> list[Leg]:
+        """Return the legs into which it must be cut; see `TriggerSource.parts`.
+
+        Arming again takes longer than a trigger can wait: it cannot be done in flight.
+        """
+        capacity = await self._capacity()
+        parts: list[Leg] = []
+        rest: Leg | None = leg
+        while rest is not None:
+            plan = await self._whole_plan(rest, step, period, exposure)
+            if len(plan.positions) <= capacity:
+                parts.append(rest)
+                break
+            cut = await self._cut(rest, plan, capacity, step, period, exposure)
+            parts.append(_until(rest, cut))
+            rest = rest.after(cut)
+        return parts
+
+    async def _cut(
+        self,
+        leg: Leg,
+        plan: ComparePlan,
+        capacity: int,
+        step: float | None,
+        period: float | None,
+        exposure: float,
+    ) -> float:
+        """Return where the first trigger lies that the first part of a leg does not make.
+
+        Steps are counted by the average of the leg, so a part of it can have others: a part is
+        right if it ends with a step of its own.
+        """
+        for number in range(capacity, 0, -1):
+            counts = plan.step
+            for _ in range(2):
+                if counts is None:
+                    cut = float(plan.positions[number])
+                else:
+                    edge = plan.first + plan.direction * (number * counts - 0.5)
+                    cut = float(plan.geometry.position(np.array([[edge]]))[0])
+                part = await self._whole_plan(_until(leg, cut), step, period, exposure)
+                if part.step == counts and len(part.positions) == number:
+                    return cut
+                counts = part.step
+        raise PreflightError(f"{self.name} cannot cut this leg into parts; choose another step.")
+
+    async def _whole_plan(
+        self, leg: Leg, step: float | None, period: float | None, exposure: float
+    ) -> ComparePlan:
+        await self._read_scales()
+        geometry = await self.encoders.geometry()
+        return compare_plan(self.name, leg, geometry, step=step, period=period, exposure=exposure)
+
+    async def _read_scales(self) -> None:
+        """Read the units of the support's positions; refuse encoders that have none."""
+        scales = []
+        for number in self.encoders.inputs:
+            encoder = self.box.encoder[number]
+            resolution, offset = await asyncio.gather(
+                encoder.resolution.get_value(), encoder.offset.get_value()
+            )
+            if not isfinite(resolution) or resolution == 0:
+                raise PreflightError(
+                    f"Encoder {number} of {self.name} has a resolution of {resolution:g}; set "
+                    f"{encoder.resolution.source} to the units of one count, or to 1."
+                )
+            scales.append((resolution, offset))
+        self._scales = scales
+
+    async def _capacity(self) -> int:
+        """Return how many captures of one arming are kept."""
+        kept = await self.box.capacity.get_value()
+        return min(kept, MEMORY // (1 + len(self.encoders.inputs)))
+
+    # -- settings ----------------------------------------------------------------------------
+
+    def _compare_settings(self, plan: ComparePlan) -> list[tuple[SignalRW[Any], Any]]:
+        box = self.box
+        resolution, offset = self._scales[0]
+        by_time = plan.step is None
+        if by_time:
+            assert plan.period is not None
+            pulse_step = plan.period / UNIT.seconds
+            pulse_width = max(round(pulse_step / TICK / 2), 1) * TICK
+        else:
+            assert plan.step is not None
+            pulse_step = plan.step * abs(resolution)
+            pulse_width = max(plan.step // 2, 1) * abs(resolution)
+        rising = plan.direction * resolution > 0
+        direction = CompareDirection.POSITIVE if rising else CompareDirection.NEGATIVE
+        return [
+            (box.direction, direction),
+            (box.gate_source, CompareSource.POSITION),
+            (box.pulse_source, CompareSource.TIME if by_time else CompareSource.POSITION),
+            (box.gate_start, plan.first * resolution + offset),
+            (box.gate_width, plan.width * abs(resolution)),
+            (box.pulse_step, pulse_step),
+            (box.pulse_width, pulse_width),
+            (box.pulses, len(plan.positions)),
+            *self._output_settings(plan.exposure),
+        ]
+
+    def _output_settings(self, exposure: float) -> list[tuple[SignalRW[Any], Any]]:
+        pulse, unit = self.box.pulse, _pulse_unit(exposure)
+        assert unit is not None
+        output = BusSignal.PULSE1 + self.box.pulse_number - 1
+        return [
+            (pulse.unit, unit),
+            (pulse.delay, 0.0),
+            (pulse.width, round(exposure / (TICK * unit.seconds)) * TICK),
+            (pulse.input, BusSignal.PC_PULSE),
+            *((signal, output) for signal in self.box.outputs.values()),
+        ]
+
+    def _test_settings(self) -> list[tuple[SignalRW[Any], Any]]:
+        """Settings for one capture that no detector sees."""
+        box = self.box
+        return [
+            (box.pulse.input, BusSignal.DISCONNECT),
+            (box.arm_source, "Soft"),
+            (box.compared, f"Enc{self.encoders.inputs[0]}"),
+            (box.time_unit, UNIT),
+            (box.chosen, sum(1 << (number - 1) for number in self.encoders.inputs)),
+            (box.gate_source, CompareSource.TIME),
+            (box.pulse_source, CompareSource.TIME),
+            (box.gate_start, 0.0),
+            (box.gate_width, TEST_GATE / UNIT.seconds),
+            (box.gates, 1),
+            (box.gate_step, 0.0),
+            (box.pulse_start, 0.0),
+            (box.pulse_step, TEST_GATE / UNIT.seconds),
+            (box.pulse_width, TICK),
+            (box.pulse_delay, 0.0),
+            (box.pulses, 1),
+        ]
+
+    async def _save(self) -> None:
+        """Remember the settings, before anything is changed, in an order for putting them back.
+
+        What chooses units comes before what is in these units.
+        """
+        if self._saved:
+            return
+        box, pulse = self.box, self.box.pulse
+        signals: list[SignalRW[Any]] = [
+            *(box.arm_source, box.compared, box.direction, box.time_unit),
+            *(box.gate_source, box.pulse_source, box.chosen),
+            *(box.gate_start, box.gate_width, box.gates, box.gate_step),
+            *(box.pulse_start, box.pulse_step, box.pulse_width, box.pulse_delay, box.pulses),
+            *(pulse.unit, pulse.delay, pulse.width, pulse.input),
+            *box.outputs.values(),
+        ]
+        values = await asyncio.gather(*(signal.get_value() for signal in signals))
+        self._saved = list(zip(signals, values, strict=True))
+
+    async def _apply(self, settings: list[tuple[SignalRW[Any], Any]]) -> None:
+        """Write settings one after the other, and wait until the box shows them."""
+        for signal, value in settings:
+            await signal.set(value)
+        wanted = dict(settings)
+        async with watch(*wanted) as seen:
+
+            def refused() -> list[SignalRW[Any]]:
+                return [s for s, value in wanted.items() if not _same(seen.value(s), value)]
+
+            if not await seen.until(lambda: not refused(), BOUND):
+                signal = refused()[0]
+                raise TriggerError(
+                    f"{self.name} did not take {wanted[signal]!r} for {signal.source} within "
+                    f"{BOUND:g} s: it is still {seen.value(signal)!r}."
+                )
+
+    # -- arming ------------------------------------------------------------------------------
+
+    async def arm(self, leg: Leg, plan: TriggerPlan) -> None:
+        """Set it up for a leg and arm it; see `TriggerSource.arm`.
+
+        Before that, one capture that no detector sees tells whether the counters agree with the
+        axis's readback, and whether the axis is where it must be: before the first trigger.
+        """
+        assert isinstance(plan, ComparePlan)
+        self._touched, self._over, self._plan = True, False, None
+        await self._idle()
+        if await self.box.errors.get_value():
+            await self.box.reset.set(1)
+        await self._save()
+        await self._read_scales()
+        await self._check_position(leg, plan)
+        await self._apply(self._compare_settings(plan))
+        box = self.box
+        async with watch(box.armed, box.acquiring, box.downloaded) as seen:
+            await self._start(seen)
+            if not await seen.until(
+                lambda: (
+                    bool(seen.value(box.armed) and seen.value(box.acquiring))
+                    and not seen.value(box.downloaded)
+                ),
+                BOUND,
+            ):
+                raise self._not_armed(seen)
+        self._seen = 0
+        self._plan = plan
+
+    async def _start(self, seen: Watch) -> None:
+        """Arm; know when the clock of the box began."""
+        begin = time.monotonic()
+        try:
+            await self.box.arm.set(1, timeout=BOUND)
+        except TimeoutError:
+            raise self._not_armed(seen) from None
+        reading = await self.box.arm.read(cached=False)
+        # It was armed between the command and its completion: its own time lies between them.
+        self._zero = reading[self.box.arm.name]["timestamp"], time.monotonic() - begin
+
+    def _not_armed(self, seen: Watch) -> TimeoutError:
+        shown = ", ".join(
+            f"{signal.source} is {seen.value(signal)}"
+            for signal in (self.box.armed, self.box.acquiring)
+            if seen.has(signal)
+        )
+        return TimeoutError(f"{self.name} was not armed within {BOUND:g} s: {shown}.")
+
+    async def _check_position(self, leg: Leg, plan: ComparePlan) -> None:
+        measured = await self._measure(plan.geometry)
+        readback = await self.encoders.readback.get_value()
+        if not abs(measured - readback) <= self.encoders.tolerance:
+            numbers = " and ".join(str(number) for number in self.encoders.inputs)
+            raise TriggerError(
+                f"{self.name} counts {measured:.4f} where {self.encoders.readback.name} is "
+                f"{readback:.4f}; set the counters of its encoders {numbers} to where the axis is."
+            )
+        if leg.direction * (plan.positions[0] - measured) <= 0:
+            raise TriggerError(
+                f"{self.name} was to be armed before {plan.positions[0]:.4f}, but the axis is "
+                f"at {measured:.4f} already; arm it at the run-up."
+            )
+
+    async def position(self) -> float:
+        """Return where the axis is by the encoders, from one capture that no detector sees.
+
+        The axis should be at rest. Changes settings: call `restore` afterwards.
+        """
+        await self._idle()
+        await self._save()
+        await self._read_scales()
+        return await self._measure(await self.encoders.geometry())
+
+    async def _measure(self, geometry: EncoderGeometry) -> float:
+        await self._apply(self._test_settings())
+        box = self.box
+        self._touched = True
+        async with watch(box.acquiring, box.downloaded) as seen:
+            started = seen.latch(lambda: bool(seen.value(box.acquiring)))
+            await self._start(seen)
+
+            def over() -> bool:
+                return (
+                    started() and not seen.value(box.acquiring) and bool(seen.value(box.downloaded))
+                )
+
+            if not await seen.until(over, BOUND):
+                raise self._not_armed(seen)
+        _, readings = await self._read(0, 1)
+        return float(geometry.position(readings)[0])
+
+    # -- running -----------------------------------------------------------------------------
+
+    async def captured(self) -> Triggers:
+        """Return the triggers made since the last call; see `TriggerSource.captured`."""
+        plan, box = self._plan, self.box
+        if plan is None:
+            return _NONE
+        if self._over:
+            await self._idle()
+        else:
+            await box.update.set(1)
+        number = min(await box.downloaded.get_value(), await box.capacity.get_value())
+        if number <= self._seen:
+            return _NONE
+        times, readings = await self._read(self._seen, number)
+        if not len(times):
+            return _NONE
+        if self._seen == 0:
+            self._first_time = float(times[0])
+        self._seen += len(times)
+        if plan.step is not None:
+            beyond = plan.direction * (readings[0] - plan.first)
+            numbers = np.floor(beyond / plan.step)
+            # It was made when the counter changed, which is half a count before its middle.
+            readings[0] -= np.where(beyond % plan.step == 0, 0.5 * plan.direction, 0.0)
+        else:
+            assert plan.period is not None
+            numbers = np.rint((times - self._first_time) / plan.period)
+        return Triggers(numbers.astype(np.int64), times, plan.geometry.position(readings))
+
+    async def _read(self, begin: int, end: int) -> tuple[Floats, Floats]:
+        """Return times (s) and encoder readings (counts, shape (k, n)) of some captures."""
+        arrays = await asyncio.gather(
+            self.box.times.get_value(),
+            *(self.box.encoder[number].captured.get_value() for number in self.encoders.inputs),
+        )
+        # They are published one after the other.
+        end = min(end, *(len(array) for array in arrays))
+        times, *encoders = (np.asarray(array[begin:end], np.float64) for array in arrays)
+        readings = [
+            np.rint((values - offset) / resolution)
+            for values, (resolution, offset) in zip(encoders, self._scales, strict=True)
+        ]
+        return times * UNIT.seconds, np.stack(readings)
+
+    async def clock(self) -> tuple[float, float]:
+        """Return when it was armed, on the clock of its EPICS server; see `TriggerSource.clock`.
+
+        Known as well as the command took to be confirmed. The quartz of the box is a clock of
+        its own: a few 1e-5 off in rate.
+        """
+        if self._zero is None:
+            raise TriggerError(f"{self.name} has no clock yet: it was not armed.")
+        return self._zero
+
+    async def complaint(self) -> str | None:
+        """Return what the box says went wrong: overlapping pulses, captures lost on the way."""
+        box = self.box
+        errors = await box.errors.get_value()
+        if errors >> (box.pulse_number - 1) & 1:
+            return (
+                f"{self.name} got triggers while the pulse before was not over, and made none of "
+                "them; choose a shorter exposure."
+            )
+        if errors >> 4 & 1:
+            return f"{self.name} lost captures because they came too fast; choose a larger step."
+        if self._plan is not None and self._over:
+            async with watch(box.captured, box.downloaded) as seen:
+                if not await seen.until(
+                    lambda: seen.value(box.captured) == seen.value(box.downloaded), BOUND
+                ):
+                    return (
+                        f"{self.name} made {seen.value(box.captured)} triggers, but handed over "
+                        f"{seen.value(box.downloaded)} of them."
+                    )
+        return None
+
+    async def disarm(self) -> None:
+        """Make no more triggers; see `TriggerSource.disarm`.
+
+        Raises
+        ------
+        TimeoutError
+            If the box still says that it is armed.
+        """
+        if not self._touched or self._over:
+            return
+        box = self.box
+        await box.disarm.set(1)
+        async with watch(box.armed) as seen:
+            if not await seen.until(lambda: not seen.value(box.armed), BOUND):
+                raise TimeoutError(
+                    f"{self.name} was told to disarm and is still armed after {BOUND:g} s."
+                )
+        self._over = True
+
+    async def _idle(self) -> None:
+        """Wait until it is disarmed and has handed over everything; settings are free then.
+
+        Raises
+        ------
+        TimeoutError
+            If nothing more comes.
+        """
+        box = self.box
+        async with watch(box.armed, box.acquiring, box.downloaded) as seen:
+
+            def idle() -> bool:
+                return not seen.value(box.armed) and not seen.value(box.acquiring)
+
+            if seen.value(box.armed):
+                await box.disarm.set(1)
+            before = None
+            while not await seen.until(idle, BOUND):
+                if seen.value(box.downloaded) == before:
+                    raise TimeoutError(
+                        f"{self.name} is not ready for settings: it hands over nothing more, but "
+                        f"{box.acquiring.source} is {seen.value(box.acquiring)}."
+                    )
+                before = seen.value(box.downloaded)
+
+    async def restore(self) -> None:
+        """Put back the settings; see `TriggerSource.restore`."""
+        if not self._saved:
+            return
+        await self._idle()
+        await self._apply(self._saved)
+        self._saved = []
+
+
+_NONE = Triggers(np.empty(0, np.int64), np.empty(0), np.empty(0))
+
+
+def _same(shown: Any, wanted: Any) -> bool:
+    if isinstance(wanted, str):
+        return bool(shown == wanted)
+    return isclose(shown, wanted, rel_tol=1e-9, abs_tol=1e-9)
+
+
+__all__ = ["ComparePlan", "PositionCompare", "compare_plan"]
