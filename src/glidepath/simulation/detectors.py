@@ -1,4 +1,4 @@
-"""The detectors server: electrometers that see the light the optics deliver, and the truth."""
+"""The detectors server: what sees the light that the optics deliver, and the truth."""
 
 import asyncio
 import time
@@ -6,16 +6,21 @@ import time
 import numpy as np
 
 from .beam import Beam, mesh_current, sample_current
+from .camera import Camera
 from .channels import Clock, Database
 from .electrometer import Electrometer
 from .jobs import ticks
 from .link import LinkReader
+from .pulse_generator import PulseGenerator
 from .settings import Settings
+from .trigger_line import TriggerLine
 from .truth import TruthWriter
 
 __all__ = ["Detectors"]
 
 _NAMES = ("KEI1", "KEI2")
+_CAMERA = "CAM1"
+_FOCUS = "m1"
 _TRAJECTORY_SECONDS = 0.2
 _TRAJECTORY_POINTS = 200
 _TRAJECTORY_DELAY = 0.1
@@ -28,14 +33,17 @@ class Detectors:
     ----------
     database
         The process variables by name.
+    trigger_line
+        Cable from the trigger box to the detectors.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.database = Database(settings.prefix, Clock(settings.detectors_clock_offset))
+        self.trigger_line = TriggerLine()
         self.link = LinkReader()
         self._beam = Beam(self.link)
-        self._truth = TruthWriter(settings.truth, _NAMES) if settings.truth else None
+        self._truth = TruthWriter(settings.truth, (*_NAMES, _CAMERA)) if settings.truth else None
         self._electrometers = [
             Electrometer(
                 self.database,
@@ -49,6 +57,16 @@ class Detectors:
                 zip(_NAMES, (mesh_current, sample_current), strict=True)
             )
         ]
+        self._camera = Camera(
+            self.database,
+            _CAMERA,
+            self._beam,
+            lambda: self.link.axes[_FOCUS],
+            np.random.default_rng([settings.seed, 4]),
+            self._record,
+            self.trigger_line,
+        )
+        self._pulses = PulseGenerator(self.database, self.trigger_line)
         self._reader: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -63,11 +81,14 @@ class Detectors:
         async with asyncio.TaskGroup() as group:
             for electrometer in self._electrometers:
                 group.create_task(electrometer.run())
+            group.create_task(self._camera.run())
             if self._truth is not None:
                 group.create_task(self._record_trajectory(self._truth))
 
     async def close(self) -> None:
-        """End all work and close the truth file."""
+        """End all work and close the files."""
+        await self._pulses.close()
+        await self._camera.close()
         if self._reader is not None:
             self._reader.cancel()
         if self._truth is not None:
