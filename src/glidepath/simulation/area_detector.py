@@ -251,10 +251,10 @@ class Statistics(Plugin):
             for what in ("Statistics", "Centroid", "Profiles", "Histogram")
         }
         self._threshold = self.setting("number", "CentroidThreshold", 5.0)
-        for name, value in (("BgdWidth", 0), ("CursorX", 0), ("CursorY", 0), ("HistSize", 256)):
-            self.setting("integer", name, value)
-        for name, value in (("HistMin", 0.0), ("HistMax", 65535.0)):
-            self.setting("number", name, value)
+        for name in ("BgdWidth", "CursorX", "CursorY", "HistSize"):
+            self.setting("integer", name, 0)
+        for name in ("HistMin", "HistMax"):
+            self.setting("number", name, 0.0)
         for axis in "XY":
             self.read_only("integer", f"ProfileSize{axis}_RBV", 0)
         self._values = {

@@ -164,18 +164,21 @@ class Hdf5Plugin(Plugin):
     async def publish(self, batch: Batch) -> None:
         """Queue the frames for the thread; what finds no room is dropped."""
         self._seen = True
-        free = int(self.queue_size.value) - sum(len(waiting) for waiting in self._queue)
         kept = batch.part(~batch.lost)
         if self._disk_slow.value:
             # Not without the fault: a busy host must not look like a slow disk.
-            kept = kept.part(slice(max(free, 0)))
+            kept = kept.part(slice(self._free()))
         if lost := len(batch) - len(kept):
             await self.dropped.post(int(self.dropped.value) + lost)
         if len(kept):
             self._queue.append(kept)
             self._idle.clear()
             self._wake.set()
-        await self.queue_free.change(max(free - len(kept), 0))
+        await self.queue_free.change(self._free())
+
+    def _free(self) -> int:
+        free = int(self.queue_size.value) - sum(len(batch) for batch in self._queue)
+        return max(free, 0 if self._disk_slow.value else 1)
 
     async def drained(self) -> None:
         """Return when everything that was queued is written."""
@@ -189,8 +192,7 @@ class Hdf5Plugin(Plugin):
             while self._queue:
                 # One at a time: what waits is counted in the queue.
                 await self._write(self._queue.popleft())
-                waiting = sum(len(batch) for batch in self._queue)
-                await self.queue_free.change(max(int(self.queue_size.value) - waiting, 0))
+                await self.queue_free.change(self._free())
             self._idle.set()
 
     async def close(self) -> None:

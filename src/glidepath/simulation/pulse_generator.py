@@ -63,7 +63,8 @@ class PulseGenerator:
             due = int((now - first) / period) + 1 if now >= first else 0
             due = min(due, number) if number else due
             if due > sent:
-                self._line.send(first + period * np.arange(sent, due), float(self._width.value))
+                edges = first + period * np.arange(sent, due, dtype=np.float64)
+                self._line.send(np.asarray(edges, np.float64), float(self._width.value))
                 sent = due
                 await self._sent.post(sent)
             if number and sent >= number:
