@@ -4,6 +4,7 @@ import os
 
 from ophyd_async.core import Device
 
+from glidepath.detectors import Camera
 from glidepath.devices import (
     PGM,
     Electrometer,
@@ -43,6 +44,8 @@ GAP_RANGE = (15.0, 200.0)
 
 LOWEST_CURRENT = 50.0
 """Ring current in mA below which there is no beam worth measuring with."""
+CAMERA_LATENCY = 0.001
+"""Seconds from the end of an exposure of its camera to the timestamp of the frame."""
 
 NPLC_RANGE = (0.01, 500.0)
 """Integration times that its electrometers take, in power-line cycles (up to 10 s)."""
@@ -92,6 +95,7 @@ def make_devices(prefix: str | None = None) -> dict[str, Device]:
         Electrometer(f"{prefix}KEI1:", "mesh", nplc_range=NPLC_RANGE),
         Electrometer(f"{prefix}KEI2:", "sample", nplc_range=NPLC_RANGE),
         Ring(f"{prefix}RING:", f"{prefix}TOPUP:", "ring", lowest_current=LOWEST_CURRENT),
+        Camera(f"{prefix}CAM1:", "camera", driver="vimba", latency=CAMERA_LATENCY),
         Motor(f"{prefix}m1", "focus"),
         Motor(f"{prefix}m2", "m2"),
         mono_motor,

@@ -3,6 +3,18 @@
 Detectors that run freely and are sampled (electrometers) are in `glidepath.devices`.
 """
 
+from .area_detector import Camera, StatisticsSource
+from .drivers import DRIVERS, Driver
 from .triggered import FrameFile, Frames, FrameSettings, TriggeredDetector, TriggerMode
 
-__all__ = ["FrameFile", "FrameSettings", "Frames", "TriggerMode", "TriggeredDetector"]
+__all__ = [
+    "DRIVERS",
+    "Camera",
+    "Driver",
+    "FrameFile",
+    "FrameSettings",
+    "Frames",
+    "StatisticsSource",
+    "TriggerMode",
+    "TriggeredDetector",
+]

@@ -252,7 +252,7 @@ __all__ = [
     "Link",
     "Monitors",
     "batch_of",
-        "link",
+    "link",
     "no_answer",
     "pv_name",
     "until_none",

@@ -49,7 +49,12 @@ class _Receiver:
         self.receive = self._receive_into(max(capacity // link.elements, 1))
 
     def _receive_into(self, capacity: int) -> Callable[[Any], None]:
-        values, keep, note, now = self._values, self._values.append, self._arrivals.append, time.time
+        values, keep, note, now = (
+            self._values,
+            self._values.append,
+            self._arrivals.append,
+            time.time,
+        )
 
         def receive(value: Any) -> None:
             if len(values) < capacity:

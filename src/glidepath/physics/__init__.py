@@ -10,6 +10,7 @@ from .encoders import (
     LinearGeometry,
     counted,
 )
+from .focus import FocusError, FocusFit, beam_width, fit_focus
 from .grating import grating_angles, grating_energy
 from .nitrogen import (
     N2_RELATIVE_HEIGHTS,
@@ -29,6 +30,8 @@ __all__ = [
     "BraggGeometry",
     "Encoder",
     "EncoderGeometry",
+    "FocusError",
+    "FocusFit",
     "GratingGeometry",
     "K_SQUARED_PER_eV",
     "LinearGeometry",
@@ -37,9 +40,11 @@ __all__ = [
     "N2_NATURAL_WIDTH_eV",
     "UndulatorLaw",
     "absorption",
+    "beam_width",
     "bragg_angle",
     "bragg_energy",
     "counted",
+    "fit_focus",
     "fit_series",
     "grating_angles",
     "grating_energy",

@@ -1,7 +1,17 @@
 """Bluesky plans: what the run engine does, from pre-flight to the closed run."""
 
 from .flyscan import flyscan, xas_flyscan
+from .focus_scan import FocusData, FocusResult, focus_scan
 from .messages import reason_of
 from .trajectory_scan import inspect, trajectory_scan
 
-__all__ = ["flyscan", "inspect", "reason_of", "trajectory_scan", "xas_flyscan"]
+__all__ = [
+    "FocusData",
+    "FocusResult",
+    "flyscan",
+    "focus_scan",
+    "inspect",
+    "reason_of",
+    "trajectory_scan",
+    "xas_flyscan",
+]

@@ -8,6 +8,7 @@ from caproto import (
     AccessRights,
     AlarmSeverity,
     AlarmStatus,
+    ChannelChar,
     ChannelDouble,
     ChannelEnum,
     ChannelInteger,
@@ -16,7 +17,7 @@ from caproto import (
     SubscriptionType,
 )
 
-__all__ = ["Choice", "Clock", "Database", "Integer", "Number", "Text"]
+__all__ = ["Choice", "Clock", "Database", "Integer", "LongText", "Number", "Text"]
 
 _FLAGS = SubscriptionType.DBE_VALUE | SubscriptionType.DBE_LOG
 
@@ -44,6 +45,16 @@ class _Channel:
         return AccessRights.READ | AccessRights.WRITE if self.writable else AccessRights.READ
 
     _taken = False
+
+    @property
+    def observed(self) -> bool:
+        """Whether a client monitors it."""
+        return any(
+            specifications
+            for filters in self._queues.values()  # type: ignore[attr-defined]
+            for types in filters.values()
+            for specifications in types.values()
+        )
 
     def within_limits(self, data: Any) -> bool:
         """Whether the drive limits allow a client's value."""
@@ -118,6 +129,14 @@ class Text(_Channel, ChannelString):
     """A process variable with up to 39 characters of text."""
 
 
+class LongText(_Channel, ChannelChar):
+    """A waveform of characters: text of any length that fits."""
+
+    async def verify_value(self, data: Any) -> Any:
+        """Take a client's text without the zero that ends a string in C."""
+        return await super().verify_value(str(data).split("\0", 1)[0])
+
+
 class Database(dict[str, Any]):
     """The process variables of one server, by full name.
 
@@ -188,6 +207,11 @@ class Database(dict[str, Any]):
     def text(self, name: str, value: str, **handlers: Any) -> Text:
         """Add a text variable."""
         channel = Text(value=value, timestamp=self.clock.now(), string_encoding="latin-1")
+        return self._add(name, channel, **handlers)
+
+    def long_text(self, name: str, value: str, size: int = 256, **handlers: Any) -> LongText:
+        """Add a text variable of up to ``size`` characters, a waveform of them."""
+        channel = LongText(value=value, max_length=size, timestamp=self.clock.now())
         return self._add(name, channel, **handlers)
 
     def array(self, name: str, size: int, unit: str = "", **handlers: Any) -> Number:

@@ -1,4 +1,4 @@
-"""The detectors server: electrometers that see the light the optics deliver, and the truth."""
+"""The detectors server: what sees the light that the optics deliver, and the truth."""
 
 import asyncio
 import time
@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .beam import Beam, mesh_current, sample_current
+from .camera import Camera
 from .channels import Clock, Database
 from .electrometer import Electrometer
 from .encoders import (
@@ -18,6 +19,7 @@ from .encoders import (
 )
 from .jobs import ticks
 from .link import LinkReader
+from .pulse_generator import PulseGenerator
 from .settings import Settings
 from .trigger_line import TriggerLine
 from .truth import TruthWriter
@@ -27,6 +29,8 @@ __all__ = ["Detectors"]
 
 _NAMES = ("KEI1", "KEI2")
 _ZEBRA = "ZEBRA"
+_CAMERA = "CAM1"
+_FOCUS = "m1"
 _TRAJECTORY_SECONDS = 0.2
 _TRAJECTORY_POINTS = 200
 _TRAJECTORY_DELAY = 0.1
@@ -39,14 +43,18 @@ class Detectors:
     ----------
     database
         The process variables by name.
+    trigger_line
+        Cable from the trigger box to the detectors.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.database = Database(settings.prefix, Clock(settings.detectors_clock_offset))
+        self.trigger_line = TriggerLine()
         self.link = LinkReader()
         self._beam = Beam(self.link)
-        self._truth = TruthWriter(settings.truth, (*_NAMES, _ZEBRA)) if settings.truth else None
+        recorded = (*_NAMES, _ZEBRA, _CAMERA)
+        self._truth = TruthWriter(settings.truth, recorded) if settings.truth else None
         self._electrometers = [
             Electrometer(
                 self.database,
@@ -60,7 +68,6 @@ class Detectors:
                 zip(_NAMES, (mesh_current, sample_current), strict=True)
             )
         ]
-        self.trigger_line = TriggerLine()
         self._zebra = Zebra(
             self.database,
             f"{_ZEBRA}:",
@@ -76,6 +83,13 @@ class Detectors:
             self._record_pulses,
             settings.zebra_captures,
         )
+        self._camera = Camera(
+            _CAMERA,
+            self._beam,
+            lambda: self.link.axes[_FOCUS],
+            np.random.default_rng([settings.seed, 4]),
+            self._record,
+        self._pulses = PulseGenerator(self.database, self.trigger_line)
         self._reader: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -91,11 +105,14 @@ class Detectors:
             for electrometer in self._electrometers:
                 group.create_task(electrometer.run())
             group.create_task(self._zebra.run())
+            group.create_task(self._camera.run())
             if self._truth is not None:
                 group.create_task(self._record_trajectory(self._truth))
 
     async def close(self) -> None:
-        """End all work and close the truth file."""
+        """End all work and close the files."""
+        await self._pulses.close()
+        await self._camera.close()
         if self._reader is not None:
             self._reader.cancel()
         if self._truth is not None:

@@ -1,0 +1,132 @@
+"""Reads the frames of a camera from the HDF5 file that its server is still writing."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+EPICS_EPOCH: Final = 631152000
+"""POSIX time of the begin of EPICS time, 1990-01-01, s."""
+
+ATTRIBUTES: Final = "/entry/instrument/NDAttributes"
+"""Where NDFileHDF5 puts NDAttributes in its default layout."""
+
+IMAGES: Final = "/entry/data/data"
+"""Where it puts the images."""
+
+_UNIQUE_ID = "NDArrayUniqueId"
+_SECONDS, _NANOSECONDS = "NDArrayEpicsTSSec", "NDArrayEpicsTSnSec"
+_TIME_STAMP = "NDArrayTimeStamp"
+
+
+@dataclass(frozen=True)
+class FileFrames:
+    """Frames in the order in which they are in the file.
+
+    Attributes
+    ----------
+    ids
+        Shape (n,), int64: NDArray.uniqueId.
+    stamps
+        Shape (n,): NDArray.epicsTS as POSIX s.
+    driver_stamps
+        Shape (n,): NDArray.timeStamp, s; where it begins is up to the driver.
+    values
+        Name of an NDAttribute -> shape (n,).
+    """
+
+    ids: NDArray[np.int64]
+    stamps: Floats
+    driver_stamps: Floats
+    values: Mapping[str, Floats]
+
+    def __len__(self) -> int:
+        """Number of frames."""
+        return len(self.ids)
+
+
+class FrameReader:
+    """Follows the NDAttributes of one file of NDFileHDF5 (default layout, SWMR).
+
+    Not for two threads at a time.
+
+    Parameters
+    ----------
+    path
+        The file; it need not be there yet.
+    attributes
+        Names of NDAttributes to read besides those that every frame has.
+    """
+
+    def __init__(self, path: Path, attributes: Sequence[str] = ()) -> None:
+        self.path = path
+        self._names = tuple(attributes)
+        self._file: h5py.File | None = None
+        self.rows = 0
+
+    def read(self) -> FileFrames:
+        """Return the frames that are complete in the file and were not returned before.
+
+        Nothing is returned while the file is not there, or cannot be read at this moment.
+
+        Raises
+        ------
+        KeyError
+            If the file has no such NDAttribute.
+        """
+        try:
+            if self._file is None:
+                if not self.path.exists():
+                    return _NOTHING
+                self._file = h5py.File(self.path, "r", libver="latest", swmr=True)
+            return self._next_frames(self._file)
+        except (OSError, RuntimeError):
+            # The writer is about to open it, or has written a part of what belongs together.
+            self.close()
+            return _NOTHING
+
+    def _next_frames(self, file: h5py.File) -> FileFrames:
+        missing = [name for name in self._names if f"{ATTRIBUTES}/{name}" not in file]
+        if missing:
+            raise KeyError(
+                f"The file {self.path} has no NDAttribute {', '.join(missing)} "
+                f"(it has {', '.join(file[ATTRIBUTES])})."
+            )
+        # The plugin flushes the unique ids last: the others are at least as long.
+        names = (_UNIQUE_ID, _SECONDS, _NANOSECONDS, _TIME_STAMP, *self._names)
+        new: dict[str, NDArray] = {}
+        for name in names:
+            dataset = file[f"{ATTRIBUTES}/{name}"]
+            dataset.refresh()
+            new[name] = dataset[self.rows :]
+        length = min(len(values) for values in new.values())
+        # Every dataset has one element before anything was written.
+        written = new[_SECONDS][:length] > 0
+        if not np.all(written):
+            length = int(np.argmin(written))
+        self.rows += length
+        new = {name: values[:length] for name, values in new.items()}
+        return FileFrames(
+            new[_UNIQUE_ID].astype(np.int64),
+            EPICS_EPOCH + new[_SECONDS].astype(float) + 1e-9 * new[_NANOSECONDS].astype(float),
+            new[_TIME_STAMP].astype(float),
+            {name: new[name].astype(float) for name in self._names},
+        )
+
+    def close(self) -> None:
+        """Close the file; `read` opens it again where it was."""
+        if self._file is not None:
+            file, self._file = self._file, None
+            file.close()
+
+
+_NOTHING = FileFrames(np.empty(0, np.int64), np.empty(0), np.empty(0), {})
+
+
+__all__ = ["ATTRIBUTES", "EPICS_EPOCH", "IMAGES", "FileFrames", "FrameReader"]

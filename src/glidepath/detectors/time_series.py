@@ -1,0 +1,128 @@
+"""The statistics of single frames from the time series of NDStats."""
+
+import asyncio
+from collections.abc import Mapping
+
+import numpy as np
+from aioca import cainfo
+from numpy.typing import NDArray
+
+from .area_detector_io import StatsIO, TimeSeriesIO, TimeSeriesMode
+from .changes import Changes
+from .frame_reader import EPICS_EPOCH
+
+Floats = NDArray[np.float64]
+
+
+class TimeSeries:
+    """The time series of one NDStats plugin.
+
+    Element ``i`` belongs to the frame ``i`` since the begin, and stays where it is: the series
+    has a fixed length, so that waveforms that are read one after the other fit together.
+
+    Parameters
+    ----------
+    prefix
+        Of the plugin.
+    stats
+        The plugin.
+    """
+
+    def __init__(self, prefix: str, stats: StatsIO) -> None:
+        self.io = TimeSeriesIO(prefix)
+        self._stats = stats
+        self._offset = 0.0
+        self._measured_for = 0
+        self._measured = False
+
+    async def capacity(self) -> int:
+        """Return how many frames the waveforms can hold."""
+        info = await cainfo(self.io.time.source.removeprefix("ca://"))
+        return int(info.count)
+
+    async def begin(self, changes: Changes) -> None:
+        """Begin at element 0.
+
+        Raises
+        ------
+        ValueError
+            If the plugin averages frames.
+        """
+        await self.io.collecting.set(False)
+        await changes.change(self.io.mode, TimeSeriesMode.FIXED_LENGTH)
+        await changes.change(self.io.points, await self.capacity())
+        averaged = await self.io.averaged.get_value()
+        if averaged != 1:
+            raise ValueError(
+                f"The time series {self.io.averaged.source.removeprefix('ca://')} averages "
+                f"{averaged} frames; set TS:TSAveragingTime to TS:TSTimePerPoint."
+            )
+        # Nothing comes now, so what is known of the newest frame belongs together.
+        self._measured = False
+        self._measured_for, self._offset = await self._measure()
+        await self.io.collecting.set(True)
+
+    async def read(self) -> tuple[Floats, dict[str, Floats]]:
+        """Return NDArray.timeStamp (s) and each statistic, shape (n,), since the begin."""
+        await self.io.update.set(True)
+        signals = {
+            "time": self.io.time,
+            "total": self.io.total,
+            "centroid_x": self.io.centroid_x,
+            "centroid_y": self.io.centroid_y,
+            "sigma_x": self.io.sigma_x,
+            "sigma_y": self.io.sigma_y,
+            "orientation": self.io.orientation,
+        }
+        arrays = await asyncio.gather(*(signal.get_value() for signal in signals.values()))
+        shortest = min(len(array) for array in arrays)
+        values = {name: np.array(a[:shortest]) for name, a in zip(signals, arrays, strict=True)}
+        return values.pop("time"), values
+
+    async def epics_stamps(self, times: Floats) -> Floats:
+        """Return NDArray.epicsTS (POSIX s) for NDArray.timeStamp.
+
+        Their distance is measured with one of the frames, since some drivers stamp the begin of
+        an exposure in one of them and its end in the other; until that has succeeded, with the
+        last frame before the begin.
+        """
+        if not self._measured and len(times):
+            before = await self._stats.unique_id.get_value()
+            after, offset = await self._measure()
+            if before == after != self._measured_for:
+                self._measured, self._offset = True, offset
+        return times + self._offset
+
+    async def _measure(self) -> tuple[int, float]:
+        stats = self._stats
+        stamp, seconds, nanoseconds = await asyncio.gather(
+            stats.time_stamp.get_value(),
+            stats.epics_seconds.get_value(),
+            stats.epics_nanoseconds.get_value(),
+        )
+        offset = EPICS_EPOCH + seconds + 1e-9 * nanoseconds - stamp
+        return await stats.unique_id.get_value(), float(offset)
+
+    async def end(self) -> None:
+        """Take no more frames."""
+        await self.io.collecting.set(False)
+
+
+def join(times: Floats, wanted: Floats, values: Mapping[str, Floats]) -> dict[str, Floats]:
+    """Return values at ``wanted`` times, shape (m,); NaN where ``times``, shape (n,), has none.
+
+    Both are the same numbers from the same frames, so they are equal or they are not.
+    """
+    order = np.argsort(times, kind="stable")
+    place = np.searchsorted(times[order], wanted)
+    found = place < len(times)
+    index = order[np.minimum(place, len(times) - 1)] if len(times) else place
+    if len(times):
+        found &= times[index] == wanted
+    return {
+        name: np.where(found, value[index], np.nan) if len(times) else np.full(len(wanted), np.nan)
+        for name, value in values.items()
+    }
+
+
+__all__ = ["TimeSeries", "join"]
