@@ -60,7 +60,9 @@ def holdings(loop: asyncio.AbstractEventLoop) -> dict[str, Any]:
             children += Path(f"/proc/self/task/{task}/children").read_text().split()
     # A thread of libca that has called Python is a dummy, which comes and goes with circuits; the
     # pool of the event loop grows to its size.
-    threads = [t.name for t in threading.enumerate() if not t.name.startswith(("Dummy", "asyncio_"))]
+    threads = [
+        t.name for t in threading.enumerate() if not t.name.startswith(("Dummy", "asyncio_"))
+    ]
     return {
         "threads": sorted(threads),
         "tasks": dict(sorted(Counter(working).items())),

@@ -8,7 +8,6 @@ import contextlib
 import json
 import queue
 import re
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -81,6 +80,8 @@ AXES = (
 
 MODES = ("sampled",)
 
+NOTHING = Quality(0)
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -112,7 +113,7 @@ class Fault:
     strike: Callable[["Laboratory", Axis], None]
     status: tuple[str, ...] = ("success",)
     says: str = ""
-    marks: Quality = Quality(0)
+    marks: Quality = NOTHING
     names: tuple[str, ...] = ()
     at: int | None = 12
     lasts: float | None = None
@@ -410,7 +411,9 @@ class Laboratory:
         quality = table["quality"].astype(int)
         outcome.rows = len(quality)
         outcome.flagged = {
-            str(bit.name): int(np.sum(quality & bit > 0)) for bit in Quality if np.any(quality & bit)
+            str(bit.name): int(np.sum(quality & bit > 0))
+            for bit in Quality
+            if np.any(quality & bit)
         }
         half = table["sample_duration"] / 2
         begin, end = table["sample_time"] - half, table["sample_time"] + half
@@ -556,7 +559,9 @@ FAULTS = (
         Quality.NO_DATA,
         ("mesh", "sample"),
     ),
-    Fault("optics frozen", lambda lab, axis: lab.freeze("optics"), ("fail",), "no answer|no update"),
+    Fault(
+        "optics frozen", lambda lab, axis: lab.freeze("optics"), ("fail",), "no answer|no update"
+    ),
     Fault(
         "detectors frozen",
         lambda lab, axis: lab.freeze("detectors"),

@@ -58,6 +58,7 @@ def soak(
     channels: int = CHANNELS,
     run_seconds: float = RUN_SECONDS,
     report_seconds: float = REPORT_SECONDS,
+    runs: int = 1_000_000,
     folder: Path | None = None,
     tiled: bool = True,
     keep: Path | None = None,
@@ -76,6 +77,8 @@ def soak(
         Length of one run; one follows the other, in the same process.
     report_seconds
         Time between two samples of what is watched.
+    runs
+        End after so many runs, if that is sooner.
     folder
         Where the data go; None: the system's temporary folder. They are removed.
     tiled
@@ -109,7 +112,7 @@ def soak(
         server = stack.enter_context(LoadServer(channels))
         catalogue = stack.enter_context(LocalTiledServer(root)) if tiled else None
         server.publish(channels, rate)
-        numbers = map(str, (channels, rate, seconds, run_seconds, report_seconds))
+        numbers = map(str, (channels, rate, seconds, run_seconds, report_seconds, runs))
         command = python_module("soak_client", *numbers, place, *(["tiled"] if tiled else []))
         client = stack.enter_context(Process(command, server.environment))
         processes = {"client": client.pid, "server": server.pid}
@@ -233,16 +236,17 @@ def summary(result: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key in WATCHED:
         known = [(s["time_s"], s[key]) for s in samples if s.get(key) is not None]
-        if len(known) < 8:
+        if not known:
             continue
         t, values = np.array(known, float).T
-        quarter = np.searchsorted(t, t[-1] * np.array([0.25, 0.5, 0.75]))
-        found[key] = {
-            "early": float(np.median(values[quarter[0] : quarter[1]])),
-            "late": float(np.median(values[quarter[2] :])),
-            "largest": float(values.max()),
-            "per_hour": float(3600 * np.polyfit(t[quarter[0] :], values[quarter[0] :], 1)[0]),
-        }
+        first, second, third = np.searchsorted(t, t[-1] * np.array([0.25, 0.5, 0.75]))
+        if first < second and third < len(t):
+            found[key] = {
+                "early": float(np.median(values[first:second])),
+                "late": float(np.median(values[third:])),
+                "largest": float(values.max()),
+                "per_hour": float(3600 * np.polyfit(t[first:], values[first:], 1)[0]),
+            }
     runs = result["runs"]
     found["hours"] = samples[-1]["time_s"] / 3600 if samples else 0.0
     found["updates"] = sum(run["updates"] for run in runs)
@@ -318,9 +322,9 @@ def main() -> None:
             wanted.channels,
             wanted.run,
             wanted.report,
-            wanted.folder,
-            not wanted.no_tiled,
-            wanted.json,
+            folder=wanted.folder,
+            tiled=not wanted.no_tiled,
+            keep=wanted.json,
         )
         _write(wanted.json, result)
     except KeyboardInterrupt:

@@ -1,7 +1,7 @@
 """The process that is watched in a soak: it samples one run after the other, as users do.
 
-``soak_client CHANNELS RATE SECONDS RUN_SECONDS REPORT_SECONDS FOLDER [tiled]`` prints JSON objects,
-one a line: ``{"file": path}`` when a run has begun, ``{"sample": {...}}`` now and then,
+``soak_client CHANNELS RATE SECONDS RUN_SECONDS REPORT_SECONDS RUNS FOLDER [tiled]`` prints JSON
+objects, one a line: ``{"file": path}`` when a run has begun, ``{"sample": {...}}`` now and then,
 ``{"ended": number}`` when its time is over and ``{"run": {...}}`` when it is closed.
 """
 
@@ -57,6 +57,7 @@ def main(
     seconds: float,
     run_seconds: float,
     report_seconds: float,
+    runs: int,
     folder: Path,
     tiled: bool,
 ) -> None:
@@ -82,9 +83,11 @@ def main(
     loop = engine._loop
     lag = LoopLag(loop)
     begin = time.monotonic()
-    number = 0
-    while (left := begin + seconds - time.monotonic()) > 0:
-        sampler = Sampler([], Load(channels, rate), 0.5, 1e15, ROW_PERIOD)
+    for number in range(runs):
+        left = begin + seconds - time.monotonic()
+        if left <= 0:
+            break
+        sampler = Sampler([], Load(channels, rate), ROW_PERIOD)
         path = folder / f"run_{number:04d}.h5"
         due = time.monotonic() + report_seconds
 
@@ -132,11 +135,11 @@ def main(
                 **found,
             }
         )
-        number += 1
     lag.close()
     publisher.close()
 
 
 if __name__ == "__main__":
-    one, two, three, four, five, six, *rest = sys.argv[1:]
-    main(int(one), float(two), float(three), float(four), float(five), Path(six), "tiled" in rest)
+    channels, rate, *times, runs, folder = sys.argv[1:8]
+    tiled = "tiled" in sys.argv[8:]
+    main(int(channels), float(rate), *map(float, times), int(runs), Path(folder), tiled)
