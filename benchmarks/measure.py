@@ -126,13 +126,18 @@ class Process:
         assert self._process.stdout is not None
         if not self.answers(timeout):
             raise RuntimeError(f"{self._process.args!r} said nothing for {timeout:g} s.")
-        line = self._process.stdout.readline()
+        line = self.line()
         if not line:
             raise RuntimeError(
                 f"{self._process.args!r} ended with status {self._process.wait()}; "
                 "what it said is above."
             )
-        return line.decode().strip()
+        return line
+
+    def line(self) -> str:
+        """Return the next line, however long it takes; empty when the process has ended."""
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().decode().strip()
 
     def ask(self, line: str) -> str:
         """Send one line and wait for the answer."""

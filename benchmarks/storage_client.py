@@ -10,6 +10,7 @@ import statistics
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -51,31 +52,22 @@ class Load:
         return self._channels
 
 
-class Endless:
-    """The status of a flight that does not end by itself."""
+def sampling(
+    sampler: Any,
+    path: Path,
+    seconds: float,
+    begun: Callable[[], None],
+    flushed: Callable[[], None],
+    ended: Callable[[], None],
+) -> Any:
+    """Plan: one run that samples as the flyscan plan does; returns its verdict.
 
-    done = success = False
-
-    def add_callback(self, callback: Any) -> None:
-        """Do nothing: the end does not come."""
-
-    def exception(self, timeout: float | None = None) -> None:
-        """Return None: nothing went wrong."""
-
-
-def sample(channels: int, rate: float, seconds: float, folder: Path) -> dict[str, Any]:
-    """Sample as the plan does; return what was measured."""
+    ``begun`` is called when everything is subscribed, ``flushed`` after each flush of the file,
+    ``ended`` when the time is over, before the last rows are waited for.
+    """
     import bluesky.plan_stubs as bps
-    from bluesky import RunEngine
 
-    from glidepath.flyers.sampler import Sampler
-
-    device = Load(channels, rate)
-    sampler = Sampler([], device, ROW_PERIOD)
-    path = folder / "load.h5"
-    documents: Counter[str] = Counter()
-    memory: list[tuple[float, float]] = []
-    cpu: list[float] = []
+    from glidepath.trajectory import Leg, Region
 
     def await_(function: Any) -> Any:
         (task,) = yield from bps.wait_for([function])
@@ -85,47 +77,72 @@ def sample(channels: int, rate: float, seconds: float, folder: Path) -> dict[str
         for stream in sampler.streams:
             yield from bps.collect(stream, name=stream.name)
 
-    def plan() -> Any:
-        yield from bps.open_run()
-        yield from bps.prepare(sampler, (path, {}), wait=True)
-        for stream in sampler.streams:
-            yield from bps.declare_stream(stream, name=stream.name, collect=True)
-        yield from await_(sampler.arm)
-        print("file", path, flush=True)
-        flown = Endless()
-        begin, used = time.monotonic(), time.process_time()
-        while time.monotonic() < begin + seconds:
-            yield from await_(partial(sampler.flushed, flown))
-            yield from collect()
-            memory.append((time.monotonic() - begin, resident_megabytes()))
-        cpu.append(time.process_time() - used)
-        cpu.append(time.monotonic() - begin)
-        print("stop", flush=True)
-        yield from await_(partial(sampler.finish, cut=True, patience=0.5))
+    yield from bps.open_run()
+    yield from bps.prepare(sampler, (path, {}), wait=True)
+    for stream in sampler.streams:
+        yield from bps.declare_stream(stream, name=stream.name, collect=True)
+    yield from await_(partial(sampler.arm, Leg((Region(0.5, 1e15, 1.0),))))
+    begun()
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        yield from await_(sampler.flushed)
         yield from collect()
-        verdict = sampler.verdict()
-        yield from await_(sampler.close)
-        yield from bps.close_run(reason=verdict.sentence())
+        flushed()
+    ended()
+    sampler.cut()
+    yield from await_(partial(sampler.land, patience=0.5))
+    yield from await_(sampler.finish)
+    yield from collect()
+    verdict = sampler.verdict()
+    yield from await_(sampler.close)
+    yield from bps.close_run(reason=verdict.sentence())
+    return verdict
+
+
+def sample(channels: int, rate: float, seconds: float, folder: Path) -> dict[str, Any]:
+    """Sample as the plan does; return what was measured."""
+    from bluesky import RunEngine
+
+    from glidepath.flyers.sampler import Sampler
+
+    sampler = Sampler([], Load(channels, rate), ROW_PERIOD)
+    path = folder / "load.h5"
+    documents: Counter[str] = Counter()
+    memory: list[tuple[float, float]] = []
+    clocks: list[tuple[float, float]] = []
+
+    def begun() -> None:
+        print("file", path, flush=True)
+        clocks.append((time.monotonic(), time.process_time()))
+
+    def flushed() -> None:
+        memory.append((time.monotonic(), resident_megabytes()))
+
+    def ended() -> None:
+        clocks.append((time.monotonic(), time.process_time()))
+        print("stop", flush=True)
 
     engine = RunEngine({})
-    engine(plan(), lambda name, _: documents.update([name]))
-    monitors = sampler.verdict()
+    plan = sampling(sampler, path, seconds, begun, flushed, ended)
+    engine(plan, lambda name, _: documents.update([name]))
+    verdict = sampler.verdict()
     # The beginning, where buffers grow to their size, does not count.
     settled = np.array(memory[len(memory) // 3 :])
     slope = np.polyfit(settled[:, 0], settled[:, 1], 1)[0] if len(settled) > 2 else 0.0
+    (begin, cpu_begin), (end, cpu_end) = clocks
     return {
-        "cpu_s": cpu[0],
-        "measured_s": cpu[1],
+        "cpu_s": cpu_end - cpu_begin,
+        "measured_s": end - begin,
         "memory_MB": memory[-1][1],
         "memory_slope_MB_per_min": 60 * float(slope),
-        "rows": monitors.rows,
-        "late": monitors.late_updates,
+        "rows": verdict.rows,
+        "late": verdict.late_updates,
         "documents": dict(documents),
-        **_in_file(path, channels),
+        **updates_in_file(path, channels),
     }
 
 
-def _in_file(path: Path, channels: int) -> dict[str, Any]:
+def updates_in_file(path: Path, channels: int) -> dict[str, Any]:
     """Return how many updates are in the file, and how many are missing between them."""
     updates, lost = 0, 0
     begin, end = np.inf, -np.inf

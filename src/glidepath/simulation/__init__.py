@@ -3,5 +3,7 @@
 from .beamline import SimulatedBeamline
 from .ports import free_ports
 from .truth import Truth
+from .wire import Wire
+from .witness import Witness
 
-__all__ = ["SimulatedBeamline", "Truth", "free_ports"]
+__all__ = ["SimulatedBeamline", "Truth", "Wire", "Witness", "free_ports"]

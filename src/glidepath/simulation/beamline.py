@@ -3,13 +3,15 @@
 import contextlib
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, Any
 
 from .ports import free_ports, is_free
 from .settings import Settings
@@ -55,6 +57,8 @@ class SimulatedBeamline:
         :class:`~glidepath.simulation.truth.Truth`. None writes nothing.
     default_batching
         Leave caproto's own batching of monitor updates, which delays them by up to a second.
+    start_energy_eV
+        Where the monochromators stand at the beginning, eV.
 
     Attributes
     ----------
@@ -85,6 +89,7 @@ class SimulatedBeamline:
         arrival_delay: float = 0.0,
         truth: str | Path | None = None,
         default_batching: bool = False,
+        start_energy_eV: float = 400.0,
     ) -> None:
         if not readback_Hz > 0:
             raise ValueError(f"readback_Hz must be above 0, but {readback_Hz} was asked.")
@@ -108,6 +113,7 @@ class SimulatedBeamline:
             arrival_delay=arrival_delay,
             truth=None if truth is None else str(Path(truth).absolute()),
             default_batching=default_batching,
+            start_energy_eV=start_energy_eV,
         )
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._errors: dict[str, IO[bytes]] = {}
@@ -189,15 +195,31 @@ class SimulatedBeamline:
         process.kill()
         process.wait()
 
-    def restart(self, name: str) -> None:
-        """Start one server again after it was killed, and wait until it answers."""
+    def freeze(self, name: str) -> None:
+        """Let one server hang: its connections stay, and nothing comes or is answered."""
+        self._processes[name].send_signal(signal.SIGSTOP)
+
+    def thaw(self, name: str) -> None:
+        """Let a frozen server go on; harmless if it is not frozen."""
+        self._processes[name].send_signal(signal.SIGCONT)
+
+    def restart(self, name: str, **changes: Any) -> None:
+        """Start one server again after it was killed, and wait until it answers.
+
+        Parameters
+        ----------
+        name
+            "optics" or "detectors".
+        **changes
+            Fields of the settings that this server has from now on.
+        """
         self.kill(name)
         process = self._processes.pop(name)
         for stream in (process.stdin, process.stdout):
             if stream is not None:
                 stream.close()
         self._errors.pop(name).close()
-        self._launch(name)
+        self._launch(name, **changes)
         self._wait_until_ready(name)
 
     def __enter__(self) -> "SimulatedBeamline":
@@ -212,12 +234,13 @@ class SimulatedBeamline:
     ) -> None:
         self.stop()
 
-    def _launch(self, name: str) -> None:
+    def _launch(self, name: str, **changes: Any) -> None:
+        settings = replace(self.settings, **changes)
         self._errors[name] = tempfile.TemporaryFile()  # noqa: SIM115 (closed by stop)
         # A session of its own keeps the servers out of the terminal's Ctrl-C, which a user may
         # type to pause a scan.
         self._processes[name] = subprocess.Popen(
-            [sys.executable, "-m", "glidepath.simulation.server", name, self.settings.to_json()],
+            [sys.executable, "-m", "glidepath.simulation.server", name, settings.to_json()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors[name],

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .motion import Axis, Segment
+from .motion import KEPT_SECONDS, Axis, Segment
 
 __all__ = ["LinkReader", "LinkServer"]
 
@@ -83,29 +83,52 @@ class LinkReader:
         Set when everything has been received for the first time.
     """
 
-    def __init__(self, on_state: Callable[[dict[str, Any]], None] | None = None) -> None:
+    def __init__(
+        self,
+        on_state: Callable[[dict[str, Any]], None] | None = None,
+        kept_seconds: float = KEPT_SECONDS,
+    ) -> None:
         self.axes: dict[str, Axis] = {}
         self.state: dict[str, Any] = {}
         self.ready = asyncio.Event()
         self._on_state = on_state
+        self._kept_seconds = kept_seconds
 
     async def run(self, port: int) -> None:
         """Listen for ever; connect again when the other side has gone."""
         while True:
-            with contextlib.suppress(ConnectionError):
-                reader, writer = await asyncio.open_connection(_HOST, port, limit=2**24)
-                try:
-                    while line := await reader.readline():
-                        self._receive(json.loads(line))
-                finally:
-                    writer.close()
+            await self.listen(port)
             await asyncio.sleep(0.05)
 
-    def _receive(self, message: dict[str, Any]) -> None:
+    async def listen(self, port: int, on_complete: Callable[[], None] | None = None) -> None:
+        """Listen as long as the other side is there; it may be none at all.
+
+        Parameters
+        ----------
+        port
+            Port of the other side.
+        on_complete
+            Called when everything that is remembered has been received.
+        """
+        with contextlib.suppress(ConnectionError):
+            reader, writer = await asyncio.open_connection(_HOST, port, limit=2**24)
+            try:
+                while line := await reader.readline():
+                    complete = self._receive(json.loads(line))
+                    if complete and on_complete is not None:
+                        on_complete()
+            finally:
+                writer.close()
+
+    def _receive(self, message: dict[str, Any]) -> bool:
         if name := message.get("axis"):
             segments = [Segment(*row) for row in message["segments"]]
-            axis = self.axes.setdefault(name, Axis(name, segments[0].position))
+            if name not in self.axes:
+                self.axes[name] = Axis(name, segments[0].position, self._kept_seconds)
+            axis = self.axes[name]
             axis.plan(segments)
         self.state.update(message.get("state", {}))
-        if message.get("complete"):
+        complete = bool(message.get("complete"))
+        if complete:
             self.ready.set()
+        return complete

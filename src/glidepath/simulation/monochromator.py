@@ -203,6 +203,9 @@ class GratingMonochromator:
         self._build_undulator_control(database, name)
         self._build_sweep(database, name)
         self._never_ready = database.integer("FAULT:sweep_init_never_ready", 0, writable=True)
+        self._stale = database.number(
+            "FAULT:sweep_stale", _STALE_SECONDS, "s", limits=(_STALE_SECONDS, 60.0)
+        )
         self._stalls = database.integer("FAULT:sweep_stall", 0, on_put=self._stall)
         self._frozen = database.integer("FAULT:readback_frozen", 0, writable=True)
 
@@ -336,7 +339,7 @@ class GratingMonochromator:
             await self._state.change(SweepState.FINISHED)
 
     async def _init_sweep(self) -> None:
-        await asyncio.sleep(_STALE_SECONDS)
+        await asyncio.sleep(float(self._stale.value))
         sweep = _Sweep(
             float(self._sweep_first.value),
             float(self._sweep_last.value),

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
+    "KEPT_SECONDS",
     "RUN_UP_SECONDS",
     "SETTLE_SECONDS",
     "Axis",
@@ -28,7 +29,8 @@ SETTLE_SECONDS = 0.3
 
 _RIPPLE_HZ = (1.7, 4.3)
 _RIPPLE_SHARE = (0.6, 0.4)
-_KEPT_SECONDS = 20.0
+KEPT_SECONDS = 20.0
+"""How much of an axis's past is remembered, s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +103,13 @@ class Axis:
         Name under which the axis is announced to other processes.
     position
         Where it rests at the beginning.
+    kept_seconds
+        How much of the past is remembered, s.
     """
 
-    def __init__(self, name: str, position: float) -> None:
+    def __init__(self, name: str, position: float, kept_seconds: float = KEPT_SECONDS) -> None:
         self.name = name
+        self._kept_seconds = kept_seconds
         self._segments = [Segment(0.0, FOREVER, position)]
         self._table: NDArray[np.float64] | None = None
         self.listeners: list[Callable[[Axis, Sequence[Segment]], None]] = []
@@ -118,7 +123,7 @@ class Axis:
         """Replace everything from the first segment's start on, and tell the listeners."""
         start = segments[0].start
         kept = [segment for segment in self._segments if segment.start < start]
-        forgotten = start - _KEPT_SECONDS
+        forgotten = start - self._kept_seconds
         while len(kept) > 1 and kept[1].start < forgotten:
             del kept[0]
         self._segments = kept + list(segments)

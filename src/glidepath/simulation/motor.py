@@ -11,6 +11,7 @@ from .motion import Axis, plan_move, plan_stop
 __all__ = ["MotorRecord"]
 
 _READBACK_SECONDS = 0.1
+_STALL_SECONDS = 0.15
 
 
 class MotorRecord:
@@ -97,6 +98,8 @@ class MotorRecord:
             ("RTYP", "motor"),
         ):
             database.text(f"{name}.{field}", text)
+        self._frozen = database.integer(f"FAULT:{name}_frozen", 0, writable=True)
+        database.integer(f"FAULT:{name}_stall", 0, on_put=self._stall)
         database.choice(f"{name}.FOFF", "Variable", ("Variable", "Frozen"), writable=True)
         database.choice(f"{name}.SET", "Use", ("Use", "Set"), writable=True)
 
@@ -133,18 +136,28 @@ class MotorRecord:
 
     async def _stop(self, _: int) -> None:
         now = time.time()
-        if self.axis.rests_from() > now:
+        if self.axis.rests_from() > now or not self._done.is_set():
             await self._job.stop()
-            seconds = float(self._acceleration_time.value)
-            self.axis.plan(plan_stop(self.axis, now, seconds))
+            if self.axis.rests_from() > now:
+                seconds = float(self._acceleration_time.value)
+                self.axis.plan(plan_stop(self.axis, now, seconds))
             await self._setpoint.post(self._measured(self.axis.rests_from()))
             await self._job.start(self._follow(now))
         await self._stop_command.post(0)
+
+    async def _stall(self, stalled: int) -> None:
+        """Stop the axis as if it had failed: nothing is told to anybody."""
+        now = time.time()
+        if stalled and self.axis.rests_from() > now:
+            await self._job.stop()
+            self.axis.plan(plan_stop(self.axis, now, _STALL_SECONDS))
 
     def _measured(self, when: float) -> float:
         return round(self.axis.position(when) / self._resolution) * self._resolution
 
     async def _post_position(self, when: float) -> None:
+        if self._frozen.value:
+            return
         value = self._measured(when)
         await self._readback.post(value, when)
         await self._dial.post(value, when)

@@ -19,7 +19,6 @@ from .undulator import Undulator
 
 __all__ = ["Optics"]
 
-_START_ENERGY = 400.0
 _ENERGY_AXES = ("PGM1", "m3", "SGM1", "DCM1")
 
 
@@ -37,7 +36,7 @@ class Optics:
         self.link: LinkServer
         self.database = Database(settings.prefix, Clock(settings.optics_clock_offset))
         database, seed = self.database, settings.seed
-        energies = {name: Axis(name, _START_ENERGY) for name in _ENERGY_AXES}
+        energies = {name: Axis(name, settings.start_energy_eV) for name in _ENERGY_AXES}
         energies["DCM1"] = Axis("DCM1", 2500.0)
         energies["SGM1"] = Axis("SGM1", 250.0)
         noise = settings.encoder_noise_eV

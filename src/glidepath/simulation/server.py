@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from .jobs import ticks
@@ -105,6 +106,8 @@ async def _serve(name: str, settings: Settings) -> None:
     role.database.number(
         f"FAULT:{name}_frozen", 0.0, "s", on_put=lambda seconds: process.freeze(float(seconds))
     )
+    clock = role.database.clock
+    role.database.number(f"FAULT:{name}_clock_step", 0.0, "s", on_put=_stepper(clock, clock.offset))
     context = Context(role.database, [_HOST])
     if settings.arrival_delay > 0:
         context.subscription_queue = _DelayedQueue(settings.arrival_delay)
@@ -129,6 +132,15 @@ async def _serve(name: str, settings: Settings) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks, timeout=1.0)
+
+
+def _stepper(clock: Any, offset: float) -> Callable[[float], Awaitable[None]]:
+    """Return what sets a clock that far (s) from where it was at the beginning."""
+
+    async def step(seconds: float) -> None:
+        clock.offset = offset + float(seconds)
+
+    return step
 
 
 async def _wait_until_it_listens(context: Any) -> None:

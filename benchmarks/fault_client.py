@@ -1,0 +1,202 @@
+"""The client of a scan into which faults are put: a session as a user has it, told by lines.
+
+Reads JSON objects on its input, one a line: ``{"scan": {...}}``, ``{"get": [pv, ...]}``,
+``{"put": [pv, value]}``, ``{"interrupt": "abort"}``. Answers ``{"ready": ...}``,
+``{"begun": uid}``, ``{"rows": n}`` (announced so far), ``{"got": [...]}`` and, when a scan is
+over, ``{"ended": {...}}``.
+"""
+
+import asyncio
+import gc
+import json
+import os
+import sys
+import threading
+import time
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+SETTLE_TIMEOUT = 3.0
+"""Seconds in which what a scan held must be gone."""
+
+GET_TIMEOUT = 15.0
+"""Seconds in which a server must answer that may just have started."""
+
+
+def tell(**what: Any) -> None:
+    print(json.dumps(what), file=ANSWERS, flush=True)
+
+
+def holdings(loop: asyncio.AbstractEventLoop) -> dict[str, Any]:
+    """Return what this process holds: threads, tasks, files, sockets, monitors, children."""
+    import aioca
+
+    files, sockets = [], 0
+    for number in os.listdir("/proc/self/fd"):
+        with suppress(OSError):
+            where = os.readlink(f"/proc/self/fd/{number}")
+            if where.startswith("socket:"):
+                sockets += 1
+            elif not where.startswith(("/proc/", "pipe:", "anon_inode:")):
+                files.append(where)
+
+    async def tasks() -> list[str]:
+        mine = asyncio.current_task()
+        return [t.get_coro().__qualname__ for t in asyncio.all_tasks() if t is not mine]
+
+    working = asyncio.run_coroutine_threadsafe(tasks(), loop).result(10)
+    gc.collect()
+    monitors = [
+        s.name
+        for s in gc.get_objects()
+        # Not isinstance: some objects answer even a look at their class with an error.
+        if issubclass(type(s), aioca.Subscription) and s.state != aioca.Subscription.CLOSED
+    ]
+    children: list[str] = []
+    for task in os.listdir("/proc/self/task"):
+        with suppress(OSError):
+            children += Path(f"/proc/self/task/{task}/children").read_text().split()
+    # A thread of libca that has called Python is a dummy, which comes and goes with circuits; the
+    # pool of the event loop grows to its size.
+    threads = [
+        t.name for t in threading.enumerate() if not t.name.startswith(("Dummy", "asyncio_"))
+    ]
+    return {
+        "threads": sorted(threads),
+        "tasks": dict(sorted(Counter(working).items())),
+        "files": sorted(files),
+        "sockets": sockets,
+        "monitors": sorted(monitors),
+        "children": len(children),
+    }
+
+
+def excess(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """Return what is there after a scan and was not before."""
+    found = []
+    for kind in ("threads", "files", "monitors"):
+        more = Counter(after[kind]) - Counter(before[kind])
+        found += [f"{kind}: {name}" for name in more.elements()]
+    more = Counter(after["tasks"]) - Counter(before["tasks"])
+    found += [f"tasks: {name}" for name in more.elements()]
+    found += [
+        f"{after[kind] - before[kind]} more {kind}"
+        for kind in ("sockets", "children")
+        if after[kind] > before[kind]
+    ]
+    return found
+
+
+class Client:
+    """One session, and the scans that it is told to fly."""
+
+    def __init__(self, beamline: str, folder: Path) -> None:
+        from glidepath.cli.session import Session
+
+        self.session = Session(beamline, folder)
+        self.engine = self.session.run_engine
+        self.loop = self.engine._loop
+        self.rows = 0
+        self.engine.subscribe(self._note)
+        self.scans: list[dict[str, Any]] = []
+        self.told = threading.Condition()
+        self.ended = False
+
+    def _note(self, name: str, document: Any) -> None:
+        follower = self.session.follower
+        if name == "start":
+            self.rows = 0
+            tell(begun=document["uid"])
+        elif name == "stream_datum" and follower.rows > self.rows:
+            self.rows = follower.rows
+            tell(rows=self.rows)
+
+    def listen(self) -> None:
+        """Obey the lines on the input; runs in a thread, while scans fly too."""
+        for line in sys.stdin:
+            what = json.loads(line)
+            if "scan" in what:
+                with self.told:
+                    self.scans.append(what["scan"])
+                    self.told.notify()
+            elif "interrupt" in what:
+                threading.Thread(target=self._interrupt, args=(what["interrupt"],)).start()
+            else:
+                self._exchange(what)
+        with self.told:
+            self.ended = True
+            self.told.notify()
+
+    def _interrupt(self, how: str) -> None:
+        with suppress(Exception):  # the scan may be over by now
+            getattr(self.engine, how)()
+
+    def _exchange(self, what: dict[str, Any]) -> None:
+        import aioca
+
+        async def exchange() -> Any:
+            if "put" in what:
+                await aioca.caput(*what["put"], wait=True, timeout=GET_TIMEOUT)
+                return True
+            values = await aioca.caget(what["get"], timeout=GET_TIMEOUT)
+            return [value if isinstance(value, str) else float(value) for value in values]
+
+        try:
+            got = asyncio.run_coroutine_threadsafe(exchange(), self.loop).result(2 * GET_TIMEOUT)
+        except Exception as error:
+            got = f"{type(error).__name__}: {error}"
+        tell(got=got)
+
+    def fly(self, detectors: list[str], axis: str, **arguments: Any) -> dict[str, Any]:
+        """Fly one scan; return how it ended and what is left of it."""
+        from glidepath.plans import flyscan
+
+        sampled = self.session.devices(detectors)
+        (moved,) = self.session.devices([axis])
+        self.session.follower.stop = None
+        before = holdings(self.loop)
+        raised = ""
+        try:
+            self.engine(flyscan(sampled, moved, **arguments))
+        except BaseException as error:
+            raised = f"{type(error).__name__}: {error}"
+        ended = time.time()
+        deadline = time.monotonic() + SETTLE_TIMEOUT
+        while (left := excess(before, holdings(self.loop))) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return {
+            "raised": raised,
+            "at": ended,
+            "stop": self.session.follower.stop,
+            "state": str(self.engine.state),
+            "left": left,
+        }
+
+    def work(self) -> None:
+        """Fly what comes until there is nothing more to come."""
+        while True:
+            with self.told:
+                self.told.wait_for(lambda: self.scans or self.ended)
+                if not self.scans:
+                    return
+                scan = self.scans.pop(0)
+            tell(ended=self.fly(**scan))
+
+
+def main(beamline: str, folder: Path) -> None:
+    """Be the client."""
+    client = Client(beamline, folder)
+    listening = threading.Thread(target=client.listen, daemon=True, name="listener")
+    listening.start()
+    tell(ready=os.getpid())
+    client.work()
+    client.session.close()
+
+
+if __name__ == "__main__":
+    # The answers have a pipe of their own: libraries print.
+    ANSWERS = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    main(sys.argv[1], Path(sys.argv[2]))

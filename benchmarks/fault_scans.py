@@ -1,0 +1,638 @@
+"""Short scans on the simulated beamline with a fault in them, and what must hold after each.
+
+`Laboratory` has a beamline of its own, a wire to each of its servers, a client process and a
+witness who knows where the axes truly are. `FAULTS` are what it can do to a scan.
+"""
+
+import contextlib
+import json
+import queue
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from math import floor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glidepath.catalog import read_journal
+from glidepath.simulation import SimulatedBeamline, Wire, Witness
+from glidepath.storage import read_columns
+from glidepath.timeline import Quality
+
+from .measure import Process, python_module
+
+VELOCITY = 2.0
+PERIOD = 0.06
+START, STOP = 400.0, 404.0
+"""eV, two seconds of flight; rows are not as long as what the detectors are set to."""
+
+DETECTORS = ("mesh", "sample", "ring")
+
+SCAN_TIMEOUT = 90.0
+"""Seconds after which a scan is taken as hanging."""
+
+STANDING_TIMEOUT = 5.0
+"""Seconds after the end of a scan, or after the servers are well again, to be seen standing."""
+
+ENERGY_TOLERANCE = 0.005 + 0.02 * VELOCITY
+"""eV between a row that has no bit and the truth: noise, ripple, and what 10 Hz cannot follow."""
+
+SETTINGS = (
+    *("PGM1:SetSweepStart", "PGM1:SetSweepEnd", "PGM1:SetSweepVel", "PGM1:SetIdOn"),
+    *("UE48:BaseCmdLswitch", "m3.VELO"),
+    *(f"KEI{n}:{name}" for n in (1, 2) for name in ("rbkIntegrTime", "rbkFiltAverCnt")),
+    *("KEI1:rdCur.MDEL", "KEI2:rdCur.MDEL"),
+)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """An axis that can be flown, and its names in the simulation.
+
+    Parameters
+    ----------
+    back_end
+        What flies it.
+    name
+        Of the device.
+    true
+        Of the axis in the simulation, which sets the beam's energy.
+    stall, frozen
+        Process variables of its faults.
+    """
+
+    back_end: str
+    name: str
+    true: str
+    stall: str
+    frozen: str
+
+
+AXES = (
+    Axis("controller sweep", "energy", "PGM1", "FAULT:sweep_stall", "FAULT:readback_frozen"),
+    Axis("constant velocity", "mono_motor", "m3", "FAULT:m3_stall", "FAULT:m3_frozen"),
+)
+
+MODES = ("sampled",)
+
+NOTHING = Quality(0)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that goes wrong.
+
+    Parameters
+    ----------
+    name
+        What goes wrong, for people.
+    strike
+        Does it; gets the laboratory and the axis that flies.
+    status
+        How the scan may end: exit statuses.
+    says
+        Pattern that the reason must match where the status is not "success".
+    marks
+        Bits of which at least one must be in a row, or in the reason; empty: none needed.
+    names
+        Channels of which the reason must name one; empty: none needed.
+    at
+        Announced rows after which it strikes; None: before the scan begins.
+    lasts
+        Seconds after which it is over; None: until the scan has ended.
+    only
+        Back ends to which it applies; empty: all.
+    """
+
+    name: str
+    strike: Callable[["Laboratory", Axis], None]
+    status: tuple[str, ...] = ("success",)
+    says: str = ""
+    marks: Quality = NOTHING
+    names: tuple[str, ...] = ()
+    at: int | None = 12
+    lasts: float | None = None
+    only: tuple[str, ...] = ()
+
+    def applies_to(self, axis: Axis) -> bool:
+        return not self.only or axis.back_end in self.only
+
+
+@dataclass
+class Outcome:
+    """What became of one scan.
+
+    Attributes
+    ----------
+    status, reason
+        Of the stop document; "none" without one.
+    standing_after
+        Seconds from the fault to the axis standing, by the truth.
+    ended_after
+        Seconds from the fault to the end of the plan.
+    rows, flown
+        Rows in the file, and whole periods for which the axis truly was inside the range before
+        the scan ended.
+    flagged
+        Rows per quality bit.
+    broken
+        What did not hold, one sentence each.
+    """
+
+    fault: str
+    back_end: str
+    mode: str
+    status: str = "none"
+    reason: str = ""
+    standing_after: float = float("nan")
+    ended_after: float = float("nan")
+    rows: int = 0
+    flown: int = 0
+    flagged: dict[str, int] = field(default_factory=dict)
+    broken: list[str] = field(default_factory=list)
+
+    @property
+    def lost(self) -> int:
+        """Rows that the axis flew through and that are not there; two ends never are."""
+        return max(self.flown - self.rows, 0)
+
+
+class Laboratory:
+    """A simulated beamline with a client, for one scan after the other.
+
+    A context manager.
+
+    Parameters
+    ----------
+    folder
+        Where data, journal and log go.
+    seed
+        Of the simulation's noise.
+    """
+
+    def __init__(self, folder: Path, seed: int = 1) -> None:
+        self.folder = folder
+        self.beamline = SimulatedBeamline(prefix="LAB:", seed=seed)
+        settings = self.beamline.settings
+        self.wires = {
+            "optics": Wire(settings.optics_port),
+            "detectors": Wire(settings.detectors_port),
+        }
+        self.witness = Witness(settings.link_port)
+        self._frozen: set[str] = set()
+        self._killed: set[str] = set()
+        self._faults: set[str] = set()
+        self._told: queue.Queue[dict[str, Any]] = queue.Queue()
+        self._got: queue.Queue[Any] = queue.Queue()
+        self._rows = 0
+        self._progress = threading.Condition()
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> "Laboratory":
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self.beamline)
+            for wire in self.wires.values():
+                stack.enter_context(wire)
+            stack.enter_context(self.witness)
+            ports = [wire.port for wire in self.wires.values()]
+            environment = {
+                **self.beamline.environment,
+                "EPICS_CA_ADDR_LIST": " ".join(f"127.0.0.1:{port}" for port in ports),
+                "GLIDEPATH_PREFIX": self.beamline.prefix,
+            }
+            beamline = "glidepath.beamlines.simulated"
+            command = python_module("fault_client", beamline, str(self.folder))
+            self._client = stack.enter_context(Process(command, environment))
+            self._client.answer()
+            self._reader = threading.Thread(target=self._read, name="laboratory", daemon=True)
+            self._reader.start()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for name in list(self._frozen):
+            self.beamline.thaw(name)
+        self._stack.close()
+        self._reader.join()
+
+    # -- what faults are made of ---------------------------------------------------------------
+
+    def set(self, pv: str, value: float) -> None:
+        """Write to a process variable; what begins with ``FAULT:`` is put back to 0 later."""
+        if pv.startswith("FAULT:"):
+            self._faults.add(pv)
+        self._ask(put=[self.beamline.prefix + pv, value])
+
+    def get(self, names: Sequence[str]) -> list[Any]:
+        """Read process variables."""
+        return self._ask(get=[self.beamline.prefix + name for name in names])
+
+    def freeze(self, server: str) -> None:
+        """Let a server hang until `mend`."""
+        self._frozen.add(server)
+        self.beamline.freeze(server)
+
+    def kill(self, server: str) -> None:
+        """Kill a server; `mend` starts it again."""
+        self._killed.add(server)
+        self.beamline.kill(server)
+
+    def restart(self, server: str, **changes: Any) -> None:
+        """Kill a server and start it again, with other settings."""
+        self._killed.add(server)
+        self.beamline.restart(server, **changes)
+
+    def interrupt(self, how: str) -> None:
+        """Call a method of the run engine: "abort", "stop", "halt" or "request_pause"."""
+        self._client.tell(json.dumps({"interrupt": how}))
+
+    def mend(self) -> None:
+        """Make everything well again, and wait until it answers."""
+        for wire in self.wires.values():
+            wire.delay = 0.0
+            wire.mend()
+        for server in list(self._frozen):
+            self.beamline.thaw(server)
+        self._frozen.clear()
+        for server in list(self._killed):
+            self.beamline.restart(server)
+        self._killed.clear()
+        faults, self._faults = self._faults, set()
+        for pv in faults:
+            self._ask(put=[self.beamline.prefix + pv, 0])
+        self.get(SETTINGS)
+
+    def _ask(self, **what: Any) -> Any:
+        self._client.tell(json.dumps(what))
+        got = self._got.get(timeout=60.0)
+        if isinstance(got, str):
+            raise RuntimeError(f"{what}: {got}")
+        return got
+
+    def _read(self) -> None:
+        while line := self._client.line():
+            told = json.loads(line)
+            if "got" in told:
+                self._got.put(told["got"])
+            elif "rows" in told or "begun" in told:
+                with self._progress:
+                    self._rows = told.get("rows", 0)
+                    self._progress.notify_all()
+            if not told.keys() & {"got", "rows"}:
+                self._told.put(told)
+        self._told.put({"died": True})
+
+    # -- one scan ------------------------------------------------------------------------------
+
+    def fly(self, fault: Fault, axis: Axis, mode: str = "sampled") -> Outcome:
+        """Fly one scan with a fault in it; return what became of it."""
+        outcome = Outcome(fault.name, axis.back_end, mode)
+        self.set("BEAM:axis", [a.true for a in AXES].index(axis.true))
+        before = self.get(SETTINGS)
+        if fault.at is None:
+            fault.strike(self, axis)
+        struck = time.time()
+        self._rows = 0
+        scan = {
+            "detectors": list(DETECTORS),
+            "axis": axis.name,
+            "start": START,
+            "stop": STOP,
+            "velocity": VELOCITY,
+            "period": PERIOD,
+        }
+        self._client.tell(json.dumps({"scan": scan}))
+        healer: threading.Timer | None = None
+        if fault.at is not None:
+            with self._progress:
+                self._progress.wait_for(lambda: self._rows >= fault.at, 30.0)
+            struck = time.time()
+            fault.strike(self, axis)
+        if fault.lasts is not None:
+            healer = threading.Timer(fault.lasts, self.heal)
+            healer.start()
+        ended = self._wait_for_end()
+        if healer is not None:
+            healer.join()
+        outcome.ended_after = ended["at"] - struck
+        self.mend()
+        self._judge(outcome, fault, axis, ended, struck, before)
+        return outcome
+
+    def heal(self) -> None:
+        """End what lasts for a while: wires and frozen servers."""
+        for wire in self.wires.values():
+            wire.delay = 0.0
+            wire.mend()
+        for server in list(self._frozen):
+            self.beamline.thaw(server)
+
+    def _wait_for_end(self) -> dict[str, Any]:
+        deadline = time.monotonic() + SCAN_TIMEOUT
+        uid = ""
+        while True:
+            try:
+                told = self._told.get(timeout=max(deadline - time.monotonic(), 0.01))
+            except queue.Empty:
+                raise RuntimeError(f"The scan hangs; see {self.folder}/glidepath.log.") from None
+            if "died" in told:
+                raise RuntimeError("The client process has died.")
+            if "begun" in told:
+                uid = told["begun"]
+            if "ended" in told:
+                return {**told["ended"], "uid": uid}
+
+    def _judge(
+        self,
+        outcome: Outcome,
+        fault: Fault,
+        axis: Axis,
+        ended: Mapping[str, Any],
+        struck: float,
+        before: list[Any],
+    ) -> None:
+        broken = outcome.broken
+        stop = ended["stop"] or {}
+        outcome.status = stop.get("exit_status", "none")
+        outcome.reason = stop.get("reason", ended["raised"])
+        if ended["state"] != "idle":
+            broken.append(f"the run engine is {ended['state']}")
+        broken += [f"left behind: {what}" for what in ended["left"]]
+        if not outcome.reason or "\n" in outcome.reason:
+            broken.append("the reason is not one line")
+        self._check_standing(outcome, axis, struck)
+        self._check_settings(outcome, before)
+        if not ended["uid"]:
+            return
+        documents = list(read_journal(self.folder / "journal" / f"{ended['uid']}.jsonl"))
+        broken += check_documents(documents)
+        path = file_of(documents)
+        if path is not None:
+            table = read_table(documents, path)
+            self._check_rows(outcome, axis, table, ended["at"])
+        if outcome.status not in fault.status:
+            broken.append(f"the scan ended with {outcome.status!r}")
+        if outcome.status != "success" and not re.search(fault.says, outcome.reason):
+            broken.append(f"the reason does not say {fault.says!r}")
+        bits = {bit.name for bit in Quality if bit & fault.marks}
+        if bits and not bits & outcome.flagged.keys():
+            broken.append(f"no row is marked {' or '.join(map(str, sorted(bits)))}")
+        if fault.names and not any(name in outcome.reason for name in fault.names):
+            broken.append(f"the reason names none of {', '.join(fault.names)}")
+
+    def _check_standing(self, outcome: Outcome, axis: Axis, struck: float) -> None:
+        deadline = time.monotonic() + STANDING_TIMEOUT
+        while True:
+            now = time.time()
+            when = np.arange(struck, now, 0.005)
+            position = self.witness.positions(axis.true, when)
+            moving = np.flatnonzero(np.abs(np.diff(position)) > 1e-9)
+            last = when[moving[-1] + 1] if len(moving) else struck
+            if now - last > 0.3 or time.monotonic() > deadline:
+                break
+            time.sleep(0.05)
+        outcome.standing_after = max(last - struck, 0.0)
+        if now - last <= 0.3:
+            outcome.broken.append(f"{axis.name} still moves")
+
+    def _check_settings(self, outcome: Outcome, before: list[Any]) -> None:
+        for name, was, is_now in zip(SETTINGS, before, self.get(SETTINGS), strict=True):
+            if was != is_now and "put back" not in outcome.reason:
+                outcome.broken.append(f"{name} was {was} and is {is_now}")
+
+    def _check_rows(
+        self, outcome: Outcome, axis: Axis, table: Mapping[str, NDArray], ended: float
+    ) -> None:
+        quality = table["quality"].astype(int)
+        outcome.rows = len(quality)
+        outcome.flagged = {
+            str(bit.name): int(np.sum(quality & bit > 0))
+            for bit in Quality
+            if np.any(quality & bit)
+        }
+        half = table["sample_duration"] / 2
+        begin, end = table["sample_time"] - half, table["sample_time"] + half
+        if len(begin):
+            if np.any(begin[1:] < end[:-1] - 1e-6):
+                outcome.broken.append("rows overlap or are not in order")
+            energy = table[axis.name]
+            true = self._means(axis, begin, end)
+            wrong = ~(np.abs(energy - true) <= ENERGY_TOLERANCE)
+            unmarked = wrong & (quality == 0)
+            if np.any(unmarked):
+                worst = np.nanmax(np.abs(energy - true)[unmarked])
+                outcome.broken.append(
+                    f"{int(np.sum(unmarked))} rows without a bit are off the truth, by up to "
+                    f"{worst:.3f} eV"
+                )
+            low, high = min(START, STOP), max(START, STOP)
+            if np.any((energy < low) | (energy > high)):
+                outcome.broken.append("rows lie outside of the range")
+        first = min(begin[0], ended - 10) if len(begin) else ended - 10
+        when = np.arange(first - 1.0, ended, 0.002)
+        position = self.witness.positions(axis.true, when)
+        moving = np.append(np.abs(np.diff(position)) > 1e-9, False)
+        # The scan's own flight: the last time that the axis went from start towards stop.
+        forward = np.append(np.diff(position) > 0, False)
+        inside = (position >= START) & (position <= STOP) & moving & forward
+        if np.any(inside):
+            outcome.flown = floor(np.sum(inside) * 0.002 / PERIOD)
+
+    def _means(self, axis: Axis, begin: NDArray, end: NDArray) -> NDArray:
+        parts = (np.arange(20) + 0.5) / 20
+        when = begin[:, None] + (end - begin)[:, None] * parts
+        return np.mean(self.witness.positions(axis.true, when), axis=1)
+
+
+def check_documents(documents: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
+    """Return what is wrong with the documents of one run, one sentence each."""
+    broken = []
+    names = [name for name, _ in documents]
+    if names.count("start") != 1 or names.count("stop") != 1 or names[-1] != "stop":
+        broken.append("the run is not closed by one stop document")
+        return broken
+    streams = {d["uid"]: d["name"] for name, d in documents if name == "descriptor"}
+    announced: dict[str, int] = {}
+    rows: dict[str, int] = {}
+    for name, document in documents:
+        if name != "stream_datum":
+            continue
+        key = document["stream_resource"]
+        indices, numbers = document["indices"], document["seq_nums"]
+        if indices["start"] != announced.get(key, 0) or indices["stop"] <= indices["start"]:
+            broken.append(f"indices of {streams[document['descriptor']]} are not contiguous")
+        if (numbers["start"], numbers["stop"]) != (indices["start"] + 1, indices["stop"] + 1):
+            broken.append(f"numbers of {streams[document['descriptor']]} are not its indices")
+        announced[key] = indices["stop"]
+        rows[streams[document["descriptor"]]] = indices["stop"]
+    counted = documents[-1][1].get("num_events", {})
+    for stream, number in rows.items():
+        if counted.get(stream) != number:
+            broken.append(f"the stop document counts {counted.get(stream)} of {number} {stream}")
+    return broken
+
+
+def file_of(documents: Iterable[tuple[str, Mapping[str, Any]]]) -> Path | None:
+    """Return the file of a run, if it has one."""
+    for name, document in documents:
+        if name == "stream_resource":
+            return Path(document["uri"].removeprefix("file://localhost"))
+    return None
+
+
+def read_table(
+    documents: Iterable[tuple[str, Mapping[str, Any]]], path: Path
+) -> dict[str, NDArray]:
+    """Return the primary table of a run's file."""
+    for name, document in documents:
+        if name == "descriptor" and document["name"] == "primary":
+            return read_columns(path, "/entry/data", list(document["data_keys"]))
+    return {}
+
+
+def markdown(outcomes: Iterable[Outcome]) -> str:
+    """Return outcomes as a table in Markdown."""
+    lines = [
+        "| fault | back end | mode | ended | standing after (s) | rows kept | rows lost | marked "
+        "| reason |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for o in outcomes:
+        marked = ", ".join(f"{count} {bit}" for bit, count in o.flagged.items()) or "-"
+        reason = o.reason.replace("|", "/")
+        lines.append(
+            f"| {o.fault} | {o.back_end} | {o.mode} | {o.status} | {o.standing_after:.1f} "
+            f"| {o.rows} | {o.lost} | {marked} | {reason} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def record(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:
+    """Return outcomes as what JSON can hold."""
+    return [{**asdict(outcome), "lost": outcome.lost} for outcome in outcomes]
+
+
+# -- the faults ----------------------------------------------------------------------------------
+
+
+def _nothing(lab: Laboratory, axis: Axis) -> None:
+    """Do nothing: the scan that all others are compared with."""
+
+
+SWEEP = ("controller sweep",)
+
+FAULTS = (
+    Fault("none", _nothing, at=None),
+    Fault(
+        "sweep never ready",
+        lambda lab, axis: lab.set("FAULT:sweep_init_never_ready", 1),
+        ("fail",),
+        "did not get ready",
+        at=None,
+        only=SWEEP,
+    ),
+    Fault(
+        "state of the sweep before stays for 1.5 s",
+        lambda lab, axis: lab.set("FAULT:sweep_stale", 1.5),
+        at=None,
+        only=SWEEP,
+    ),
+    Fault("stall in mid sweep", lambda lab, axis: lab.set(axis.stall, 1), ("fail",), "stalled at"),
+    Fault(
+        "readback frozen",
+        lambda lab, axis: lab.set(axis.frozen, 1),
+        ("fail",),
+        "stalled at|no update",
+        Quality.HELD | Quality.NO_DATA,
+    ),
+    Fault("optics killed", lambda lab, axis: lab.kill("optics"), ("fail",), "connection lost|gone"),
+    Fault(
+        "detectors killed",
+        lambda lab, axis: lab.kill("detectors"),
+        ("success", "fail"),
+        "connection lost",
+        Quality.NO_DATA,
+        ("mesh", "sample"),
+    ),
+    Fault(
+        "optics frozen", lambda lab, axis: lab.freeze("optics"), ("fail",), "no answer|no update"
+    ),
+    Fault(
+        "detectors frozen",
+        lambda lab, axis: lab.freeze("detectors"),
+        ("success", "fail"),
+        "",
+        Quality.HELD | Quality.NO_DATA,
+        ("mesh", "sample"),
+    ),
+    Fault(
+        "optics restarted with other values",
+        lambda lab, axis: lab.restart("optics", start_energy_eV=450.0),
+        ("fail",),
+        "connection lost",
+    ),
+    Fault(
+        "detectors restarted with other values",
+        lambda lab, axis: lab.restart("detectors"),
+        ("success", "fail"),
+        "",
+        Quality.NO_DATA,
+        ("mesh", "sample"),
+    ),
+    Fault(
+        "clock of the optics steps by 0.5 s",
+        lambda lab, axis: lab.set("FAULT:optics_clock_step", 0.5),
+        ("success", "fail"),
+        "clock",
+    ),
+    Fault(
+        "clock of the detectors steps by -0.5 s",
+        lambda lab, axis: lab.set("FAULT:detectors_clock_step", -0.5),
+        ("success", "fail"),
+        "clock",
+    ),
+    Fault(
+        "answers 0.5 s late",
+        lambda lab, axis: [setattr(wire, "delay", 0.5) for wire in lab.wires.values()],
+        ("success",),
+    ),
+    Fault(
+        "connection to the optics broken for 2 s",
+        lambda lab, axis: lab.wires["optics"].cut(),
+        ("success", "fail"),
+        "",
+        lasts=2.0,
+    ),
+    Fault(
+        "connection to the detectors broken for 2 s",
+        lambda lab, axis: lab.wires["detectors"].cut(),
+        ("success",),
+        "",
+        Quality.NO_DATA,
+        ("mesh", "sample"),
+        lasts=2.0,
+    ),
+    Fault(
+        "cable to the detectors pulled for 2 s",
+        lambda lab, axis: lab.wires["detectors"].hold(),
+        ("success",),
+        "",
+        lasts=2.0,
+    ),
+    Fault(
+        "gap lags by 1 s",
+        lambda lab, axis: lab.set("FAULT:gap_lag", 1.0),
+        marks=Quality.TRACKING,
+        only=SWEEP,
+    ),
+    Fault(
+        "electrometer out of range",
+        lambda lab, axis: lab.set("KEI1:setRangeCur", 1e-12),
+        marks=Quality.OVERFLOW,
+    ),
+)

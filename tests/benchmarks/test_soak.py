@@ -1,0 +1,48 @@
+"""A soak of seconds: it counts what it should, and nothing is left of a run in the next one."""
+
+import shutil
+
+import pytest
+from benchmarks.soak import draw, soak, summary
+
+
+@pytest.mark.skipif(
+    not any(map(shutil.which, ("cc", "gcc", "clang"))),
+    reason="the load server is compiled",
+)
+def test_a_run_holds_no_more_than_the_one_before_and_nothing_is_lost(tmp_path):
+    result = soak(
+        120.0, 1000.0, channels=3, run_seconds=2.0, report_seconds=0.4, runs=3, folder=tmp_path
+    )
+
+    assert not list(tmp_path.iterdir())
+    assert len(result["runs"]) == 3
+    for run in result["runs"]:
+        assert run["lost"] == 0
+        assert run["published"]
+    updates = sum(run["updates"] for run in result["runs"])
+    assert updates == result["summary"]["updates"]
+    assert updates > 1000 * 2.0
+    last = {sample["run"]: sample for sample in result["samples"]}
+    # The connection to Tiled may be made as late as in the first run's last moment.
+    for key in ("client_handles", "client_threads", "python_threads", "tasks"):
+        assert last[2][key] <= last[1][key], key
+    draw(result, tmp_path / "soak.png")
+    assert (tmp_path / "soak.png").stat().st_size > 10_000
+
+
+def test_the_summary_compares_the_end_with_the_time_after_the_beginning():
+    samples = [
+        {"time_s": 10.0 * k, "client_memory_MB": 300.0 + (k > 10) + 0.01 * k, "tasks": 5}
+        for k in range(1, 101)
+    ]
+    runs = [{"updates": 7, "lost": 1, "late": 2, "published": True}] * 2
+
+    found = summary({"samples": samples, "runs": runs})
+
+    assert found["tasks"] == {"early": 5, "late": 5, "largest": 5, "per_hour": pytest.approx(0)}
+    assert found["client_memory_MB"]["per_hour"] == pytest.approx(3.6)
+    assert found["client_memory_MB"]["late"] - found["client_memory_MB"]["early"] == pytest.approx(
+        0.5, abs=0.05
+    )
+    assert (found["updates"], found["lost"], found["late_updates"]) == (14, 2, 4)
