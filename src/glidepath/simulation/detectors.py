@@ -84,11 +84,14 @@ class Detectors:
             settings.zebra_captures,
         )
         self._camera = Camera(
+            self.database,
             _CAMERA,
             self._beam,
             lambda: self.link.axes[_FOCUS],
             np.random.default_rng([settings.seed, 4]),
             self._record,
+            self.trigger_line,
+        )
         self._pulses = PulseGenerator(self.database, self.trigger_line)
         self._reader: asyncio.Task[None] | None = None
 
