@@ -54,9 +54,11 @@ class Beamline:
     def run(self) -> SimpleNamespace:
         """Return the newest run: its file's columns and the raw streams."""
         resources = self.named("stream_resource")
-        path = Path(resources[-1]["uri"].removeprefix("file://localhost"))
+        run_resources = [r for r in resources if "_image" not in r["data_key"]]
+        path = Path(run_resources[-1]["uri"].removeprefix("file://localhost"))
         descriptors = {d["name"]: d for d in self.named("descriptor")}
-        columns = list(descriptors["primary"]["data_keys"])
+        # Images are in a file of their own.
+        columns = [c for c in descriptors["primary"]["data_keys"] if not c.endswith("_image")]
         raw = {
             name: read_columns(path, f"/entry/instrument/{name}", ["time", "value"])
             for name in descriptors

@@ -1,12 +1,14 @@
 """What moves and what samples during a scan: motion back ends, monitors, the sampler."""
 
-from .back_ends import flight_for
+from .back_ends import flight_for, source_for
 from .beam import BeamGuard
 from .constant_velocity import ConstantVelocity
 from .controller_sweep import ControllerSweep, SweepBounds
 from .flight import BackEnd, Flight, FlightError
 from .ingestion import Batch, FastMonitors, Monitors, PortableMonitors, choose_monitors
 from .sampler import Sampler, TableStream
+from .trigger_source import TriggerError, TriggerPlan, Triggers, TriggerSource
+from .triggering import Triggering
 from .verdict import Verdict
 
 __all__ = [
@@ -23,7 +25,13 @@ __all__ = [
     "Sampler",
     "SweepBounds",
     "TableStream",
+    "TriggerError",
+    "TriggerPlan",
+    "TriggerSource",
+    "Triggering",
+    "Triggers",
     "Verdict",
     "choose_monitors",
     "flight_for",
+    "source_for",
 ]

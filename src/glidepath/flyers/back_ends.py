@@ -1,14 +1,18 @@
-"""Which back end flies which axis."""
+"""Which back end flies which axis, and what triggers the detectors."""
 
 from typing import Any
 
-from glidepath.devices import EnergyAxis, Motor
+from glidepath.detectors import TriggeredDetector
+from glidepath.devices import EnergyAxis, Motor, Zebra
 from glidepath.devices.monochromator import PGM
 from glidepath.trajectory import PreflightError
 
 from .constant_velocity import ConstantVelocity
 from .controller_sweep import ControllerSweep
 from .flight import Flight
+from .internal_clock import InternalClock
+from .position_compare import PositionCompare
+from .trigger_source import TriggerSource
 
 
 def flight_for(axis: Any) -> Flight:
@@ -30,4 +34,31 @@ def flight_for(axis: Any) -> Flight:
     )
 
 
-__all__ = ["flight_for"]
+def source_for(trigger: Any, axis: Any) -> TriggerSource:
+    """Return what triggers the detectors of a scan, by what the trigger is.
+
+    Parameters
+    ----------
+    trigger
+        A trigger box, a detector that goes by its own clock, or a `TriggerSource`.
+    axis
+        What is flown.
+
+    Raises
+    ------
+    PreflightError
+        If it cannot trigger, or knows no encoder of the axis.
+    """
+    if isinstance(trigger, TriggerSource):
+        return trigger
+    if isinstance(trigger, Zebra):
+        return PositionCompare(trigger, axis)
+    if isinstance(trigger, TriggeredDetector):
+        return InternalClock(trigger.name)
+    raise PreflightError(
+        f"{getattr(trigger, 'name', trigger)!r} makes no triggers: a trigger box does, or a "
+        "detector by its own clock; choose one of these."
+    )
+
+
+__all__ = ["flight_for", "source_for"]

@@ -129,12 +129,15 @@ class Flight(StandardFlyable[Leg, Leg]):
         Why the flight was interrupted; empty if it was not.
     before_interruption
         Called before an interruption stops the axis.
+    after_interruption
+        Awaited when the axis stands.
     """
 
     def __init__(self, back_end: BackEnd, name: str = "") -> None:
         self.back_end = back_end
         self.interruption = ""
         self.before_interruption: Callable[[], None] = lambda: None
+        self.after_interruption: Callable[[], Awaitable[None]] | None = None
         self._trouble: Exception | None = None
         self._abandoned: Future[None] | None = None
         super().__init__(name=name)
@@ -165,6 +168,8 @@ class Flight(StandardFlyable[Leg, Leg]):
         try:
             await self.halt()
         finally:
+            if self.after_interruption is not None:
+                await self.after_interruption()
             await self.restore()
 
     async def halt(self) -> None:

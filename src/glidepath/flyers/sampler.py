@@ -12,8 +12,10 @@ from event_model import DataKey
 from numpy.typing import NDArray
 from ophyd_async.core import AsyncStatus
 
+from glidepath.detectors import TriggerMode
 from glidepath.devices.sampled import Derived, Sampled, SampledChannel, WithDerived, WithMarks
 from glidepath.storage import (
+    AlignedImages,
     Column,
     GrowingFile,
     Table,
@@ -21,6 +23,7 @@ from glidepath.storage import (
     column_key,
     dataset_paths,
 )
+from glidepath.storage.aligned_images import DATASET
 from glidepath.timeline import (
     Aligner,
     Channel,
@@ -29,11 +32,13 @@ from glidepath.timeline import (
     Mark,
     Quality,
     Span,
+    latched_windows,
 )
 from glidepath.trajectory import Leg, PreflightError
 
 from .ingestion import Batch, Monitors, choose_monitors
 from .monitors import INVALID
+from .triggering import TriggeredRows, Triggering
 from .verdict import Verdict
 
 FLUSH_PERIOD = 0.5
@@ -41,6 +46,9 @@ FLUSH_PERIOD = 0.5
 
 DRAIN_PERIOD = 0.1
 """Seconds between two looks at what arrived."""
+
+POLL_PERIOD = 0.25
+"""Seconds between two looks at what triggered detectors and their source have made."""
 
 PATIENCE = 3.0
 """Seconds to wait after the motion's end for updates that are still on their way."""
@@ -79,6 +87,13 @@ class TableStream:
     async def describe_collect(self) -> dict[str, DataKey]:
         """Return the data keys of the stream."""
         return {key: dict(value) for key, value in self._data_keys.items()}  # type: ignore[misc]
+
+    def add_images(
+        self, key: str, data_key: DataKey, path: Path, dataset: str, shape: Sequence[int]
+    ) -> None:
+        """Add images, one for each row, before the stream has been described."""
+        self._data_keys[key] = data_key
+        self._documents.add_images(path, key, dataset, shape)
 
     def _configuration(self) -> dict[str, tuple[float | str, str, str]]:
         """Return what it takes to use the raw updates: key -> (value, dtype, unit)."""
@@ -137,6 +152,8 @@ class Sampler:
     period
         Length of a row in s where a region has none of its own; None: the longest exposure of
         the detectors.
+    triggering
+        Makes the rows, one for each trigger; None: rows follow each other without gaps.
     monitors
         Makes the monitors for a list of channels.
     flush_period
@@ -152,11 +169,16 @@ class Sampler:
         axis: Sampled,
         period: float | None = None,
         *,
+        triggering: Triggering | None = None,
         monitors: Callable[[Sequence[SampledChannel]], Monitors] = choose_monitors,
         flush_period: float = FLUSH_PERIOD,
     ) -> None:
         self._devices: list[Sampled] = [axis, *(d for d in detectors if d is not axis)]
         self._period = period
+        self._triggering = triggering
+        self._leg: Leg | None = None
+        self._waiting: list[TriggeredRows] = []
+        self._reached: float | None = None
         self._make_monitors = monitors
         self._flush_period = flush_period
         self._monitors: Monitors | None = None
@@ -297,6 +319,9 @@ class Sampler:
         for sampled in others:
             columns.append(Column(sampled.channel.name, unit=sampled.channel.unit))
             columns.append(Column(f"{sampled.channel.name}_count", "<i8"))
+        if self._triggering is not None:
+            for name, (unit, dtype) in self._triggering.columns.items():
+                columns.append(Column(name, dtype, unit))
         columns += [Column(derived.name, unit=derived.unit) for derived in self._derived]
         columns += [Column(name, "<u2") for name in ("region_number", "pass_number", "quality")]
         sources = {c.channel.name: c.source for c in channels}
@@ -324,9 +349,29 @@ class Sampler:
         """Rows made so far."""
         return self._aligner.rows
 
+    async def arm_detectors(self, leg: Leg) -> None:
+        """Let triggered detectors get ready for a leg; the axis may still be on its way.
+
+        With the first leg it is known what their images are: they become a part of ``primary``.
+        """
+        triggering, file = self._triggering, self._file
+        if triggering is None or file is None:
+            return
+        first = not triggering.images
+        await triggering.arm_detectors(leg, file.path.parent)
+        if first:
+            for name, (key, data_key) in triggering.image_keys().items():
+                images = triggering.images[name]
+                self.streams[0].add_images(key, data_key, images.path, DATASET, images.shape)
+
     async def arm(self, leg: Leg) -> None:
         """Begin to look for the axis entering the leg: it stands at its run-up now."""
         self._take_in()
+        self._leg = leg
+        if self._triggering is not None:
+            self._reached = None
+            await self._triggering.arm_source(leg)
+            return
         self._aligner.arm(
             *(
                 Span(region.start, region.stop, region.period, number, leg.pass_number)
@@ -336,19 +381,23 @@ class Sampler:
 
     def cut(self) -> None:
         """End the flight at the axis's newest update: it is about to be stopped early."""
-        if self._monitors is not None:
+        # Triggers that are made while the axis slows down are as good as any.
+        if self._monitors is not None and self._triggering is None:
             self._take_in()
             self._aligner.cut()
 
     @property
     def arrived(self) -> bool:
-        """Whether the axis was seen at the end of the leg."""
-        return self._aligner.arrived
+        """Whether the axis was seen at the end of the leg, or made all its triggers."""
+        if self._triggering is None or self._leg is None:
+            return self._aligner.arrived
+        beyond = self._leg.direction * (self._aligner.position - self._leg.stop)
+        return self._triggering.all_made or beyond > 0
 
     @property
     def reached(self) -> float | None:
         """Where the last row of the flight ended, in the axis's unit; None without a row."""
-        return self._aligner.reached
+        return self._aligner.reached if self._triggering is None else self._reached
 
     async def flushed(self, *others: Callable[[], Awaitable[Any]]) -> None:
         """Wait for the next flush, or for the first of some others.
@@ -381,6 +430,10 @@ class Sampler:
         """
         if self._file is None:
             return
+        if self._triggering is not None:
+            # Waits for the frames that are still on their way, and makes all rows final.
+            await self._triggering.land()
+            self._accept(self._triggering.rows(finish=True))
         deadline = time.monotonic() + patience
         pause = FIRST_PAUSE
         while not self._all_final() and time.monotonic() < deadline:
@@ -393,6 +446,8 @@ class Sampler:
         self._take_in()
         # Only where rows are made, the aligner sees that the axis has left its range.
         self._make_rows()
+        if self._triggering is not None:
+            return not self._waiting
         return self._aligner.finished(time.monotonic())
 
     async def finish(self) -> None:
@@ -415,12 +470,15 @@ class Sampler:
     def verdict(self) -> Verdict:
         """Return what is known of the scan."""
         bits = [(str(bit.name), int(bit).bit_length() - 1) for bit in Quality]
+        triggering = self._triggering
         return Verdict(
             self._aligner.rows,
             {name: int(self._flags[k]) for name, k in bits if self._flags[k]},
             self._aligner.reports,
             dict(self._worst),
             self._slowest_write,
+            triggered={} if triggering is None else triggering.to_verdict(),
+            remarks=[] if triggering is None else triggering.sentences(),
         )
 
     def check_clocks(self, bound: float = CLOCK_BOUND) -> None:
@@ -464,12 +522,17 @@ class Sampler:
         return task.exception()
 
     async def _run(self) -> None:
-        next_flush = time.monotonic() + self._flush_period
+        next_poll = time.monotonic()
+        next_flush = next_poll + self._flush_period
         stopping = asyncio.ensure_future(self._stopping.wait())
         try:
             while not self._stopping.is_set():
                 await asyncio.wait({stopping}, timeout=DRAIN_PERIOD)
                 self._take_in()
+                if self._triggering is not None and time.monotonic() >= next_poll:
+                    next_poll = time.monotonic() + POLL_PERIOD
+                    await self._triggering.poll()
+                    self._accept(self._triggering.rows())
                 self._make_rows()
                 if time.monotonic() >= next_flush:
                     next_flush = time.monotonic() + self._flush_period
@@ -515,8 +578,68 @@ class Sampler:
             rows["quality"][inside] |= np.uint16(Quality.LOST_UPDATES)
         self._gaps = [gap for gap in self._gaps if gap[2] > end[-1]]
 
+    def _accept(self, rows: TriggeredRows | None) -> None:
+        """Take triggered rows; they wait until all that is sampled beside has passed them."""
+        if rows is not None:
+            self._waiting.append(rows)
+
+    def _join(self, finish: bool) -> dict[str, NDArray]:
+        """Return the triggered rows that all sampled channels have passed, with these."""
+        now = time.monotonic()
+        until = np.inf if finish else self._aligner.watermark(now)
+        parts = []
+        while self._waiting:
+            rows = self._waiting.pop(0)
+            count = int(np.searchsorted(rows.ends, until, "right"))
+            if count:
+                parts.append(self._joined(rows.first(count), now, finish))
+            if count < len(rows):
+                self._waiting.insert(0, rows.after(count))
+                break
+        self._aligner.forget(now, self._waiting[0].begins[0] if self._waiting else np.inf)
+        if not parts:
+            return {}
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _joined(self, rows: TriggeredRows, now: float, finish: bool) -> dict[str, NDArray]:
+        triggering, leg = self._triggering, self._leg
+        assert triggering is not None
+        assert leg is not None
+        axis = self._channels[0].channel.name
+        own = latched_windows(
+            axis, rows.begins, rows.ends, *triggering.latches, readback=self._aligner.readback
+        )
+        if triggering.mode is TriggerMode.INTERNAL:
+            # A detector that triggers itself does so on the run-up, too.
+            low, high = min(leg.start, leg.stop), max(leg.start, leg.stop)
+            inside = (own[f"{axis}_lower"] >= low) & (own[f"{axis}_upper"] <= high)
+            rows = rows.only(inside)
+            own = {name: column[inside] for name, column in own.items()}
+        if len(rows):
+            columns = self._aligner.rows_of(rows.begins, rows.ends, now, finish=finish)
+            own["quality"] |= columns["quality"] | rows.quality
+            for name, (file, frames) in rows.images.items():
+                triggering.images[name].add(file.path, file.dataset, frames)
+            ends = own[f"{axis}_upper" if leg.direction > 0 else f"{axis}_lower"]
+            if np.isfinite(ends).any():
+                self._reached = float(ends[np.isfinite(ends)][-1])
+        else:
+            columns = {
+                name: np.empty(0, np.int64 if name.endswith("_count") else np.float64)
+                for sampled in self._channels[1:]
+                for name in (sampled.channel.name, f"{sampled.channel.name}_count")
+            }
+        stops = [leg.direction * region.stop for region in leg.regions[:-1]]
+        region = np.searchsorted(stops, leg.direction * own[axis])
+        own["region_number"] = np.array(leg.numbers, np.uint16)[region]
+        own["pass_number"] = np.full(len(rows), leg.pass_number, np.uint16)
+        return {**columns, **rows.columns, **own}
+
     def _make_rows(self, *, finish: bool = False) -> None:
-        rows = self._aligner.final_rows(time.monotonic(), finish=finish)
+        if self._triggering is None:
+            rows = self._aligner.final_rows(time.monotonic(), finish=finish)
+        else:
+            rows = self._join(finish)
         if not rows or not len(rows["quality"]):
             return
         self._mark_gaps(rows)
@@ -546,7 +669,8 @@ class Sampler:
         if file is None:
             return
         began = time.monotonic()
-        await asyncio.to_thread(_append, file, raw, rows)
+        images = list(self._triggering.images.values()) if self._triggering is not None else []
+        await asyncio.to_thread(_append, file, raw, rows, images)
         self._slowest_write = max(self._slowest_write, time.monotonic() - began)
         self._visible = tuple(file.rows)
 
@@ -575,6 +699,7 @@ def _append(
     file: GrowingFile,
     raw: Sequence[tuple[int, NDArray, NDArray]],
     rows: Sequence[Mapping[str, NDArray]],
+    images: Sequence[AlignedImages] = (),
 ) -> None:
     """Append and flush; runs in a thread."""
     by_channel: dict[int, list[tuple[NDArray, NDArray]]] = {}
@@ -585,6 +710,8 @@ def _append(
         file.append(index + 1, {"value": values, "time": timestamps})
     if rows:
         file.append(0, {name: np.concatenate([part[name] for part in rows]) for name in rows[0]})
+        for shown in images:
+            shown.write()
     file.flush()
 
 

@@ -3,10 +3,11 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import isfinite
+from typing import Any
 
 from bluesky.protocols import Reading
 from event_model import DataKey
@@ -41,6 +42,10 @@ class Verdict:
     interruptions
         Why the flight was interrupted, and where (in the axis's unit; None: before its first
         row) it went on.
+    triggered
+        What became of the triggers at each detector, as JSON knows it.
+    remarks
+        Sentences about what was not as it should be.
     """
 
     name = "verdict"
@@ -52,6 +57,8 @@ class Verdict:
     worst: dict[str, float] = field(default_factory=dict)
     slowest_write: float = 0.0
     interruptions: Sequence[tuple[str, float | None]] = ()
+    triggered: Mapping[str, Any] = field(default_factory=dict)
+    remarks: Sequence[str] = ()
 
     @property
     def lost_updates(self) -> int:
@@ -72,6 +79,7 @@ class Verdict:
             if number:
                 of = [n for n, r in self.channels.items() if getattr(r, what)]
                 parts.append(f"{number} {what} updates of {', '.join(of)}")
+        parts += self.remarks
         for why, times in Counter(why for why, _ in self.interruptions).items():
             parts.append(f"{why} {times} times" if times > 1 else why)
         if self.slowest_write > SLOW_WRITE:
@@ -96,6 +104,7 @@ class Verdict:
             **{f"worst_{key}": (value, "eV") for key, value in self.worst.items()},
             "flagged": (json.dumps(self.flagged), ""),
             "channels": (json.dumps(channels), ""),
+            "triggered": (json.dumps(self.triggered), ""),
             "interruptions": (json.dumps(list(self.interruptions)), ""),
         }
 

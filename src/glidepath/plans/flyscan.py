@@ -25,6 +25,9 @@ def flyscan(
     clock_bound: float = CLOCK_BOUND,
     beam: BeamGuard | None = None,
     refly: str | None = None,
+    trigger: Any = None,
+    step: float | None = None,
+    exposure: float | None = None,
     md: Mapping[str, Any] | None = None,
 ) -> MsgGenerator:
     """Fly ``axis`` from ``start`` to ``stop`` and record what the detectors saw on the way.
@@ -63,6 +66,16 @@ def flyscan(
         ``"bad rows"``: ranges in which rows are bad (no beam, an injection, no data, lost
         updates) or missing are flown again at the end, up to three times. The bad rows stay,
         with their bits.
+    trigger
+        Triggers the detectors that can be triggered: a trigger box that has the axis's encoder,
+        or one of the detectors, by its own clock. A row is then the exposure of one trigger, its
+        energies are those that were latched, and what else is sampled is joined by time. None:
+        nothing is triggered.
+    step
+        With a trigger: distance of the triggers in the axis's unit (eV). The alternative is
+        ``period``, then in s from trigger to trigger.
+    exposure
+        With a trigger: length of an exposure in s. None: as long as all detectors allow.
     md
         Metadata for the start document.
 
@@ -88,6 +101,9 @@ def flyscan(
             clock_bound=clock_bound,
             beam=beam,
             refly=refly,
+            trigger=trigger,
+            step=step,
+            exposure=exposure,
             plan_name="flyscan",
             plan_args={
                 "start": region.start,
@@ -97,6 +113,9 @@ def flyscan(
                 "passes": passes,
                 "there_and_back": there_and_back,
                 "refly": refly,
+                "trigger": getattr(trigger, "name", None),
+                "step": step,
+                "exposure": exposure,
             },
             md=md,
         )
@@ -114,6 +133,9 @@ def xas_flyscan(
     clock_bound: float = CLOCK_BOUND,
     beam: BeamGuard | None = None,
     refly: str | None = None,
+    trigger: Any = None,
+    step: float | None = None,
+    exposure: float | None = None,
     md: Mapping[str, Any] | None = None,
 ) -> MsgGenerator:
     """Fly ``axis`` over the regions of a spectrum, each at its own velocity, in one run.
@@ -125,6 +147,7 @@ def xas_flyscan(
     Parameters
     ----------
     detectors, axis, period, passes, there_and_back, clock_bound, beam, refly, md
+    trigger, step, exposure
         See `flyscan`.
     regions
         Tuples ``(start, stop, velocity)`` or ``(start, stop, velocity, period)`` in eV, eV/s and
@@ -145,6 +168,9 @@ def xas_flyscan(
             clock_bound=clock_bound,
             beam=beam,
             refly=refly,
+            trigger=trigger,
+            step=step,
+            exposure=exposure,
             plan_name="xas_flyscan",
             plan_args={
                 "regions": [asdict(region) for region in trajectory.regions],
@@ -152,6 +178,9 @@ def xas_flyscan(
                 "passes": trajectory.passes,
                 "there_and_back": trajectory.there_and_back,
                 "refly": refly,
+                "trigger": getattr(trigger, "name", None),
+                "step": step,
+                "exposure": exposure,
             },
             md=md,
         )

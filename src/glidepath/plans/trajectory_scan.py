@@ -13,8 +13,18 @@ from bluesky.protocols import Stageable
 from bluesky.utils import FailedPause, Msg, RequestAbort, RequestStop
 from ophyd_async.core import AsyncLocatable
 
+from glidepath.detectors import TriggeredDetector
 from glidepath.devices.sampled import Sampled, WithExposure
-from glidepath.flyers import BeamGuard, Flight, FlightError, Sampler, Verdict, flight_for
+from glidepath.flyers import (
+    BeamGuard,
+    Flight,
+    FlightError,
+    Sampler,
+    Triggering,
+    Verdict,
+    flight_for,
+    source_for,
+)
 from glidepath.flyers.sampler import CLOCK_BOUND, PATIENCE
 from glidepath.storage import compile_validators, data_root, run_folder
 from glidepath.trajectory import (
@@ -68,6 +78,9 @@ def trajectory_scan(
     clock_bound: float = CLOCK_BOUND,
     beam: BeamGuard | None = None,
     refly: str | None = None,
+    trigger: Any = None,
+    step: float | None = None,
+    exposure: float | None = None,
     plan_name: str = "trajectory_scan",
     plan_args: Mapping[str, Any] | None = None,
     md: Mapping[str, Any] | None = None,
@@ -78,7 +91,7 @@ def trajectory_scan(
 
     Parameters
     ----------
-    detectors, axis, period, clock_bound, beam, refly, md
+    detectors, axis, period, clock_bound, beam, refly, trigger, step, exposure, md
         See `glidepath.plans.flyscan`.
     trajectory
         What is flown.
@@ -93,9 +106,24 @@ def trajectory_scan(
     if refly not in (None, BAD_ROWS):
         raise PreflightError(f"refly can be None or {BAD_ROWS!r}, not {refly!r}.")
     flight = flight_for(axis)
-    report = yield from wait_for(partial(inspect, detectors, axis, flight, trajectory, period))
+    triggering = None
+    if trigger is not None:
+        followers = [d for d in detectors if isinstance(d, TriggeredDetector)]
+        triggering = Triggering(
+            source_for(trigger, axis), followers, step=step, period=period, exposure=exposure
+        )
+    elif step is not None or exposure is not None:
+        raise PreflightError(
+            "Only triggers come each step and have an exposure: name what makes them with "
+            "trigger=..., or give a period."
+        )
+    report = yield from wait_for(
+        partial(inspect, detectors, axis, flight, trajectory, period, triggering=triggering)
+    )
     report.check()
-    scan = _Scan(detectors, axis, flight, trajectory, report, clock_bound, beam, refly, period)
+    scan = _Scan(
+        detectors, axis, flight, trajectory, report, clock_bound, beam, refly, period, triggering
+    )
     metadata = {
         "plan_name": plan_name,
         "detectors": [device.name for device in detectors],
@@ -135,7 +163,8 @@ class _Scan:
     clock_bound: float
     beam: BeamGuard | None
     refly: str | None
-    exposure: float | None
+    period: float | None
+    triggering: Triggering | None
     sampler: Sampler = field(init=False)
     described: int = 0
     begun: bool = False
@@ -145,8 +174,12 @@ class _Scan:
     interruptions: list[tuple[str, float | None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.sampler = Sampler(self.detectors, self.axis, self.report.period)
+        triggered = [] if self.triggering is None else self.triggering.detectors
+        sampled = [d for d in self.detectors if d not in triggered]
+        self.sampler = Sampler(sampled, self.axis, self.report.period, triggering=self.triggering)
         self.flight.before_interruption = self.sampler.cut
+        if self.triggering is not None:
+            self.flight.after_interruption = self.triggering.source.disarm
 
     def run(self, metadata: Mapping[str, Any]) -> MsgGenerator:
         started: list[Mapping[str, Any]] = []
@@ -162,7 +195,7 @@ class _Scan:
 
     def fly(self, document: Mapping[str, Any]) -> MsgGenerator:
         self.loop = asyncio.get_running_loop()
-        if self.exposure is not None:
+        if self.period is not None and self.triggering is None:
             yield from wait_for(self.set_exposures)
         folder = run_folder(data_root(), document["uid"], document["scan_id"], document["time"])
         title = f"{document['plan_name']} {self.axis.name}"
@@ -172,11 +205,19 @@ class _Scan:
         if self.beam is not None:
             yield from wait_for(self.beam.open)
         for leg in self.trajectory.legs(joined=self.flight.back_end.joins):
-            yield from self.fly_leg(leg)
+            yield from self.fly_parts(leg)
         for _ in range(REFLIGHTS if self.refly else 0):
             for leg in list(self.bad_legs()):
-                yield from self.fly_leg(leg)
+                yield from self.fly_parts(leg)
         yield from wait_for(self.sampler.finish)
+
+    def fly_parts(self, leg: Leg) -> MsgGenerator:
+        """Fly a leg in as many parts as a source of triggers can hold."""
+        parts = [leg]
+        if self.triggering is not None:
+            parts = yield from wait_for(partial(self.triggering.parts, leg))
+        for part in parts:
+            yield from self.fly_leg(part)
 
     def fly_leg(self, leg: Leg) -> MsgGenerator:
         """Fly a leg, and what is left of it after each interruption."""
@@ -204,6 +245,7 @@ class _Scan:
         group = f"{flight.name} prepare"
         prepared = yield Msg("prepare", flight, leg, group=group)
         # Every channel has answered: the streams are described while the axis is on its way.
+        yield from wait_for(partial(sampler.arm_detectors, leg))
         yield from self.describe()
         yield from wait_until_done(prepared, group)
         yield from wait_for(self.check_clocks)
@@ -221,6 +263,8 @@ class _Scan:
             yield from wait_until_done(flown, group)
         patience = CUT_PATIENCE if flight.interruption else PATIENCE
         yield from wait_for(partial(sampler.land, patience=patience))
+        if self.triggering is not None:
+            self.triggering.check()
         return True
 
     def follow(self, flown: Any) -> MsgGenerator:
@@ -231,6 +275,8 @@ class _Scan:
         while not flown.done:
             yield from wait_for(partial(self.sampler.flushed, *others))
             yield from self.collect()
+            if self.triggering is not None:
+                self.triggering.check()
             if self.beam is not None and not flown.done and self.beam.objection:
                 yield from wait_for(partial(self.flight.interrupt, f"held: {self.beam.objection}"))
             # A deferred pause comes here.
@@ -306,6 +352,8 @@ class _Scan:
     def clean_up(self) -> list[Callable[[], Awaitable[None]]]:
         """Return the steps that leave everything as it was."""
         steps = [self.sampler.close, self.flight.restore, *reversed(self.undo)]
+        if self.triggering is not None:
+            steps = [self.triggering.disarm, self.triggering.restore, *steps]
         return [self.beam.close, *steps] if self.beam is not None else steps
 
     def announce(self) -> MsgGenerator:
@@ -332,7 +380,7 @@ class _Scan:
         self.sampler.check_clocks(self.clock_bound)
 
     async def set_exposures(self) -> None:
-        seconds = self.exposure
+        seconds = self.period
         assert seconds is not None
         for detector in self.detectors:
             if isinstance(detector, WithExposure):
@@ -355,23 +403,34 @@ async def inspect(
     flight: Flight,
     trajectory: Trajectory,
     period: float | None = None,
+    *,
+    triggering: Triggering | None = None,
 ) -> Preflight:
     """Return the pre-flight report of a scan. Nothing moves and nothing is changed."""
-    adjustable = [detector for detector in detectors if isinstance(detector, WithExposure)]
-    if period is not None:
+    joined = flight.back_end.joins
+    timings, triggers = [], None
+    if triggering is not None:
+        parts = [p for leg in trajectory.legs(joined=joined) for p in await triggering.parts(leg)]
+        plans = [await triggering.plan(part) for part in parts]
+        dead = await triggering.dead_times()
+        timings = [Timing(name, plans[0].exposure, dead[name]) for name in dead]
+        triggers = sum(len(plan.positions) for plan in plans)
+        period = min(plan.shortest_period for plan in plans)
+    followers = [] if triggering is None else triggering.detectors
+    adjustable = [d for d in detectors if isinstance(d, WithExposure) and d not in followers]
+    if period is not None and triggering is None:
         period = _positive(period)
         for detector in adjustable:
             detector.check_integration_time(period)
         exposures = [period for _ in adjustable]
     else:
         exposures = [await detector.integration_time.get_value() for detector in adjustable]
-        period = max(exposures, default=DEFAULT_PERIOD)
-    joined = flight.back_end.joins
+        period = max(exposures, default=DEFAULT_PERIOD) if period is None else period
     envelopes = [await flight.envelope(leg) for leg in trajectory.legs(joined=joined)]
     position = None
     if isinstance(axis, AsyncLocatable):
         position = (await axis.locate())["readback"]
-    return preflight(
+    report = preflight(
         axis.name,
         trajectory,
         period,
@@ -380,9 +439,11 @@ async def inspect(
         position=position,
         space=await _space([axis, *detectors], trajectory, period),
         detectors=[
-            Timing(d.name, exposure) for d, exposure in zip(adjustable, exposures, strict=True)
+            *timings,
+            *(Timing(d.name, seconds) for d, seconds in zip(adjustable, exposures, strict=True)),
         ],
     )
+    return report if triggers is None else replace(report, rows=triggers)
 
 
 async def _space(devices: Sequence[Sampled], trajectory: Trajectory, period: float) -> Space:

@@ -1,5 +1,6 @@
 """Growing files, the documents that point into them, and where they lie."""
 
+from .aligned_images import AlignedImages, image_shape
 from .documents import HDF5_MIMETYPE, TableDocuments, column_key, dataset_paths
 from .growing import Column, GrowingFile, Table, read_columns
 from .paths import check_data_directory, data_root, run_folder, use_data_root
@@ -7,6 +8,7 @@ from .validation import compile_validators
 
 __all__ = [
     "HDF5_MIMETYPE",
+    "AlignedImages",
     "Column",
     "GrowingFile",
     "Table",
@@ -16,6 +18,7 @@ __all__ = [
     "compile_validators",
     "data_root",
     "dataset_paths",
+    "image_shape",
     "read_columns",
     "run_folder",
     "use_data_root",

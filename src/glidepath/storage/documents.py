@@ -1,7 +1,9 @@
 """StreamResource and StreamDatum documents for the tables of a growing file."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import prod
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from bluesky.protocols import StreamAsset
@@ -11,6 +13,9 @@ HDF5_MIMETYPE = "application/x-hdf5"
 
 LOGICAL_CHUNK = 1_000_000
 """Rows per chunk as announced: every update of a catalogue repeats the list of chunks."""
+
+IMAGE_CHUNK = 2**24
+"""Pixels per chunk as announced."""
 
 
 def column_key(source: str, unit: str = "", dtype: str = "<f8", **more: object) -> DataKey:
@@ -40,17 +45,26 @@ class TableDocuments:
     """
 
     def __init__(self, path: Path, datasets: Mapping[str, str]) -> None:
-        uri = f"file://localhost{quote(path.absolute().as_posix())}"
         self._bundles = [
-            compose_stream_resource(
-                mimetype=HDF5_MIMETYPE,
-                uri=uri,
-                data_key=data_key,
-                parameters={"dataset": dataset, "chunk_shape": [LOGICAL_CHUNK], "swmr": True},
-            )
+            _resource(path, data_key, dataset, [LOGICAL_CHUNK])
             for data_key, dataset in datasets.items()
         ]
         self.announced = 0
+
+    def add_images(self, path: Path, data_key: str, dataset: str, shape: Sequence[int]) -> None:
+        """Announce images too, one for each row, before anything has been announced.
+
+        Parameters
+        ----------
+        path, dataset
+            Where they are.
+        data_key
+            Their name.
+        shape
+            Of one image.
+        """
+        per_chunk = max(IMAGE_CHUNK // max(prod(shape), 1), 1)
+        self._bundles.append(_resource(path, data_key, dataset, [per_chunk, *shape]))
 
     def until(self, rows: int) -> Iterator[StreamAsset]:
         """Yield the documents that announce everything up to ``rows`` rows."""
@@ -63,6 +77,15 @@ class TableDocuments:
         self.announced = rows
         for _, compose in self._bundles:
             yield "stream_datum", compose(indices)
+
+
+def _resource(path: Path, data_key: str, dataset: str, chunk: Sequence[int]) -> Any:
+    return compose_stream_resource(
+        mimetype=HDF5_MIMETYPE,
+        uri=f"file://localhost{quote(path.absolute().as_posix())}",
+        data_key=data_key,
+        parameters={"dataset": dataset, "chunk_shape": list(chunk), "swmr": True},
+    )
 
 
 def dataset_paths(group: str, names: Mapping[str, str] | Sequence[str]) -> dict[str, str]:

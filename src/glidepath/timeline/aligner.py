@@ -357,10 +357,39 @@ class Aligner:
             else {}
         )
         self.rows += len(columns.get("quality", ()))
-        needed = self._needed_from(now)
+        self.forget(now)
+        return columns
+
+    def forget(self, now: float, needed: float = inf) -> None:
+        """Forget updates that no row needs any more, nor a window that begins at ``needed``."""
+        needed = min(needed, self._needed_from(now))
         for track in self._tracks:
             track.series.forget_before(needed + track.channel.latency - SPARE)
+
+    def watermark(self, now: float) -> float:
+        """Return the time (POSIX s) up to which nothing that matters is still on its way."""
+        return self._watermark(now)
+
+    def rows_of(self, lower: Floats, upper: Floats, now: float, *, finish: bool = False) -> Columns:
+        """Return the columns of windows that somebody else has made, all before the watermark.
+
+        Parameters
+        ----------
+        lower, upper
+            Shape (m,): begin and end of each (POSIX s), rising.
+        now, finish
+            As for `final_rows`.
+        """
+        columns = self._windows(lower, upper, now, finish)
+        self._final_until = float(upper[-1])
+        self.rows += len(upper)
         return columns
+
+    @property
+    def readback(self) -> tuple[Channel, Floats, Floats]:
+        """The axis, and its newest updates: timestamps (POSIX s) and values."""
+        track = self._axis
+        return track.channel, track.series.timestamps, track.series.values
 
     def _final_edges(self, span: Span, now: float, finish: bool) -> Floats:
         """Return the edges of the windows that became final; shape (m + 1,), or empty."""
@@ -388,7 +417,10 @@ class Aligner:
         return np.round(edges * EDGES_PER_SECOND) / EDGES_PER_SECOND
 
     def _columns(self, span: Span, edges: Floats, now: float, finish: bool) -> Columns:
-        lower, upper = edges[:-1], edges[1:]
+        columns = self._windows(edges[:-1], edges[1:], now, finish)
+        return self._inside(span, columns)
+
+    def _windows(self, lower: Floats, upper: Floats, now: float, finish: bool) -> Columns:
         columns = rebin_windows(
             {t.channel: (t.series.timestamps, t.series.values) for t in self._tracks},
             self._axis.channel.name,
@@ -403,6 +435,10 @@ class Aligner:
                     columns["quality"][guessed] |= np.uint16(Quality.EXTRAPOLATED)
         for mark, track in self._marks:
             columns["quality"][_out_of(mark, track, lower, upper)] |= np.uint16(mark.bit)
+        return columns
+
+    def _inside(self, span: Span, columns: Columns) -> Columns:
+        """Return the rows that lie in a span, with what they belong to."""
         name = self._axis.channel.name
         position = columns[name]
         low, high = min(span.start, span.stop), max(span.start, span.stop)

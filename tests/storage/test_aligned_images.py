@@ -1,0 +1,68 @@
+"""Images of other files, by row: gaps stay gaps, while the other file grows too."""
+
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+
+from glidepath.storage import AlignedImages
+
+
+@pytest.fixture
+def camera(tmp_path):
+    """A file that somebody else writes and that grows: image k is full of k + 1."""
+    with h5py.File(tmp_path / "camera.h5", "w", libver="latest") as file:
+        images = file.create_dataset(
+            "entry/data/data", (0, 3, 4), "u2", maxshape=(None, 3, 4), chunks=(1, 3, 4)
+        )
+        file.swmr_mode = True
+
+        def grow(count):
+            begin = len(images)
+            images.resize((begin + count, 3, 4))
+            images[begin:] = np.arange(begin + 1, begin + count + 1)[:, None, None]
+            file.flush()
+
+        yield tmp_path / "camera.h5", grow
+
+
+def seen(path):
+    """Return the first pixel of each image, as another process sees it."""
+    code = (
+        "import h5py, sys\n"
+        "with h5py.File(sys.argv[1], 'r', libver='latest', swmr=True) as f:\n"
+        "    print(f['/entry/data/images'][:, 0, 0].tolist())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def test_a_row_has_its_own_frame_and_a_lost_one_leaves_a_gap(camera, tmp_path):
+    source, grow = camera
+    images = AlignedImages(tmp_path / "images.h5", (3, 4), np.dtype("u2"))
+    grow(4)
+    images.add(source, "entry/data/data", np.array([0, 1, -1, 2]))
+    images.write()
+    assert seen(images.path) == "[1, 2, 0, 3]"
+    grow(4)
+    images.add(source, "entry/data/data", np.array([3, 5, 6, -1]))
+    images.add(source, "entry/data/data", np.array([7, 4]))
+    images.write()
+    assert seen(images.path) == "[1, 2, 0, 3, 4, 6, 7, 0, 8, 5]"
+    assert images.rows == 10
+
+
+def test_rows_that_follow_each_other_are_one_mapping_however_they_came(camera, tmp_path):
+    source, grow = camera
+    grow(100)
+    images = AlignedImages(tmp_path / "images.h5", (3, 4), np.dtype("u2"))
+    for begin in range(0, 100, 7):
+        images.add(source, "entry/data/data", np.arange(begin, min(begin + 7, 100)))
+    images.write()
+    with h5py.File(images.path) as file:
+        assert len(file["/entry/data/images"].virtual_sources()) == 1
+    assert seen(images.path) == str(list(range(1, 101)))
