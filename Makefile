@@ -29,7 +29,7 @@ bench: setup
 
 setup: $(READY)
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints.txt setup.py src/glidepath/flyers/inbox.c
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Glidepath needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Call make with PYTHON=python3.12, for example.")'
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
