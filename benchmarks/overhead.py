@@ -188,8 +188,7 @@ class Phases:
     def _of(self, message: Any) -> str:
         if message.command == "wait_for":
             # The plan's own step is hidden in a function that a pause does not call twice.
-            begun = message.args[0][0]
-            function = getclosurevars(begun).nonlocals.get("function", begun)
+            function = getclosurevars(message.args[0][0]).nonlocals["function"]
             name = getattr(function, "func", function).__name__
             return _OF_FUNCTION.get(name, self.phase)
         if message.command == "prepare":

@@ -29,7 +29,8 @@ TEXTS = {
     "all points of all repeats, each with another phase between exposures and motion; the shift is "
     "the median of its absolute values.",
     "overhead": "Fixed time of a sampled scan without motion, per phase (ms): what a scan costs "
-    "beyond its flight.",
+    "beyond its flight. `staged`: every channel is a device of ophyd-async that has a monitor of "
+    "its own while it is staged.",
     "document_counts": "Documents of a short and a long scan, and what a reader in another process "
     "saw through Tiled while the scan ran.",
     "documents": "What the run engine pays per document with Tiled subscribed, and how much the "
@@ -138,7 +139,7 @@ def draw_overhead(rows: Rows, path: Path) -> None:
     """Stacked bars: time per phase, for each number of channels."""
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
-    labels = [str(row["channels"]) for row in rows]
+    labels = [f"{row['channels']}{' staged' * row['staged']}" for row in rows]
     bottom = np.zeros(len(rows))
     phases = [
         key

@@ -15,6 +15,7 @@ from rich.console import Console
 from benchmarks import accuracy, document_counts, overhead
 from glidepath.flyers import Sampler
 from glidepath.physics.nitrogen import absorption
+from glidepath.plans.messages import wait_for
 
 
 def printed(table):
@@ -150,7 +151,7 @@ def message(name, seconds=None):
         """Only its name matters."""
 
     function.__name__ = name
-    return Msg("wait_for", None, [function if seconds is None else partial(function, seconds)])
+    return next(wait_for(function if seconds is None else partial(function, seconds)))
 
 
 def test_messages_of_a_scan_belong_to_their_phases():
@@ -167,6 +168,7 @@ def test_messages_of_a_scan_belong_to_their_phases():
         (Msg("kickoff"), "flight"),
         (message("flushed"), "flush"),
         (Msg("collect"), "flush"),
+        (message("land"), "finish"),
         (message("finish"), "finish"),
         (Msg("collect"), "documents"),
         (Msg("create"), "documents"),
@@ -188,7 +190,7 @@ def test_messages_of_a_scan_belong_to_their_phases():
 
 def test_the_overhead_table_takes_the_rows():
     keys = ["total", "total_without_flush", "cpu", *overhead.PHASES]
-    row = {"channels": 10, "repeats": 3, **{f"{key}_ms": 1.0 for key in keys}}
+    row = {"channels": 10, "staged": True, "repeats": 3, **{f"{key}_ms": 1.0 for key in keys}}
 
     assert "10" in printed(overhead.table([row]))
 

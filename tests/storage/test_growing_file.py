@@ -173,3 +173,33 @@ def test_rows_of_no_length_are_harmless_and_closing_twice_too(tmp_path):
     assert tuple(file.rows) == (4,)
     file.close()
     file.close()
+
+
+def test_files_of_the_same_layout_share_nothing_but_the_layout(tmp_path):
+    first = GrowingFile(tmp_path / "first.h5", [DATA, LOG], {"title": "first"})
+    first.append(0, rows(0, 4))
+    second = GrowingFile(tmp_path / "second.h5", [DATA, LOG], {"title": "second"})
+    third = GrowingFile(tmp_path / "third.h5", [LOG], {"title": "third"})
+    for file in (first, second, third):
+        file.close()
+    found = {}
+    for file in (first, second, third):
+        with h5py.File(file.path) as seen:
+            entry = seen["entry"]
+            lengths = {name: len(column) for name, column in entry.get("data", {}).items()}
+            found[entry.attrs["title"]] = (lengths, "mesh" in entry["instrument"])
+    assert found == {
+        "first": (dict.fromkeys(NAMES, 4), True),
+        "second": (dict.fromkeys(NAMES, 0), True),
+        "third": ({}, True),
+    }
+
+
+def test_a_few_rows_of_many_columns_take_little_space(tmp_path):
+    columns = [Column(f"column_{k}") for k in range(40)]
+    file = GrowingFile(tmp_path / "scan.h5", [Table("/entry/data", columns, "NXdata")])
+    for _ in range(5):
+        file.append(0, {column.name: np.ones(10) for column in columns})
+        file.flush()
+    file.close()
+    assert file.path.stat().st_blocks * 512 < 40 * 16384

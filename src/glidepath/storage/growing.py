@@ -95,9 +95,9 @@ class GrowingFile:
                 raise
 
     def _open(self, entry: Mapping[str, str]) -> h5py.File:
-        # Appending needs the last chunk of a dataset only: a larger cache is memory that grows
-        # for minutes with every channel.
-        file = h5py.File(self.path, "r+", libver="latest", rdcc_nbytes=8 * CHUNK_ROWS, rdcc_w0=1.0)
+        # No cache of chunks: rows are written where they belong, and only these. With a cache each
+        # flush would write the last chunk of every column again, 128 kB for a few rows.
+        file = h5py.File(self.path, "r+", libver="latest", rdcc_nbytes=0)
         for key, value in entry.items():
             file["/entry"].attrs[key] = value
         file.swmr_mode = True
@@ -168,6 +168,8 @@ def _make(file: h5py.File, tables: Sequence[Table]) -> None:
     """Make the groups, datasets and attributes of a file."""
     chunked = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     chunked.set_chunk((CHUNK_ROWS,))
+    # Rows that nobody can see need not be written: the file has holes there.
+    chunked.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     file.attrs["default"] = "entry"
     entry = _class_of(file, "/entry", "NXentry")
     for table in tables:
