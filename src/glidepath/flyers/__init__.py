@@ -7,6 +7,7 @@ from .controller_sweep import ControllerSweep, SweepBounds
 from .flight import BackEnd, Flight, FlightError
 from .ingestion import Batch, FastMonitors, Monitors, PortableMonitors, choose_monitors
 from .sampler import Sampler, TableStream
+from .trajectory_controller import ProfileBounds, TrajectoryController
 from .verdict import Verdict
 
 __all__ = [
@@ -20,9 +21,11 @@ __all__ = [
     "FlightError",
     "Monitors",
     "PortableMonitors",
+    "ProfileBounds",
     "Sampler",
     "SweepBounds",
     "TableStream",
+    "TrajectoryController",
     "Verdict",
     "choose_monitors",
     "flight_for",

@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from glidepath.devices import EnergyAxis, Motor
+from glidepath.devices import EnergyAxis, Motor, ProfileMotor
 from glidepath.devices.monochromator import PGM
 from glidepath.trajectory import PreflightError
 
 from .constant_velocity import ConstantVelocity
 from .controller_sweep import ControllerSweep
 from .flight import Flight
+from .trajectory_controller import TrajectoryController
 
 
 def flight_for(axis: Any) -> Flight:
@@ -22,6 +23,8 @@ def flight_for(axis: Any) -> Flight:
     sweeps = isinstance(axis, EnergyAxis) and isinstance(axis.monochromator(), PGM)
     if sweeps or isinstance(axis, PGM):
         return Flight(ControllerSweep(axis), f"{axis.name}_flight")
+    if isinstance(axis, ProfileMotor):
+        return Flight(TrajectoryController(axis), f"{axis.name}_flight")
     if isinstance(axis, Motor):
         return Flight(ConstantVelocity(axis), f"{axis.name}_flight")
     raise PreflightError(
