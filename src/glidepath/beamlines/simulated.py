@@ -26,7 +26,7 @@ __all__ = ["AXES", "BASELINE", "DETECTORS", "make_devices"]
 DETECTORS = ["mesh", "sample", "ring"]
 """What a scan reads if nobody says otherwise: I0, the gas cell, and the ring current."""
 
-AXES = ["energy", "mono_motor", "focus"]
+AXES = ["energy", "mono_motor", "mono_profile", "focus"]
 """What can be scanned."""
 
 BASELINE = ["pgm", "ue48", "ring", "focus", "m2"]

@@ -9,9 +9,10 @@ from .region import Region
 from .report import AxisReport, Preflight, PreflightError, RegionReport, Space, Timing
 from .schedule import Stage, curve, schedule
 from .specs import from_scanspec, motion_path, to_scanspec
-from .trajectory import Leg, Trajectory
+from .trajectory import AnyRegion, Leg, Trajectory
 
 __all__ = [
+    "AnyRegion",
     "AxisReport",
     "Companion",
     "Envelope",
