@@ -157,9 +157,10 @@ FAULTS = {
 async def test_each_fault_has_its_own_sentence_and_a_halt_makes_the_axis_stand(b, fault):
     bounds = ProfileBounds(built=1.0, started=1.0, stalled=1.0)
     back_end = TrajectoryController(b.axis, bounds)
-    # What the controller shows of a flight that went well must not be taken for this one's.
-    await fly(back_end, SHORT)
-    await back_end.restore()
+    if fault in ("build hangs", "never starts"):
+        # What the controller shows of a flight that went well must not be taken for this one's.
+        await fly(back_end, SHORT)
+        await back_end.restore()
     before = await settings(b.axis)
     await b.put("FAULT:profile_move", fault)
     with pytest.raises(FlightError, match=FAULTS[fault]) as caught:

@@ -15,7 +15,8 @@ from glidepath.devices.profile_move import (
     TimeMode,
 )
 from glidepath.devices.signals import Watch, watch
-from glidepath.trajectory import Envelope, Leg, Motion, Piece, PreflightError, motion_path
+from glidepath.trajectory import Envelope, Leg, Motion, Piece, PreflightError
+from glidepath.trajectory.specs import motion_path
 
 from .flight import BackEnd, FlightError
 
