@@ -57,6 +57,11 @@ class Client:
         """Name of the present choice."""
         return self._choices(name)[self.get(name)]
 
+    def message(self, name: str) -> str:
+        """Text of a waveform of characters."""
+        data = self._variable(name).read(timeout=BOUND).data
+        return bytes(bytearray(int(character) for character in data)).decode().rstrip("\0")
+
     def _choices(self, name: str) -> list[str]:
         answer = self._variable(name).read(data_type="control", timeout=BOUND)
         return [choice.decode() for choice in answer.metadata.enum_strings]
@@ -64,7 +69,8 @@ class Client:
     def put(self, name: str, value: Any, wait: bool = True) -> None:
         if isinstance(value, str):
             value = self._choices(name).index(value)
-        self._variable(name).write((value,), wait=wait, timeout=BOUND)
+        data = value if isinstance(value, list) else (value,)
+        self._variable(name).write(data, wait=wait, timeout=BOUND)
 
     @contextlib.contextmanager
     def recording(self, *names: str) -> Iterator[list[SimpleNamespace]]:

@@ -100,7 +100,9 @@ def test_a_k_region_joins_a_slower_and_a_faster_one():
 
 def test_what_leaves_no_room_for_a_join_is_refused_in_one_sentence():
     leg = Leg((Region(400, 410, 0.1), Region(410, 410.5, 5.0), Region(410.5, 420, 0.1)), (1, 2, 3))
-    with pytest.raises(ValueError, match=r"Between 410 and 410\.5 there is no room") as caught:
+    with pytest.raises(
+        ValueError, match=r"Between 410 and 410\.5 units there is no room"
+    ) as caught:
         Motion.along(leg, 10.0)
     assert str(caught.value).endswith("make it longer or fly it slower.")
     k = KRegion(7112.0, 4.0, 8.0, 0.05, 0.5)

@@ -7,16 +7,8 @@ from hypothesis import strategies as st
 from scanspec.core import Path
 from scanspec.specs import Fly, Linspace, Spec
 
-from glidepath.trajectory import (
-    KRegion,
-    Leg,
-    Motion,
-    Region,
-    Trajectory,
-    from_scanspec,
-    motion_path,
-    to_scanspec,
-)
+from glidepath.trajectory import KRegion, Leg, Motion, Region, Trajectory
+from glidepath.trajectory.specs import from_scanspec, motion_path, to_scanspec
 
 N2 = [(370, 395, 2.0), (395, 405, 0.2), (405, 470, 1.0)]
 

@@ -13,6 +13,7 @@ from glidepath.devices import (
     GratingEncoders,
     LinearEncoder,
     Motor,
+    ProfileMotor,
     Ring,
     SweepTiming,
     Undulator,
@@ -25,7 +26,7 @@ __all__ = ["AXES", "BASELINE", "DETECTORS", "make_devices"]
 DETECTORS = ["mesh", "sample", "ring"]
 """What a scan reads if nobody says otherwise: I0, the gas cell, and the ring current."""
 
-AXES = ["energy", "mono_motor", "focus"]
+AXES = ["energy", "mono_motor", "mono_profile", "focus"]
 """What can be scanned."""
 
 BASELINE = ["pgm", "ue48", "ring", "focus", "m2"]
@@ -99,6 +100,7 @@ def make_devices(prefix: str | None = None) -> dict[str, Device]:
         Motor(f"{prefix}m1", "focus"),
         Motor(f"{prefix}m2", "m2"),
         mono_motor,
+        ProfileMotor(f"{prefix}m3", f"{prefix}PM1:", axis=3, axes=(2, 3), name="mono_profile"),
         zebra,
     ]
     return {device.name: device for device in devices}

@@ -24,6 +24,7 @@ from .monochromator import (
 )
 from .motion import Motor
 from .positioning import MotionError, Pace
+from .profile_move import ExecuteState, ProfileMotor, ProfileMove, ProfileStatus
 from .sampled import Sampled, SampledChannel
 from .signals import Watch, signal_r, signal_rw, watch
 from .undulator import ControlMode, Undulator, UndulatorAxis
@@ -41,12 +42,16 @@ __all__ = [
     "Electrometer",
     "EncoderInput",
     "EnergyAxis",
+    "ExecuteState",
     "GapMethod",
     "GratingEncoders",
     "LinearEncoder",
     "MotionError",
     "Motor",
     "Pace",
+    "ProfileMotor",
+    "ProfileMove",
+    "ProfileStatus",
     "Ring",
     "Sampled",
     "SampledChannel",

@@ -7,6 +7,7 @@ from .controller_sweep import ControllerSweep, SweepBounds
 from .flight import BackEnd, Flight, FlightError
 from .ingestion import Batch, FastMonitors, Monitors, PortableMonitors, choose_monitors
 from .sampler import Sampler, TableStream
+from .trajectory_controller import ProfileBounds, TrajectoryController
 from .trigger_source import TriggerError, TriggerPlan, Triggers, TriggerSource
 from .triggering import Triggering
 from .verdict import Verdict
@@ -22,9 +23,11 @@ __all__ = [
     "FlightError",
     "Monitors",
     "PortableMonitors",
+    "ProfileBounds",
     "Sampler",
     "SweepBounds",
     "TableStream",
+    "TrajectoryController",
     "TriggerError",
     "TriggerPlan",
     "TriggerSource",

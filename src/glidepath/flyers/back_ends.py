@@ -3,7 +3,7 @@
 from typing import Any
 
 from glidepath.detectors import TriggeredDetector
-from glidepath.devices import EnergyAxis, Motor, Zebra
+from glidepath.devices import EnergyAxis, Motor, ProfileMotor, Zebra
 from glidepath.devices.monochromator import PGM
 from glidepath.trajectory import PreflightError
 
@@ -12,6 +12,7 @@ from .controller_sweep import ControllerSweep
 from .flight import Flight
 from .internal_clock import InternalClock
 from .position_compare import PositionCompare
+from .trajectory_controller import TrajectoryController
 from .trigger_source import TriggerSource
 
 
@@ -26,6 +27,8 @@ def flight_for(axis: Any) -> Flight:
     sweeps = isinstance(axis, EnergyAxis) and isinstance(axis.monochromator(), PGM)
     if sweeps or isinstance(axis, PGM):
         return Flight(ControllerSweep(axis), f"{axis.name}_flight")
+    if isinstance(axis, ProfileMotor):
+        return Flight(TrajectoryController(axis), f"{axis.name}_flight")
     if isinstance(axis, Motor):
         return Flight(ConstantVelocity(axis), f"{axis.name}_flight")
     raise PreflightError(

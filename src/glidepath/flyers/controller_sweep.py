@@ -131,17 +131,20 @@ class ControllerSweep(BackEnd):
             "eV",
             *reach,
             advice="choose another harmonic, or start and stop inside it",
-        )
+        ).needing(*motion.reach, 0.0)
+        if not reach[0] <= motion.reach[0] <= motion.reach[1] <= reach[1]:
+            # There is no gap for such an energy, and nothing more to say.
+            return (harmonic,)
         gap = Companion(
             f"{undulator.name}_gap",
             "mm",
             smallest,
             largest,
             max_velocity=velocity if velocity > 0 else None,
-            # Outside its reach the harmonic has no gap: the first one says so.
+            # The way to the run-up may begin anywhere.
             law=lambda energy: undulator.law.gap(np.clip(energy, *reach), undulator.harmonic),
         )
-        return harmonic.needing(*motion.reach, 0.0), motion.needs(gap)
+        return harmonic, motion.needs(gap)
 
     async def prepare(self, leg: Leg) -> None:
         """Couple the undulator, write the sweep's parameters, go to the ramp's start."""

@@ -15,6 +15,7 @@ __all__ = [
     "Segment",
     "plan_follow",
     "plan_move",
+    "plan_profile",
     "plan_stop",
     "plan_sweep",
     "run_up_distance",
@@ -313,3 +314,59 @@ def plan_follow(
         speed += change * step
     pieces.append((period, speed, -speed / period, 0.0, 0.0))
     return _chain(time, position, pieces, 0.0)
+
+
+def plan_profile(
+    time: float,
+    positions: ArrayLike,
+    durations: ArrayLike,
+    acceleration: float,
+    shortest_ramp: float = 0.25,
+) -> list[Segment]:
+    """Go through points at given times, as a trajectory controller does (position, velocity, time).
+
+    At a point the velocity is the mean of the elements before and behind it, at both ends that
+    of the element there; ramps from rest and to rest are added. (So does the driver of the
+    Newport XPS controller in the EPICS motor module.) Each element is two parabolas.
+
+    Parameters
+    ----------
+    time
+        When the first ramp begins, POSIX s.
+    positions
+        Shape (n,).
+    durations
+        Lengths of the elements between them, s, shape (n - 1,).
+    acceleration
+        Of the ramps, at the most.
+    shortest_ramp
+        Seconds that a ramp lasts at least.
+    """
+    points, lengths = np.asarray(positions, float), np.asarray(durations, float)
+    moved = np.diff(points)
+    mean = moved / lengths
+    speeds = np.concatenate(
+        [mean[:1], (moved[1:] + moved[:-1]) / (lengths[1:] + lengths[:-1]), mean[-1:]]
+    )
+
+    def ramp(speed: float) -> float:
+        return max(abs(speed) / acceleration, shortest_ramp)
+
+    up, down = ramp(speeds[0]), ramp(speeds[-1])
+    begin = points[0] - 0.5 * speeds[0] * up
+    segments = [Segment(time, up, begin, 0.0, speeds[0] / up)]
+    at = time + up
+    for position, speed, distance, change, length in zip(
+        points, speeds, moved, np.diff(speeds), lengths, strict=False
+    ):
+        both = 2 * change / length
+        first = 0.5 * (8 * (distance - speed * length) / length**2 - both)
+        half = 0.5 * length
+        segments.append(Segment(at, half, position, speed, first))
+        middle, there = segments[-1].after(half)
+        segments.append(Segment(at + half, half, middle, there, both - first))
+        at += length
+    segments.append(Segment(at, down, points[-1], speeds[-1], -speeds[-1] / down))
+    end, _ = segments[-1].after(down)
+    segments.append(Segment(at + down, FOREVER, end))
+    return segments

@@ -2,11 +2,12 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from .channels import Database, Number
 from .jobs import LEAD_SECONDS, Job, sleep_until
-from .motion import Axis, plan_move, plan_stop
+from .motion import Axis, Segment, plan_move, plan_stop
 
 __all__ = ["MotorRecord"]
 
@@ -116,23 +117,52 @@ class MotorRecord:
             return target
         return None
 
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Soft limits."""
+        return float(self._low.value), float(self._high.value)
+
+    @property
+    def top_velocity(self) -> float:
+        """Highest speed, 0 without a limit."""
+        return float(self._top_velocity.value)
+
     async def _move(self, target: float) -> None:
+        await self.go(target)
+        await self.standing()
+
+    async def go(self, target: float) -> None:
+        """Begin a move at the record's own velocity."""
         velocity = float(self._velocity.value)
-        start = time.time() + LEAD_SECONDS
-        self.axis.plan(
+        await self.follow(
             plan_move(
                 self.axis,
-                start,
+                time.time() + LEAD_SECONDS,
                 round(target / self._resolution) * self._resolution,
                 velocity,
                 velocity / float(self._acceleration_time.value),
             )
         )
+
+    async def follow(self, segments: Sequence[Segment]) -> None:
+        """Begin a motion that is planned elsewhere, as a controller's."""
+        self.axis.plan(segments)
         self._done.clear()
         await self._at_rest.change(0)
         await self._moves.change(1)
-        await self._job.start(self._follow(start))
+        await self._job.start(self._follow(segments[0].start))
+
+    async def standing(self) -> None:
+        """Wait until the motor stands."""
         await self._done.wait()
+
+    async def take_position(self) -> None:
+        """Show the position as the set point, as after a motion that the record did not command."""
+        await self._setpoint.post(self._measured(time.time()))
+
+    async def halt(self) -> None:
+        """Slow down to rest."""
+        await self._stop(1)
 
     async def _stop(self, _: int) -> None:
         now = time.time()

@@ -12,6 +12,7 @@ from .monochromator import (
 )
 from .motion import Axis
 from .motor import MotorRecord
+from .profile_move import ProfileMove
 from .repeater import start_repeater
 from .ring import FULL_CURRENT, StorageRing
 from .settings import Settings
@@ -88,6 +89,8 @@ class Optics:
                 database, "m4", height, "mm", "sample height", (-25, 25), 2, 5, 0.2, 1e-4, 4
             ),
         )
+        # One controller drives the energy motor and the slide.
+        self._profile = ProfileMove(database, "PM1:", {2: self._motors[1], 3: self._motors[2]})
         ring = Axis("ring", FULL_CURRENT)
         self._ring = StorageRing(database, ring)
         database.choice("BEAM:axis", "PGM1", _ENERGY_AXES, on_put=self._choose)
@@ -127,7 +130,13 @@ class Optics:
 
     async def close(self) -> None:
         """End all work."""
-        for device in (self._grating, self._undulator, *self._others, *self._motors):
+        for device in (
+            self._profile,
+            self._grating,
+            self._undulator,
+            *self._others,
+            *self._motors,
+        ):
             await device.close()
         await self.link.close()
         if self._transport is not None:

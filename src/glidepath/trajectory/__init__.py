@@ -1,4 +1,7 @@
-"""What the axis does over time, and whether it can: regions, motions, the pre-flight report."""
+"""What the axis does over time, and whether it can: regions, motions, the pre-flight report.
+
+To and from scanspec: :mod:`glidepath.trajectory.specs`, which imports scanspec.
+"""
 
 from .companion import Companion
 from .envelope import Envelope
@@ -8,10 +11,10 @@ from .preflight import preflight
 from .region import Region
 from .report import AxisReport, Preflight, PreflightError, RegionReport, Space, Timing
 from .schedule import Stage, curve, schedule
-from .specs import from_scanspec, motion_path, to_scanspec
-from .trajectory import Leg, Trajectory
+from .trajectory import AnyRegion, Leg, Trajectory
 
 __all__ = [
+    "AnyRegion",
     "AxisReport",
     "Companion",
     "Envelope",
@@ -29,10 +32,7 @@ __all__ = [
     "Timing",
     "Trajectory",
     "curve",
-    "from_scanspec",
-    "motion_path",
     "preflight",
     "schedule",
-    "to_scanspec",
     "xas_regions",
 ]

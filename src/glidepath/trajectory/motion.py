@@ -136,6 +136,7 @@ class Motion:
         settle: float = 0.0,
         overrun: float = 0.0,
         companions: Sequence[Companion] = (),
+        unit: str = "units",
     ) -> "Motion":
         """Return the motion of a leg: from rest, through its regions, to rest.
 
@@ -155,6 +156,8 @@ class Motion:
             Seconds at constant velocity between the leg's stop and the run-down.
         companions
             Axes with a law that move along.
+        unit
+            Unit of the axis, for messages.
 
         Raises
         ------
@@ -163,19 +166,21 @@ class Motion:
         """
         if not acceleration > 0:
             raise ValueError(
-                f"An acceleration of {acceleration:g} units/s² starts nothing; give one above zero."
+                f"An acceleration of {acceleration:g} {unit}/s² starts nothing; "
+                "give one above zero."
             )
         regions = leg.regions
         heads, tails = [0.0] * len(regions), [0.0] * len(regions)
         rates = [acceleration] * (len(regions) + 1)
         for k in range(1, len(regions)):
-            rates[k], tails[k - 1], heads[k] = _join(regions, k, acceleration, companions)
+            rates[k], tails[k - 1], heads[k] = _join(regions, k, acceleration, companions, unit)
         for region, head, tail in zip(regions, heads, tails, strict=True):
             if head + tail > region.length * (1 + ROUNDING):
                 raise ValueError(
-                    f"Between {region.start:g} and {region.stop:g} there is no room for the "
-                    f"changes of velocity at its ends, which take {head + tail:.3g} at an "
-                    f"acceleration of {acceleration:g} units/s²; make it longer or fly it slower."
+                    f"Between {region.start:g} and {region.stop:g} {unit} there is no room for "
+                    f"the changes of velocity at its ends, which take {head + tail:.3g} {unit} at "
+                    f"an acceleration of {acceleration:g} {unit}/s²; make it longer or fly it "
+                    "slower."
                 )
         track = _Track(leg)
         first, last = regions[0].speeds[0], regions[-1].speeds[1]
@@ -427,7 +432,11 @@ def _speed_at(region: AnyRegion, distance: float) -> float:
 
 
 def _join(
-    regions: Sequence[AnyRegion], k: int, acceleration: float, companions: Sequence[Companion]
+    regions: Sequence[AnyRegion],
+    k: int,
+    acceleration: float,
+    companions: Sequence[Companion],
+    unit: str,
 ) -> tuple[float, float, float]:
     """Return acceleration, and lengths of the join before and behind the start of region k."""
     before, behind = regions[k - 1], regions[k]
@@ -441,8 +450,9 @@ def _join(
     for _ in range(ROUNDS):
         if rate + own <= 0:
             raise ValueError(
-                f"The velocity cannot change from {speed:g} to {target:g} at {behind.start:g} "
-                f"with {rate:.3g} units/s²: the region itself changes as fast; fly it slower."
+                f"The velocity cannot change from {speed:.3g} to {target:.3g} {unit}/s at "
+                f"{behind.start:.6g} {unit} with {rate:.3g} {unit}/s²: the region itself changes "
+                "as fast; fly it slower."
             )
         length = abs(speed**2 - target**2) / (2 * (rate + own))
         direction = sign * behind.direction
