@@ -16,11 +16,12 @@ os.environ.update(EPICS_CA_ADDR_LIST="127.0.0.1", EPICS_CA_AUTO_ADDR_LIST="NO")
 
 
 @pytest.fixture(scope="session")
-def beamline():
-    """A running SimulatedBeamline; its environment is in os.environ."""
+def beamline(tmp_path_factory):
+    """A running SimulatedBeamline with a truth file; its environment is in os.environ."""
     from glidepath.simulation import SimulatedBeamline
 
-    with SimulatedBeamline(seed=1) as simulated:
+    truth = tmp_path_factory.mktemp("beamline") / "truth.h5"
+    with SimulatedBeamline(seed=1, truth=truth) as simulated:
         before = {name: os.environ.get(name) for name in simulated.environment}
         os.environ.update(simulated.environment)
         os.environ["GLIDEPATH_PREFIX"] = simulated.settings.prefix
