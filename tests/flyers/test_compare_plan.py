@@ -1,5 +1,7 @@
 """What a box that compares positions is told, and what it is not asked for: without a box."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import assume, given
@@ -115,7 +117,7 @@ def test_what_the_box_cannot_do_is_one_sentence(asked, exposure, sentence):
 
 def test_an_energy_that_no_angle_selects_is_one_sentence():
     geometry = GratingGeometry(Encoder(1e5), None, 1200.0, 2.25)
-    with pytest.raises(PreflightError, match="box cannot follow this scan: .* cannot select"):
+    with pytest.raises(PreflightError, match=r"box cannot follow this scan: .* cannot select"):
         compare_plan("box", leg((0.5, 1, 1)), geometry, step=0.1, period=None, exposure=0.01)
 
 
@@ -192,7 +194,7 @@ async def test_parts_fit_and_miss_none_and_repeat_none(box, capacity, ends, axis
     parts = await compare.parts(whole, **asked)
     assert parts[0].start == whole.start
     assert parts[-1].stop == whole.stop
-    assert all(one.stop == two.start for one, two in zip(parts, parts[1:], strict=False))
+    assert all(one.stop == two.start for one, two in pairwise(parts))
     positions = [(await compare.plan(part, **asked)).positions for part in parts]
     assert max(len(part) for part in positions) <= capacity
     # In energy, equal counts are a quarter wider at 470 eV than at 380.

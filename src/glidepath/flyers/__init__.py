@@ -6,7 +6,10 @@ from .constant_velocity import ConstantVelocity
 from .controller_sweep import ControllerSweep, SweepBounds
 from .flight import BackEnd, Flight, FlightError
 from .ingestion import Batch, FastMonitors, Monitors, PortableMonitors, choose_monitors
+from .internal_clock import InternalClock
+from .position_compare import PositionCompare
 from .sampler import Sampler, TableStream
+from .trigger_source import TriggerError, TriggerPlan, Triggers, TriggerSource
 from .verdict import Verdict
 
 __all__ = [
@@ -18,11 +21,17 @@ __all__ = [
     "FastMonitors",
     "Flight",
     "FlightError",
+    "InternalClock",
     "Monitors",
     "PortableMonitors",
+    "PositionCompare",
     "Sampler",
     "SweepBounds",
     "TableStream",
+    "TriggerError",
+    "TriggerPlan",
+    "TriggerSource",
+    "Triggers",
     "Verdict",
     "choose_monitors",
     "flight_for",

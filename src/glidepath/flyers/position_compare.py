@@ -560,7 +560,7 @@ class PositionCompare(TriggerSource):
         await self._apply(self._test_settings())
         box = self.box
         self._touched = True
-        async with watch(box.acquiring, box.downloaded) as seen:
+        async with watch(box.armed, box.acquiring, box.downloaded) as seen:
             started = seen.latch(lambda: bool(seen.value(box.acquiring)))
             await self._start(seen)
 
