@@ -216,6 +216,27 @@ async def test_counters_that_disagree_with_the_axis_are_found_before_the_scan(be
     await armed_at_rest(bench, source)
 
 
+async def ask_again_and_again(source):
+    """Until it fails: a server goes on for a moment before it freezes."""
+    deadline = time.monotonic() + BOUND
+    while time.monotonic() < deadline:
+        await source.captured()
+
+
+async def test_a_server_that_does_not_answer_is_a_sentence(bench, monkeypatch):
+    source = bench.source("mono_motor")
+    here = await bench.devices["mono_motor"].user_readback.get_value()
+    leg = Leg((Region(here + 1, here + 2, 5.0),))
+    await source.arm(leg, await source.plan(leg, step=0.05, period=None, exposure=0.004))
+    await bench.put("FAULT:detectors_frozen", 1.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(position_compare, "BOUND", 0.3)
+        with pytest.raises(TimeoutError, match=r"^zebra did not answer within 0\.3 s"):
+            await ask_again_and_again(source)
+    await source.disarm()
+    await source.restore()
+
+
 async def test_arming_behind_the_first_trigger_is_refused(bench):
     source = bench.source("mono_motor")
     here = await bench.devices["mono_motor"].user_readback.get_value()

@@ -578,17 +578,19 @@ class PositionCompare(TriggerSource):
 
     async def captured(self) -> Triggers:
         """Return the triggers made since the last call; see `TriggerSource.captured`."""
-        plan, box = self._plan, self.box
+        plan = self._plan
         if plan is None:
             return _NONE
         if self._over:
             await self._idle()
-        else:
-            await box.update.set(1)
-        number = min(await box.downloaded.get_value(), await box.capacity.get_value())
-        if number <= self._seen:
-            return _NONE
-        times, readings = await self._read(self._seen, number)
+        try:
+            async with asyncio.timeout(BOUND):
+                times, readings = await self._fresh()
+        except TimeoutError:
+            raise TimeoutError(
+                f"{self.name} did not answer within {BOUND:g} s, so nothing is known of its "
+                f"triggers after the first {self._seen}; is its EPICS server alive?"
+            ) from None
         if not len(times):
             return _NONE
         if self._seen == 0:
@@ -604,8 +606,18 @@ class PositionCompare(TriggerSource):
             numbers = np.rint((times - self._first_time) / plan.period)
         return Triggers(numbers.astype(np.int64), times, plan.geometry.position(readings))
 
+    async def _fresh(self) -> tuple[Floats, Floats]:
+        """Return what was handed over since the last call."""
+        box = self.box
+        if not self._over:
+            await box.update.set(1)
+        number = min(await box.downloaded.get_value(), await box.capacity.get_value())
+        return await self._read(self._seen, max(number, self._seen))
+
     async def _read(self, begin: int, end: int) -> tuple[Floats, Floats]:
         """Return times (s) and encoder readings (counts, shape (k, n)) of some captures."""
+        if begin == end:
+            return np.empty(0), np.empty((len(self._scales), 0))
         arrays = await asyncio.gather(
             self.box.times.get_value(),
             *(self.box.encoder[number].captured.get_value() for number in self.encoders.inputs),
