@@ -53,6 +53,10 @@ class Client:
     def get(self, name: str) -> Any:
         return self.read(name).value
 
+    def array(self, name: str) -> list[float]:
+        """All values of a waveform."""
+        return list(self._variable(name).read(timeout=BOUND).data)
+
     def text(self, name: str) -> str:
         """Name of the present choice."""
         return self._choices(name)[self.get(name)]

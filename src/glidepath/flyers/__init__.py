@@ -6,6 +6,8 @@ from .constant_velocity import ConstantVelocity
 from .controller_sweep import ControllerSweep, SweepBounds
 from .flight import BackEnd, Flight, FlightError
 from .ingestion import Batch, FastMonitors, Monitors, PortableMonitors, choose_monitors
+from .internal_clock import InternalClock
+from .position_compare import PositionCompare
 from .sampler import Sampler, TableStream
 from .trajectory_controller import ProfileBounds, TrajectoryController
 from .trigger_source import TriggerError, TriggerPlan, Triggers, TriggerSource
@@ -21,8 +23,10 @@ __all__ = [
     "FastMonitors",
     "Flight",
     "FlightError",
+    "InternalClock",
     "Monitors",
     "PortableMonitors",
+    "PositionCompare",
     "ProfileBounds",
     "Sampler",
     "SweepBounds",

@@ -6,8 +6,7 @@ energies are computed, not assumed; and what was latched at each trigger is what
 
 import asyncio
 import time
-from dataclasses import dataclass, replace
-from math import ceil, floor, isclose, isfinite
+from math import ceil, isclose, isfinite
 from typing import Any
 
 import numpy as np
@@ -20,229 +19,24 @@ from glidepath.devices.zebra import (
     BusSignal,
     CompareDirection,
     CompareSource,
-    TimeUnit,
     Zebra,
 )
 from glidepath.physics import EncoderGeometry
-from glidepath.trajectory import Leg, Motion, PreflightError
+from glidepath.trajectory import Leg, PreflightError
 
+from .compare_plan import TICK, UNIT, ComparePlan, compare_plan, pulse_unit, until
 from .trigger_source import TriggerError, TriggerPlan, Triggers, TriggerSource
 
 Floats = NDArray[np.float64]
 
-TICK = 1e-4
-"""Resolution of the box's times, in their unit."""
-
-UNIT = TimeUnit.MILLISECOND
-"""Unit of the compare's times: a tick is 0.1 us, and periods of up to 214 s can be made."""
-
-LONGEST_PERIOD = 200.0
-"""Seconds; registers have 32 bits."""
-
-LONGEST_PULSE = 65_535
-"""Ticks of a pulse block, which has 16 bits."""
-
-RECOVERY = 2e-6
-"""Seconds between the end of a pulse and the next: storing a capture takes 1.2 us."""
-
-SHORTEST_STEP = 2
-"""Counts: the compare's own pulse must end before the next begins."""
-
 MEMORY = 500_000
 """Numbers that the box can hold: a time and the encoders of each capture (2 MB)."""
-
-HIGHEST_COUNT = 2**31
 
 BOUND = 5.0
 """Seconds within which the box must do what it is told, or hand over something more."""
 
 TEST_GATE = 0.2
 """Seconds that a test capture lasts: longer than the support's loop, which would miss it."""
-
-ROUNDING = 1e-6
-"""Counts by which a position may be off because it was computed."""
-
-
-@dataclass(frozen=True)
-class ComparePlan(TriggerPlan):
-    """What the box is told for a leg.
-
-    Attributes
-    ----------
-    geometry
-        How positions and counts go together.
-    first
-        Count of the compared encoder at which the gate opens and the first trigger is made.
-    direction
-        1 if the counts rise during the leg, -1 if they fall.
-    width
-        Counts for which the gate stays open.
-    step
-        Counts from trigger to trigger; None if they come by time.
-    period
-        Seconds from trigger to trigger; None if they come by position.
-    """
-
-    geometry: EncoderGeometry
-    first: int
-    direction: int
-    width: int
-    step: int | None
-    period: float | None
-
-
-def compare_plan(
-    box: str,
-    leg: Leg,
-    geometry: EncoderGeometry,
-    *,
-    step: float | None,
-    period: float | None,
-    exposure: float,
-) -> ComparePlan:
-    """Return what a box has to be told for a leg, whatever it can hold.
-
-    Parameters
-    ----------
-    box
-        Name for messages.
-    leg
-        What is flown.
-    geometry
-        How its positions and counts go together.
-    step, period
-        One of them: units of the axis, s.
-    exposure
-        Length of the pulses in s.
-
-    Raises
-    ------
-    PreflightError
-        If there is no such plan; one sentence.
-    """
-    if (step is None) == (period is None):
-        raise PreflightError(f"{box} needs either a step or a period; give one of them.")
-    for value, what in ((step, "step"), (period, "period"), (exposure, "exposure")):
-        if value is not None and not (isfinite(value) and value > 0):
-            raise PreflightError(f"{box} cannot make a {what} of {value:g}; give one above zero.")
-    try:
-        readings = geometry.readings([leg.start, leg.stop])[0]
-    except ValueError as error:
-        raise PreflightError(f"{box} cannot follow this scan: {error}") from error
-    if max(abs(readings)) >= HIGHEST_COUNT:
-        raise PreflightError(
-            f"{box} counts to {HIGHEST_COUNT}, but the encoder would read {max(abs(readings)):.0f} "
-            "in this scan; set its counter to a smaller value."
-        )
-    direction = 1 if readings[1] > readings[0] else -1
-    # As seen in the direction of motion, counts rise, and change half a count before their middle.
-    begin, end = direction * readings
-    first = ceil(begin + 0.5 - ROUNDING)
-    pulse = _pulse_length(box, exposure)
-    if step is not None:
-        counts = floor(step * (end - begin) / leg.length + 0.5)
-        if counts < SHORTEST_STEP:
-            smallest = SHORTEST_STEP * leg.length / (end - begin)
-            raise PreflightError(
-                f"{box} cannot make steps of {step:g}, for which the encoder is too coarse; "
-                f"choose {smallest:.3g} or more."
-            )
-        made = max(floor((end + 0.5 + ROUNDING - first) / counts) + 1, 0)
-        edges = first - 0.5 + counts * np.arange(made)
-        positions = geometry.position((direction * edges)[np.newaxis])
-    else:
-        assert period is not None
-        counts = None
-        period = round(period / (TICK * UNIT.seconds)) * TICK * UNIT.seconds
-        if not 0 < period <= LONGEST_PERIOD:
-            raise PreflightError(
-                f"{box} makes periods of up to {LONGEST_PERIOD:g} s, in steps of 0.1 us; "
-                "choose such a period."
-            )
-        made = floor(leg.duration / period * (1 + 1e-9)) + 1
-        positions = Motion.plain(leg, 0.0, 0.0).position(period * np.arange(made))
-    speeds = _speeds(leg, positions)
-    # An exposure that would end behind the stop is not begun.
-    room = leg.direction * (leg.stop - positions) - speeds * pulse
-    positions = positions[room >= -1e-9 * leg.length]
-    speeds = speeds[: len(positions)]
-    if not len(positions):
-        raise PreflightError(
-            f"Not one exposure of {exposure:g} s fits between {leg.start:g} and {leg.stop:g} at "
-            f"{leg.velocity:g} per second; fly slower, or choose a shorter exposure."
-        )
-    if period is not None:
-        shortest = period
-    else:
-        assert step is not None
-        intervals = np.abs(np.diff(positions)) / np.maximum(speeds[:-1], speeds[1:])
-        shortest = float(intervals.min()) if len(intervals) else step / leg.velocity
-    if pulse + RECOVERY > shortest:
-        raise PreflightError(
-            f"{box} would have to begin an exposure of {exposure:g} s each {shortest:.4g} s; "
-            f"choose an exposure below {shortest - RECOVERY:.4g} s, a larger "
-            f"{'step' if period is None else 'period'} or a lower velocity."
-        )
-    width = (
-        floor(end + 0.5 + ROUNDING) - first
-        # Shut half a step behind the last, so that it is clear that there is no other.
-        if counts is None
-        else (len(positions) - 1) * counts + counts // 2
-    )
-    return ComparePlan(
-        positions=positions,
-        exposure=pulse,
-        shortest_period=shortest,
-        geometry=geometry,
-        first=direction * first,
-        direction=direction,
-        width=max(width, 1),
-        step=counts,
-        period=period,
-    )
-
-
-def _pulse_unit(exposure: float) -> TimeUnit | None:
-    """Return the finest unit in which a pulse block can make a pulse of that length (s)."""
-    for unit in TimeUnit:
-        if exposure <= LONGEST_PULSE * TICK * unit.seconds:
-            return unit
-    return None
-
-
-def _pulse_length(box: str, exposure: float) -> float:
-    unit = _pulse_unit(exposure)
-    ticks = round(exposure / (TICK * unit.seconds)) if unit else 0
-    if unit is None or not ticks:
-        longest = LONGEST_PULSE * TICK * TimeUnit.TEN_SECONDS.seconds
-        raise PreflightError(
-            f"{box} cannot make an exposure of {exposure:g} s: it makes pulses of 0.1 us to "
-            f"{longest:.1f} s; choose an exposure in that range."
-        )
-    return ticks * TICK * unit.seconds
-
-
-def _speeds(leg: Leg, positions: Floats) -> Floats:
-    """Return the speed at each position, units per second."""
-    ends = np.array([leg.direction * region.stop for region in leg.regions[:-1]])
-    index = np.searchsorted(ends, leg.direction * positions, side="right")
-    first, last = np.array([region.speeds for region in leg.regions]).T[:, index]
-    starts = np.array([region.start for region in leg.regions])[index]
-    lengths = np.array([region.length for region in leg.regions])[index]
-    # Within a region the speed changes evenly in time, and its square so with the way.
-    share = np.abs(positions - starts) / lengths
-    return np.sqrt(first**2 + (last**2 - first**2) * share)
-
-
-def _until(leg: Leg, position: float) -> Leg:
-    """Return what of a leg lies before a position on the way."""
-    kept = []
-    for region, number in zip(leg.regions, leg.numbers, strict=True):
-        before = region.reversed().after(position)
-        if before is not None:
-            kept.append((before.reversed(), number))
-    regions, numbers = zip(*kept, strict=True)
-    return replace(leg, regions=regions, numbers=numbers)
 
 
 class PositionCompare(TriggerSource):
@@ -323,7 +117,7 @@ class PositionCompare(TriggerSource):
                 parts.append(rest)
                 break
             cut = await self._cut(rest, plan, capacity, step, period, exposure)
-            parts.append(_until(rest, cut))
+            parts.append(until(rest, cut))
             rest = rest.after(cut)
         return parts
 
@@ -349,7 +143,7 @@ class PositionCompare(TriggerSource):
                 else:
                     edge = plan.first + plan.direction * (number * counts - 0.5)
                     cut = float(plan.geometry.position(np.array([[edge]]))[0])
-                part = await self._whole_plan(_until(leg, cut), step, period, exposure)
+                part = await self._whole_plan(until(leg, cut), step, period, exposure)
                 if part.step == counts and len(part.positions) == number:
                     return cut
                 counts = part.step
@@ -412,7 +206,7 @@ class PositionCompare(TriggerSource):
         ]
 
     def _output_settings(self, exposure: float) -> list[tuple[SignalRW[Any], Any]]:
-        pulse, unit = self.box.pulse, _pulse_unit(exposure)
+        pulse, unit = self.box.pulse, pulse_unit(exposure)
         assert unit is not None
         output = BusSignal.PULSE1 + self.box.pulse_number - 1
         return [
@@ -519,9 +313,10 @@ class PositionCompare(TriggerSource):
             await self.box.arm.set(1, timeout=BOUND)
         except TimeoutError:
             raise self._not_armed(seen) from None
+        taken = time.monotonic() - begin
         reading = await self.box.arm.read(cached=False)
         # It was armed between the command and its completion: its own time lies between them.
-        self._zero = reading[self.box.arm.name]["timestamp"], time.monotonic() - begin
+        self._zero = reading[self.box.arm.name]["timestamp"], taken
 
     def _not_armed(self, seen: Watch) -> TimeoutError:
         shown = ", ".join(
@@ -560,7 +355,7 @@ class PositionCompare(TriggerSource):
         await self._apply(self._test_settings())
         box = self.box
         self._touched = True
-        async with watch(box.acquiring, box.downloaded) as seen:
+        async with watch(box.armed, box.acquiring, box.downloaded) as seen:
             started = seen.latch(lambda: bool(seen.value(box.acquiring)))
             await self._start(seen)
 
@@ -578,17 +373,19 @@ class PositionCompare(TriggerSource):
 
     async def captured(self) -> Triggers:
         """Return the triggers made since the last call; see `TriggerSource.captured`."""
-        plan, box = self._plan, self.box
+        plan = self._plan
         if plan is None:
             return _NONE
         if self._over:
             await self._idle()
-        else:
-            await box.update.set(1)
-        number = min(await box.downloaded.get_value(), await box.capacity.get_value())
-        if number <= self._seen:
-            return _NONE
-        times, readings = await self._read(self._seen, number)
+        try:
+            async with asyncio.timeout(BOUND):
+                times, readings = await self._fresh()
+        except TimeoutError:
+            raise TimeoutError(
+                f"{self.name} did not answer within {BOUND:g} s, so nothing is known of its "
+                f"triggers after the first {self._seen}; is its EPICS server alive?"
+            ) from None
         if not len(times):
             return _NONE
         if self._seen == 0:
@@ -604,8 +401,18 @@ class PositionCompare(TriggerSource):
             numbers = np.rint((times - self._first_time) / plan.period)
         return Triggers(numbers.astype(np.int64), times, plan.geometry.position(readings))
 
+    async def _fresh(self) -> tuple[Floats, Floats]:
+        """Return what was handed over since the last call."""
+        box = self.box
+        if not self._over:
+            await box.update.set(1)
+        number = min(await box.downloaded.get_value(), await box.capacity.get_value())
+        return await self._read(self._seen, max(number, self._seen))
+
     async def _read(self, begin: int, end: int) -> tuple[Floats, Floats]:
         """Return times (s) and encoder readings (counts, shape (k, n)) of some captures."""
+        if begin == end:
+            return np.empty(0), np.empty((len(self._scales), 0))
         arrays = await asyncio.gather(
             self.box.times.get_value(),
             *(self.box.encoder[number].captured.get_value() for number in self.encoders.inputs),
@@ -713,4 +520,4 @@ def _same(shown: Any, wanted: Any) -> bool:
     return isclose(shown, wanted, rel_tol=1e-9, abs_tol=1e-9)
 
 
-__all__ = ["ComparePlan", "PositionCompare", "compare_plan"]
+__all__ = ["PositionCompare"]

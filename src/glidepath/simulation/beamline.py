@@ -46,8 +46,6 @@ class SimulatedBeamline:
         Amplitude of the servo ripple while the monochromator moves, eV.
     counts_per_degree
         Of the encoders on the plane-grating monochromator's grating and mirror.
-    zebra_captures
-        How many captures the support of the Zebra keeps of one arming.
     clock_offset
         Added to the timestamps that the optics and the detectors publish, s.
     arrival_delay
@@ -84,7 +82,6 @@ class SimulatedBeamline:
         encoder_noise_eV: float = 0.0005,
         ripple_eV: float = 0.002,
         counts_per_degree: float = 360_000.0,
-        zebra_captures: int = 100_000,
         clock_offset: tuple[float, float] = (0.0, 0.0),
         arrival_delay: float = 0.0,
         truth: str | Path | None = None,
@@ -107,7 +104,6 @@ class SimulatedBeamline:
             encoder_noise_eV=encoder_noise_eV,
             ripple_eV=ripple_eV,
             counts_per_degree=counts_per_degree,
-            zebra_captures=zebra_captures,
             optics_clock_offset=clock_offset[0],
             detectors_clock_offset=clock_offset[1],
             arrival_delay=arrival_delay,

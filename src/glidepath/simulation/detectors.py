@@ -81,7 +81,6 @@ class Detectors:
             ((1.0, 0.0), (1.0, 0.0), (1 / MOTOR_COUNTS_PER_EV, 0.0), (1.0, 0.0)),
             self.trigger_line,
             self._record_pulses,
-            settings.zebra_captures,
         )
         self._camera = Camera(
             self.database,

@@ -27,7 +27,6 @@ class Settings:
     encoder_noise_eV: float = 0.0005  # noqa: N815
     ripple_eV: float = 0.002  # noqa: N815
     counts_per_degree: float = 360_000.0
-    zebra_captures: int = 100_000
     optics_clock_offset: float = 0.0
     detectors_clock_offset: float = 0.0
     arrival_delay: float = 0.0

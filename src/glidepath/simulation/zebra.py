@@ -35,6 +35,8 @@ _POSITIVE, _NEGATIVE = "Positive", "Negative"
 _UNIT_SECONDS = {"ms": 1e-3, "s": 1.0, "10s": 10.0}
 _TICK = 1e-4
 """Resolution of all times, in time units."""
+_CAPTURES = 100_000
+"""How many captures the support keeps of one arming."""
 _HIGHEST = 2**31
 _PC_PULSE = 31
 _PULSE_1 = 52
@@ -129,13 +131,14 @@ class _Run:
 class Zebra:
     """Position compare, pulse blocks and outputs of a Zebra.
 
-    Gate and pulses by position or by time; the capture buffer is the support's (``PC_TIME.NELM``).
-    What the box makes at its first output, ``OUT1_TTL``, goes to the trigger line. While it is
-    armed or downloads, settings take no value, as with the real support. ``PC_PULSE_DLY`` has no
-    effect. Faults, under ``FAULT:``:
-    ``zebra_never_arms``; ``zebra_lost_pulse``, the number (from 1 on) of the pulse of a gate that
-    is not made; ``zebra_extra_pulse``, the number (from 2 on) of the one behind which there is one
-    too many; ``zebra_download_rate``, captures that it hands over in a second (0: all at once).
+    Gate and pulses by position or by time. What the box makes at its first output, ``OUT1_TTL``,
+    goes to the trigger line. While it is armed or downloads, settings take no value, as with the
+    real support. ``PC_PULSE_DLY`` has no effect.
+
+    Faults, under ``FAULT:``: ``zebra_never_arms``; ``zebra_lost_pulse``, the number (from 1 on) of
+    the pulse of a gate that is not made; ``zebra_extra_pulse``, the number (from 2 on) of the one
+    behind which there is one too many; ``zebra_download_rate``, captures that it hands over in a
+    second (0: all at once); ``zebra_captures``, the size of the buffer (``PC_TIME.NELM``).
 
     Parameters
     ----------
@@ -152,8 +155,6 @@ class Zebra:
         Where the pulses go.
     record
         Called with the pulses that left the box.
-    captures
-        How many captures the support keeps.
     """
 
     def __init__(
@@ -164,21 +165,20 @@ class Zebra:
         scales: Sequence[tuple[float, float]],
         line: TriggerLine,
         record: Record,
-        captures: int,
     ) -> None:
         self._encoders, self._line, self._record = encoders, line, record
         self._offsets = [0] * len(_ENCODERS)
         self._run: _Run | None = None
-        self._times: Floats = np.zeros(captures + 1)
-        self._counts: Counts = np.zeros((len(_ENCODERS), captures), dtype=np.int64)
-        self._capacity = captures
+        self._times: Floats = np.zeros(_CAPTURES + 1)
+        self._counts: Counts = np.zeros((len(_ENCODERS), _CAPTURES), dtype=np.int64)
+        self._capacity = _CAPTURES
         self._made = 0
         self._downloaded = 0.0
         self._busy_until = [-inf] * _OUTPUTS
         self._error_bits = 0
         self._extra: float | None = None
         self._previous: float | None = None
-        self._build_captures(database, name, captures)
+        self._build_captures(database, name)
         self._build_encoders(database, name, scales)
         self._build_settings(database, name)
         self._build_outputs(database, name)
@@ -192,13 +192,19 @@ class Zebra:
         self._never_arms = database.integer("FAULT:zebra_never_arms", 0, writable=True)
         self._lost = database.integer("FAULT:zebra_lost_pulse", 0, writable=True)
         self._added = database.integer("FAULT:zebra_extra_pulse", 0, writable=True)
+        database.integer(
+            "FAULT:zebra_captures",
+            _CAPTURES,
+            accept=lambda size: size if 0 < size <= _CAPTURES else None,
+            on_put=self._resize,
+        )
         self._rate = database.number("FAULT:zebra_download_rate", 0.0, "1/s", writable=True)
 
-    def _build_captures(self, database: Database, name: str, captures: int) -> None:
-        self._time_array = database.array(f"{name}PC_TIME", captures)
-        database.integer(f"{name}PC_TIME.NELM", captures)
+    def _build_captures(self, database: Database, name: str) -> None:
+        self._time_array = database.array(f"{name}PC_TIME", _CAPTURES)
+        self._size = database.integer(f"{name}PC_TIME.NELM", _CAPTURES)
         self._arrays = [
-            database.array(f"{name}PC_ENC{number}", captures)
+            database.array(f"{name}PC_ENC{number}", _CAPTURES)
             for number in range(1, len(_ENCODERS) + 1)
         ]
         self._number_made = database.number(f"{name}PC_NUM_CAP", 0.0)
@@ -377,6 +383,10 @@ class Zebra:
     def _compared(self, index: int, sign: int) -> Reading:
         encoder, offset = self._encoders[index], self._offsets[index]
         return lambda when: sign * (encoder(when) + offset)
+
+    async def _resize(self, captures: int) -> None:
+        self._capacity = captures
+        await self._size.post(captures)
 
     async def _disarm(self, _: int) -> None:
         if self._run is not None:
