@@ -1,5 +1,6 @@
 """What leaves the house when a run is over: pictures and files for other programs."""
 
+from .focus_picture import save_focus
 from .picture import save_spectrum
 
-__all__ = ["save_spectrum"]
+__all__ = ["save_focus", "save_spectrum"]
