@@ -7,6 +7,7 @@ from glidepath import __version__
 from .bench import bench
 from .demo import demo
 from .fly import fly
+from .focus import focus
 from .preflight import preflight
 from .rebin import rebin
 from .replay import replay
@@ -23,6 +24,7 @@ app = typer.Typer(
 # A negative start or stop is a number, not an option.
 app.command(context_settings={"ignore_unknown_options": True})(fly)
 app.command(context_settings={"ignore_unknown_options": True})(preflight)
+app.command(context_settings={"ignore_unknown_options": True})(focus)
 app.command()(demo)
 app.command()(sim)
 app.command()(bench)

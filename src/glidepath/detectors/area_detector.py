@@ -60,7 +60,7 @@ FLUSH_PERIOD: Final = 0.5
 
 QUIET_PERIOD: Final = 1.0
 """Seconds without a new frame in the file, although some were written, after which it is flushed
-by hand: for the last frames, which do not fill a chunk. Not more often (ADCore issue 593)."""
+by hand, for the frames that do not fill a chunk. Not more often (ADCore issue 593)."""
 
 UNREADABLE_PERIOD: Final = 15.0
 """Seconds after which frames that were written must have become readable."""
@@ -139,6 +139,7 @@ class _Armed:
     known: int = 0
     progress: float = field(default_factory=time.monotonic)
     flushed: float = 0.0
+    complete: bool = False
     warned: bool = False
 
 
@@ -186,8 +187,6 @@ class Camera(AreaDetector[ADBaseIO]):
     ----------
     total, centroid_x, centroid_y, sigma_x, sigma_y, fwhm_x, fwhm_y, orientation
         Statistics of the newest frame: counts, pixels, degrees; FWHM is 2.355 sigma.
-    integration_time
-        Seconds from one frame to the next while it runs freely.
     driver, stats, hdf
         The driver and its plugins; ``hdf`` only with images.
     """
@@ -252,9 +251,6 @@ class Camera(AreaDetector[ADBaseIO]):
                 number: signal_rw(float, f"{getattr(self, statistic).source}.MDEL")
                 for number, statistic in enumerate(_PARAMETERS)
             }
-        )
-        self.integration_time = derived_signal_r(
-            _frame_length, "s", 4, exposure=io.acquire_time, period=io.acquire_period
         )
         self.add_detector_logics(
             StatisticsLogic(
@@ -362,7 +358,7 @@ class Camera(AreaDetector[ADBaseIO]):
             return
         await self.driver.wait_for_plugins.set(True)
         await self._trigger.prepare_internal(1, 0.0, 0.0)
-        within = self._ready_within + await self.integration_time.get_value()
+        within = self._ready_within + await self.driver.acquire_time.get_value()
         try:
             await self.driver.acquire.set(True, timeout=within)
         except TimeoutError as error:
@@ -440,27 +436,32 @@ class Camera(AreaDetector[ADBaseIO]):
             for width, sigma in _FWHM.items()
         ]
 
+    @property
+    def integration_time(self) -> SignalR[float]:
+        """The exposure, s."""
+        return self.driver.acquire_time
+
     def check_integration_time(self, seconds: float) -> None:
-        """Refuse (ValueError) a distance of frames that is none."""
+        """Refuse (ValueError) an exposure that is none."""
         if not 0 < seconds < float("inf"):
-            raise ValueError(f"{self.name} cannot make frames of {seconds!r} s; give some seconds.")
+            raise ValueError(f"{self.name} cannot expose for {seconds!r} s; give some seconds.")
 
     async def set_integration_time(self, seconds: float) -> None:
-        """Let one frame follow the other each ``seconds``, exposed all the time but dead time."""
+        """Set the exposure, s."""
         self.check_integration_time(seconds)
-        # At a dead time of zero the camera takes the shortest that it can.
-        dead = await self.dead_time() if self._knows_dead_time else 0.0
-        await self.driver.acquire_time.set(max(seconds - dead, 0.5 * seconds))
-        await self.driver.acquire_period.set(seconds)
+        await self.driver.acquire_time.set(seconds)
 
     async def _run_freely(self) -> None:
         for deadband in self.deadbands.values():
             await self._changes.change(deadband, EVERY_FRAME)
         await self._trigger.prepare_internal(0, 0.0, 0.0)
+        # Exposure after exposure: a value stands for its whole row only if nothing is left out.
+        dead = await self.dead_time() if self._knows_dead_time else 0.0
+        await self.driver.acquire_period.set(await self.driver.acquire_time.get_value() + dead)
         before = await self.stats.array_counter.get_value()
         await self._start()
         self._free_running = True
-        within = self._ready_within + await self.integration_time.get_value()
+        within = self._ready_within + await self.driver.acquire_time.get_value()
         async with watch(self.stats.array_counter) as seen:
             counter = self.stats.array_counter
             if not await seen.until(lambda: seen.value(counter) != before, within):
@@ -717,15 +718,18 @@ class Camera(AreaDetector[ADBaseIO]):
     async def _hurry(self, armed: _Armed, reader: FrameReader) -> None:
         """See to it that what was written can be read."""
         now = time.monotonic()
-        if armed.seen.value(self.hdf.num_captured) <= reader.rows:
+        written, number = armed.seen.value(self.hdf.num_captured), armed.settings.number
+        if written <= reader.rows:
             armed.progress = now
-        elif now - armed.progress > UNREADABLE_PERIOD:
+            return
+        if now - armed.progress > UNREADABLE_PERIOD:
             raise TimeoutError(
-                f"The server of {self.name} says that it has written "
-                f"{armed.seen.value(self.hdf.num_captured)} frames, but {reader.rows} can be read "
-                f"in {reader.path}: is this folder the one that it writes to?"
+                f"The server of {self.name} says that it has written {written} frames, but "
+                f"{reader.rows} can be read in {reader.path}: is this the folder that it writes to?"
             )
-        elif now - max(armed.progress, armed.flushed) > QUIET_PERIOD:
+        complete = 0 < number <= written + self._dropped_now(armed) and not armed.complete
+        armed.complete |= complete
+        if complete or now - max(armed.progress, armed.flushed) > QUIET_PERIOD:
             armed.flushed = now
             await self.hdf.flush_now.set(True)
 
@@ -872,10 +876,6 @@ def _fwhm(sigma: float) -> float:
 
 def _fwhms(sigma: Floats) -> Floats:
     return FWHM_PER_SIGMA * sigma
-
-
-def _frame_length(exposure: float, period: float) -> float:
-    return max(exposure, period)
 
 
 def _concatenate(parts: list[Floats]) -> Floats:

@@ -18,7 +18,8 @@ class TimeSeries:
     """The time series of one NDStats plugin.
 
     Element ``i`` belongs to the frame ``i`` since the begin, and stays where it is: the series
-    has a fixed length, so that waveforms that are read one after the other fit together.
+    has a fixed length. The plugin updates the waveform of the times last, so what is read after
+    it is at least as long, and fits.
 
     Parameters
     ----------
@@ -34,6 +35,7 @@ class TimeSeries:
         self._offset = 0.0
         self._measured_for = 0
         self._measured = False
+        self._old: float | None = None
 
     async def capacity(self) -> int:
         """Return how many frames the waveforms can hold."""
@@ -61,12 +63,18 @@ class TimeSeries:
         self._measured = False
         self._measured_for, self._offset = await self._measure()
         await self.io.collecting.set(True)
+        # The waveforms keep what they held until there is something new.
+        await self.io.update.set(True)
+        old = await self.io.time.get_value()
+        self._old = float(old[0]) if len(old) else None
 
     async def read(self) -> tuple[Floats, dict[str, Floats]]:
         """Return NDArray.timeStamp (s) and each statistic, shape (n,), since the begin."""
         await self.io.update.set(True)
+        times = np.array(await self.io.time.get_value())
+        if len(times) and times[0] == self._old:
+            times = times[:0]
         signals = {
-            "time": self.io.time,
             "total": self.io.total,
             "centroid_x": self.io.centroid_x,
             "centroid_y": self.io.centroid_y,
@@ -75,9 +83,9 @@ class TimeSeries:
             "orientation": self.io.orientation,
         }
         arrays = await asyncio.gather(*(signal.get_value() for signal in signals.values()))
-        shortest = min(len(array) for array in arrays)
-        values = {name: np.array(a[:shortest]) for name, a in zip(signals, arrays, strict=True)}
-        return values.pop("time"), values
+        values = {name: np.array(a) for name, a in zip(signals, arrays, strict=True)}
+        length = min(len(times), *(len(array) for array in arrays))
+        return times[:length], {name: value[:length] for name, value in values.items()}
 
     async def epics_stamps(self, times: Floats) -> Floats:
         """Return NDArray.epicsTS (POSIX s) for NDArray.timeStamp.

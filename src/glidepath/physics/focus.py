@@ -93,10 +93,11 @@ def fit_focus(position: ArrayLike, width: ArrayLike) -> FocusFit:
     # The square of the width is a parabola.
     curvature, slope, constant = np.polyfit((x - middle) / half, y**2, 2)
     if not curvature > 0:
-        raise FocusError(
-            f"The width has no minimum between {x.min():g} and {x.max():g}: it is no smaller "
-            "inside than at the ends."
-        )
+        least = x[np.argmin(y)]
+        what = "it is no smaller inside than at the ends"
+        if least in (x.min(), x.max()):
+            what = f"it is smallest at {least:g}, so scan beyond that"
+        raise FocusError(f"The width has no minimum between {x.min():g} and {x.max():g}: {what}.")
     guess = -slope / (2 * curvature)
     smallest = np.sqrt(max(constant - slope**2 / (4 * curvature), (0.1 * y.min()) ** 2))
     model = Model(beam_width)

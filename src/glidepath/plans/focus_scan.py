@@ -223,7 +223,7 @@ class FocusResult:
     def sentence(self) -> str:
         """Return the result in one line."""
         if self.focus is None:
-            return f"no focus found, nothing moved: {self.why_not}"
+            return f"no focus found, nothing moved: {self.why_not.rstrip('.')}"
         unit = f" {self.unit}" if self.unit else ""
         along = ", ".join(
             f"{key[-1]} {fit.width:.3g} px at {fit.position:.2f}{unit}"

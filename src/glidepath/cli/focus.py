@@ -1,0 +1,65 @@
+"""`glidepath focus`: find the focus of the beam with a camera."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from .errors import spoken
+from .fly import TiledOption, catalogue
+from .serve import DataOption
+
+
+def focus(
+    start: Annotated[float, typer.Argument(help="Begin of the range, in the motor's unit.")],
+    stop: Annotated[float, typer.Argument(help="End of the range.")],
+    step: Annotated[float, typer.Argument(help="Distance of two positions.")],
+    motor: Annotated[str, typer.Option(help="Motor that moves the focus.")] = "focus",
+    camera: Annotated[str, typer.Option(help="Camera that sees the beam.")] = "camera",
+    fly: Annotated[bool, typer.Option("--fly", help="Fly instead of stepping.")] = False,
+    move: Annotated[bool, typer.Option("--move", help="Move to the focus that was found.")] = False,
+    beamline: Annotated[
+        str, typer.Option(help="Python module of the beamline.")
+    ] = "glidepath.beamlines.simulated",
+    data: DataOption = Path("glidepath-data"),
+    tiled: TiledOption = None,
+) -> None:
+    """Scan a motor from START to STOP and find where the beam on a camera is smallest."""
+    from glidepath.export import save_focus
+    from glidepath.plans import FocusData, FocusResult, focus_scan
+
+    from .report import print_end
+    from .session import Session
+
+    console = Console(highlight=False)
+    with spoken(), Session(beamline, data) as session:
+        moved: Any
+        moved, looking = session.devices([motor, camera])
+        recorded = FocusData(motor, camera)
+        session.run_engine.subscribe(recorded)
+        session.use_baseline()
+        with catalogue(tiled, session.root) as connect:
+            session.publish_to(connect)
+            stopped = session.run(
+                focus_scan([looking], moved, start, stop, step, fly=fly, move=move)
+            )
+            document = session.follower.start
+            print_end(console, document, stopped)
+            unit = session.call(moved.describe)[motor].get("units", "")
+            when = datetime.fromtimestamp(document["time"])
+            picture = session.root / f"focus_{document['scan_id']:06d}.png"
+            save_focus(
+                picture,
+                recorded.columns,
+                FocusResult.of(recorded.columns, unit).fits,
+                title=f"{camera}, scan {document['scan_id']} ({document['uid'][:8]}), "
+                f"{when:%Y-%m-%d %H:%M:%S}",
+                position_label=f"{motor} ({unit})" if unit else motor,
+            )
+            console.print(f"Picture  {picture}", soft_wrap=True)
+            session.drain()
+
+
+__all__ = ["focus"]
