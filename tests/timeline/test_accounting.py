@@ -206,6 +206,25 @@ def test_an_exposure_that_began_late_is_in_its_row_and_late():
     assert account.late == 3
 
 
+@pytest.mark.parametrize("kind", ["equal", "ripple", "random"])
+def test_a_bin_that_missed_its_end_holds_two_exposures_and_says_so(kind):
+    times = intervals(kind, NUMBER, PERIOD)
+    lost = (0, 20, 50, 51, NUMBER - 1)
+    counter = make_detector(times, Faults(lost=lost), contiguous=True, jitter=1e-5)
+    outcome, account = flown(times, counter)
+    assert rows_with(outcome, Quality.LOST_TRIGGER) == list(lost)
+    assert rows_with(outcome, Quality.LATE) == [19, 49]
+    assert account.late == 2
+
+
+def test_a_bin_that_never_ended_in_time_says_so():
+    times = intervals("ripple", NUMBER, PERIOD)
+    counter = make_detector(times, contiguous=True)
+    counter.ends[-1] += 0.3
+    outcome, _ = flown(times, counter)
+    assert rows_with(outcome, Quality.LATE) == [NUMBER - 1]
+
+
 def test_timestamps_that_stumble_do_not_move_frames():
     times = intervals("equal", NUMBER, PERIOD)
     late = {60: 3.1, 61: 2.1, 62: 1.1, 90: 1.0}

@@ -71,12 +71,14 @@ def make_detector(
     n: int = 1,
     spacing: float | None = None,
     allowed_jitter: float | None = None,
+    contiguous: bool = False,
     name: str = "camera",
 ) -> Detector:
     """Return a detector that follows ``times`` (s) with faults.
 
     ``offset`` is that of its clock; it is known to lie in a range of ``width`` around a wrong
-    middle. ``jitter`` is the standard deviation of its timestamps (cut at 2.5 of them).
+    middle. ``jitter`` is the standard deviation of its timestamps (cut at 2.5 of them). If it is
+    ``contiguous``, a frame ends where the next one begins, as the bins of a counter do.
     """
     rng = np.random.default_rng(seed)
     period = float(np.median(np.diff(times))) if len(times) > 1 else 0.01
@@ -109,11 +111,14 @@ def make_detector(
     middle = EPOCH + offset + rng.uniform(-0.4, 0.4) * width
     follower = Follower(name, middle - width / 2, middle + width / 2, n, spacing, allowed_jitter)
     kept = ~dropped
+    ends = begins + 0.5 * np.min(step)
+    if contiguous:
+        ends = np.append(begins[1:], begins[-1:] + period)
     return Detector(
         follower,
         np.arange(len(made))[kept],
         begins[kept],
-        (begins + 0.5 * period / n)[kept],
+        ends[kept],
         arrivals[kept],
         true[kept],
         events,

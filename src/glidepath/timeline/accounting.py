@@ -149,7 +149,7 @@ class DetectorAccount:
     dropped
         Frames that were made and did not arrive: gaps in the detector's counter.
     late
-        Frames that began or arrived later than they should have.
+        Frames that began, ended or arrived later than they should have.
     extra
         Frames that belong to no trigger.
     double
@@ -437,7 +437,8 @@ class _Track:
         elif len(self.begins):
             undecided[:] = True
         frames[self._event_of[mine] - first] = self._consumed + mine
-        bits[self._event_of[mine[self._late[mine]]] - first] = Quality.LATE
+        late = mine[self._late[mine] | self._too_long(mine)]
+        bits[self._event_of[late] - first] = Quality.LATE
         self._explain_missing(frames, bits, first, finish)
         frames[undecided], bits[undecided] = -1, Quality.AMBIGUOUS
         state = np.where(frames >= 0, MATCHED, MISSING)
@@ -564,6 +565,18 @@ class _Track:
                 if last >= begin and self._at[frame] - self._events[last] < self._interval:
                     self._event_of[frame], self._late[frame] = last, True
                     begin = last + 1
+
+    def _too_long(self, pending: Indices) -> NDArray[np.bool_]:
+        """Return which frames lasted until after the next event, so that they hold both.
+
+        A counter whose bins end with the next trigger does that when it misses one.
+        """
+        if not len(pending):
+            return np.zeros(0, bool)
+        event, index = self._event_of[pending], self._consumed + pending
+        until = self._at[pending] + self.ends.values[index] - self.begins.values[index]
+        following = np.append(self._events[1:], self._events[-1] + 1.5 * self._interval)
+        return until > following[event] + self._tolerance[event]
 
     def _explain_missing(
         self, frames: Indices, bits: NDArray[np.uint16], first: int, finish: bool
