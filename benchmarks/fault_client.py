@@ -18,6 +18,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+LOG = "glidepath.log"
+"""Opened with the first line that is logged."""
+
 SETTLE_TIMEOUT = 3.0
 """Seconds in which what a scan held must be gone."""
 
@@ -39,7 +42,7 @@ def holdings(loop: asyncio.AbstractEventLoop) -> dict[str, Any]:
             where = os.readlink(f"/proc/self/fd/{number}")
             if where.startswith("socket:"):
                 sockets += 1
-            elif not where.startswith(("/proc/", "pipe:", "anon_inode:")):
+            elif where.startswith("/") and not where.endswith(("/fd", LOG)):
                 files.append(where)
 
     async def tasks() -> list[str]:
@@ -140,6 +143,9 @@ class Client:
             if "put" in what:
                 await aioca.caput(*what["put"], wait=True, timeout=GET_TIMEOUT)
                 return True
+            # A search for a channel of a server that was dead may take a while.
+            names = [channel.name for channel in aioca.get_channel_infos()]
+            await aioca.connect(names, timeout=GET_TIMEOUT)
             values = await aioca.caget(what["get"], timeout=GET_TIMEOUT)
             return [value if isinstance(value, str) else float(value) for value in values]
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from glidepath.catalog import read_journal
 from glidepath.simulation import SimulatedBeamline, Wire, Witness
+from glidepath.simulation.beam import mesh_current, sample_current
 from glidepath.storage import read_columns
 from glidepath.timeline import Quality
 
@@ -39,8 +40,20 @@ SCAN_TIMEOUT = 90.0
 STANDING_TIMEOUT = 5.0
 """Seconds after the end of a scan, or after the servers are well again, to be seen standing."""
 
+JUMP = 0.5
+"""eV in 5 ms that no axis moves."""
+
 ENERGY_TOLERANCE = 0.005 + 0.02 * VELOCITY
 """eV between a row that has no bit and the truth: noise, ripple, and what 10 Hz cannot follow."""
+
+LIGHT: Mapping[str, Any] = {"mesh": mesh_current, "sample": sample_current}
+"""What the light gives in each detector."""
+
+LIGHT_SLACK = 0.04
+"""Seconds by which a row may be off where the light changes."""
+
+LIGHT_NOISE = 0.03
+"""Share by which a detector's row may differ from the truth."""
 
 SETTINGS = (
     *("PGM1:SetSweepStart", "PGM1:SetSweepEnd", "PGM1:SetSweepVel", "PGM1:SetIdOn"),
@@ -186,10 +199,10 @@ class Laboratory:
         self.witness = Witness(settings.link_port)
         self._frozen: set[str] = set()
         self._killed: set[str] = set()
-        self._faults: set[str] = set()
+        self._before: dict[str, float] = {}
         self._told: queue.Queue[dict[str, Any]] = queue.Queue()
         self._got: queue.Queue[Any] = queue.Queue()
-        self._rows = 0
+        self._rows = self._heard = 0
         self._progress = threading.Condition()
         self._stack = contextlib.ExitStack()
 
@@ -207,7 +220,8 @@ class Laboratory:
             }
             beamline = "glidepath.beamlines.simulated"
             command = python_module("fault_client", beamline, str(self.folder))
-            self._client = stack.enter_context(Process(command, environment))
+            self._errors = stack.enter_context((self.folder / "errors.txt").open("w+"))
+            self._client = stack.enter_context(Process(command, environment, self._errors))
             self._client.answer()
             self._reader = threading.Thread(target=self._read, name="laboratory", daemon=True)
             self._reader.start()
@@ -223,9 +237,8 @@ class Laboratory:
     # -- what faults are made of ---------------------------------------------------------------
 
     def set(self, pv: str, value: float) -> None:
-        """Write to a process variable; what begins with ``FAULT:`` is put back to 0 later."""
-        if pv.startswith("FAULT:"):
-            self._faults.add(pv)
+        """Write to a process variable; `mend` puts it back."""
+        self._before.setdefault(pv, *self.get([pv]))
         self._ask(put=[self.beamline.prefix + pv, value])
 
     def get(self, names: Sequence[str]) -> list[Any]:
@@ -262,10 +275,10 @@ class Laboratory:
         for server in list(self._killed):
             self.beamline.restart(server)
         self._killed.clear()
-        faults, self._faults = self._faults, set()
-        for pv in faults:
-            self._ask(put=[self.beamline.prefix + pv, 0])
         self.get(SETTINGS)
+        before, self._before = self._before, {}
+        for pv, value in before.items():
+            self._ask(put=[self.beamline.prefix + pv, value])
 
     def _ask(self, **what: Any) -> Any:
         self._client.tell(json.dumps(what))
@@ -292,11 +305,12 @@ class Laboratory:
     def fly(self, fault: Fault, axis: Axis, mode: str = "sampled") -> Outcome:
         """Fly one scan with a fault in it; return what became of it."""
         outcome = Outcome(fault.name, axis.back_end, mode)
-        self.set("BEAM:axis", [a.true for a in AXES].index(axis.true))
+        beam = [a.true for a in AXES].index(axis.true)
+        self._ask(put=[f"{self.beamline.prefix}BEAM:axis", beam])
         before = self.get(SETTINGS)
         if fault.at is None:
             fault.strike(self, axis)
-        struck = time.time()
+        struck = begun = time.time()
         self._rows = 0
         scan = {
             "detectors": list(DETECTORS),
@@ -320,9 +334,21 @@ class Laboratory:
         if healer is not None:
             healer.join()
         outcome.ended_after = ended["at"] - struck
+        outcome.broken += self._complaints()
         self.mend()
-        self._judge(outcome, fault, axis, ended, struck, before)
+        self._judge(outcome, fault, axis, ended, (begun, struck), before)
         return outcome
+
+    def _complaints(self) -> list[str]:
+        """Return what Python said of exceptions that nobody took, or of what was never awaited."""
+        self._errors.seek(self._heard)
+        said = self._errors.read()
+        self._heard = self._errors.tell()
+        return [
+            f"the client said: {line}"
+            for line in said.splitlines()
+            if any(word in line for word in ("never retrieved", "never awaited", "Traceback"))
+        ]
 
     def heal(self) -> None:
         """End what lasts for a while: wires and frozen servers."""
@@ -353,9 +379,10 @@ class Laboratory:
         fault: Fault,
         axis: Axis,
         ended: Mapping[str, Any],
-        struck: float,
+        times: tuple[float, float],
         before: list[Any],
     ) -> None:
+        begun, struck = times
         broken = outcome.broken
         stop = ended["stop"] or {}
         outcome.status = stop.get("exit_status", "none")
@@ -374,7 +401,8 @@ class Laboratory:
         path = file_of(documents)
         if path is not None:
             table = read_table(documents, path)
-            self._check_rows(outcome, axis, table, ended["at"])
+            self._check_rows(outcome, axis, table)
+            self._count_flown(outcome, axis, begun, ended["at"])
         if outcome.status not in fault.status:
             broken.append(f"the scan ended with {outcome.status!r}")
         if outcome.status != "success" and not re.search(fault.says, outcome.reason):
@@ -391,7 +419,9 @@ class Laboratory:
             now = time.time()
             when = np.arange(struck, now, 0.005)
             position = self.witness.positions(axis.true, when)
-            moving = np.flatnonzero(np.abs(np.diff(position)) > 1e-9)
+            steps = np.abs(np.diff(position))
+            # What jumps has not moved: it is another server's axis.
+            moving = np.flatnonzero((steps > 1e-9) & (steps < JUMP))
             last = when[moving[-1] + 1] if len(moving) else struck
             if now - last > 0.3 or time.monotonic() > deadline:
                 break
@@ -405,9 +435,7 @@ class Laboratory:
             if was != is_now and "put back" not in outcome.reason:
                 outcome.broken.append(f"{name} was {was} and is {is_now}")
 
-    def _check_rows(
-        self, outcome: Outcome, axis: Axis, table: Mapping[str, NDArray], ended: float
-    ) -> None:
+    def _check_rows(self, outcome: Outcome, axis: Axis, table: Mapping[str, NDArray]) -> None:
         quality = table["quality"].astype(int)
         outcome.rows = len(quality)
         outcome.flagged = {
@@ -430,18 +458,37 @@ class Laboratory:
                     f"{int(np.sum(unmarked))} rows without a bit are off the truth, by up to "
                     f"{worst:.3f} eV"
                 )
+            for detector, light in LIGHT.items():
+                self._check_light(outcome, detector, light, table, quality)
             low, high = min(START, STOP), max(START, STOP)
             if np.any((energy < low) | (energy > high)):
                 outcome.broken.append("rows lie outside of the range")
-        first = min(begin[0], ended - 10) if len(begin) else ended - 10
-        when = np.arange(first - 1.0, ended, 0.002)
+
+    def _check_light(
+        self,
+        outcome: Outcome,
+        detector: str,
+        light: Any,
+        table: Mapping[str, NDArray],
+        quality: NDArray,
+    ) -> None:
+        half = table["sample_duration"][:, None] / 2 + LIGHT_SLACK
+        when = table["sample_time"][:, None] + half * np.linspace(-1, 1, 41)
+        true = self.witness.current(light, when)
+        value = table[detector]
+        fits = (value >= (1 - LIGHT_NOISE) * true.min(axis=1)) & (
+            value <= (1 + LIGHT_NOISE) * true.max(axis=1)
+        )
+        unmarked = int(np.sum(~fits & (quality == 0)))
+        if unmarked:
+            outcome.broken.append(f"{unmarked} rows without a bit: {detector} is not what it saw")
+
+    def _count_flown(self, outcome: Outcome, axis: Axis, begun: float, ended: float) -> None:
+        when = np.arange(begun, ended, 0.002)
         position = self.witness.positions(axis.true, when)
-        moving = np.append(np.abs(np.diff(position)) > 1e-9, False)
-        # The scan's own flight: the last time that the axis went from start towards stop.
-        forward = np.append(np.diff(position) > 0, False)
-        inside = (position >= START) & (position <= STOP) & moving & forward
-        if np.any(inside):
-            outcome.flown = floor(np.sum(inside) * 0.002 / PERIOD)
+        flying = np.append(np.diff(position) > 1e-9, False)
+        inside = flying & (position >= START) & (position <= STOP)
+        outcome.flown = floor(np.sum(inside) * 0.002 / PERIOD)
 
     def _means(self, axis: Axis, begin: NDArray, end: NDArray) -> NDArray:
         parts = (np.arange(20) + 0.5) / 20
@@ -547,34 +594,32 @@ FAULTS = (
         "readback frozen",
         lambda lab, axis: lab.set(axis.frozen, 1),
         ("fail",),
-        "stalled at|no update",
-        Quality.HELD | Quality.NO_DATA,
+        "stalled at|does not follow",
+        Quality.HELD,
     ),
-    Fault("optics killed", lambda lab, axis: lab.kill("optics"), ("fail",), "connection lost|gone"),
+    Fault("optics killed", lambda lab, axis: lab.kill("optics"), ("fail",), "do(es)? not answer"),
     Fault(
         "detectors killed",
         lambda lab, axis: lab.kill("detectors"),
         ("success", "fail"),
         "connection lost",
         Quality.NO_DATA,
-        ("mesh", "sample"),
+        ("mesh", "sample", "KEI"),
     ),
-    Fault(
-        "optics frozen", lambda lab, axis: lab.freeze("optics"), ("fail",), "no answer|no update"
-    ),
+    Fault("optics frozen", lambda lab, axis: lab.freeze("optics"), ("fail",), "do(es)? not answer"),
     Fault(
         "detectors frozen",
         lambda lab, axis: lab.freeze("detectors"),
         ("success", "fail"),
         "",
         Quality.HELD | Quality.NO_DATA,
-        ("mesh", "sample"),
+        ("mesh", "sample", "KEI"),
     ),
     Fault(
         "optics restarted with other values",
         lambda lab, axis: lab.restart("optics", start_energy_eV=450.0),
         ("fail",),
-        "connection lost",
+        "",
     ),
     Fault(
         "detectors restarted with other values",
@@ -582,7 +627,28 @@ FAULTS = (
         ("success", "fail"),
         "",
         Quality.NO_DATA,
-        ("mesh", "sample"),
+        ("mesh", "sample", "KEI"),
+    ),
+    Fault(
+        "integration time changed by hand",
+        lambda lab, axis: lab.set("KEI2:setIntegrTime", 15.0),
+        ("success", "fail"),
+        "exposure",
+        Quality.PARTIAL,
+    ),
+    Fault(
+        "optics frozen for 2 s",
+        lambda lab, axis: lab.freeze("optics"),
+        ("success", "fail"),
+        "",
+        lasts=2.0,
+    ),
+    Fault(
+        "detectors frozen for 2 s",
+        lambda lab, axis: lab.freeze("detectors"),
+        ("success",),
+        "",
+        lasts=2.0,
     ),
     Fault(
         "clock of the optics steps by 0.5 s",
@@ -614,7 +680,7 @@ FAULTS = (
         ("success",),
         "",
         Quality.NO_DATA,
-        ("mesh", "sample"),
+        ("mesh", "sample", "KEI"),
         lasts=2.0,
     ),
     Fault(
@@ -628,6 +694,7 @@ FAULTS = (
         "gap lags by 1 s",
         lambda lab, axis: lab.set("FAULT:gap_lag", 1.0),
         marks=Quality.TRACKING,
+        at=None,
         only=SWEEP,
     ),
     Fault(

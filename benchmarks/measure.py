@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,14 +87,22 @@ class Process:
         Program and arguments; a Python module is run as ``[sys.executable, "-m", ...]``.
     environment
         Added to this process's environment, from which other ``EPICS_`` settings are removed.
+    errors
+        File for its standard error; None: this process's.
     """
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        errors: IO[str] | None = None,
+    ) -> None:
         clean = {k: v for k, v in os.environ.items() if not k.startswith("EPICS_")}
         self._process = subprocess.Popen(
             list(command),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=errors,
             bufsize=0,
             cwd=REPOSITORY,
             env=clean | dict(environment),

@@ -22,7 +22,15 @@ from ophyd_async.core import StandardReadableFormat as Format
 from glidepath.timeline.channel import Channel, ChannelKind
 
 from .sampled import SampledChannel
-from .signals import signal_r, signal_rw, watch
+from .signals import (
+    ANSWER_TIMEOUT,
+    NoAnswerError,
+    put_back,
+    signal_r,
+    signal_rw,
+    tell,
+    watch,
+)
 
 __all__ = ["LINE_FREQUENCY_HZ", "Electrometer"]
 
@@ -139,13 +147,20 @@ class Electrometer(StandardReadable):
         ------
         ValueError
             If the meter cannot integrate for so long, or so briefly.
+        NoAnswerError
+            If its server does not answer.
         TimeoutError
             If the meter does not confirm it within five seconds.
         """
         self.check_integration_time(seconds)
         nplc = seconds * LINE_FREQUENCY_HZ
         low, _ = self.nplc_range
-        await self.nplc.set(nplc)
+        try:
+            await tell(self.nplc, nplc, ANSWER_TIMEOUT)
+        except NoAnswerError as error:
+            raise NoAnswerError(
+                f"{self.name} could not be set to integrate for {seconds:g} s: {error}"
+            ) from error
         async with watch(self.nplc) as seen:
             # The meter rounds to its own steps.
             if not await seen.until(
@@ -195,9 +210,8 @@ class Electrometer(StandardReadable):
         try:
             await super().unstage()
         finally:
-            while self._before_staging:
-                signal, before = self._before_staging.pop()
-                await signal.set(before)
+            changed, self._before_staging = self._before_staging, []
+            await put_back(reversed(changed))
 
     @AsyncStatus.wrap
     async def trigger(self) -> None:

@@ -16,7 +16,7 @@ from ophyd_async.core import (
     set_mock_value,
 )
 
-from .signals import Watch, watch
+from .signals import ANSWER_TIMEOUT, NoAnswerError, Watch, watch
 
 __all__ = ["ControllerMove", "InstantMove", "MotionError", "Pace", "check_range"]
 
@@ -191,12 +191,20 @@ class ControllerMove(MovableLogic[float]):
         Raises
         ------
         MotionError
-            If it still moves after ten seconds.
+            If it still moves after ten seconds, or its server does not answer.
         """
         # The move ends first: it must not take the halt for a failure of its own.
         await end_task(self._moving)
-        await self.halt()
-        async with watch(self.status) as seen:
+        try:
+            await self.halt()
+            await self._stand()
+        except (NoAnswerError, TimeoutError) as error:
+            raise MotionError(
+                f"{self.readback.name} could not be stopped and may still be moving: {error}"
+            ) from error
+
+    async def _stand(self) -> None:
+        async with watch(self.status, within=ANSWER_TIMEOUT) as seen:
             standing = await seen.until(
                 lambda: self.is_done(seen.value(self.status)), STANDING_TIMEOUT
             )

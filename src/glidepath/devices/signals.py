@@ -10,7 +10,7 @@ Three needs of a beamline that the stock signals leave open are met here:
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,10 +23,36 @@ from ophyd_async.core import (
     SignalMetadata,
     SignalR,
     SignalRW,
+    SignalW,
 )
 from ophyd_async.epics.core import CaSignalBackend, EpicsOptions
 
-__all__ = ["Watch", "read_limits", "signal_r", "signal_rw", "watch"]
+__all__ = [
+    "ANSWER_TIMEOUT",
+    "LOST_TIMEOUT",
+    "NoAnswerError",
+    "Watch",
+    "put_back",
+    "read_limits",
+    "signal_r",
+    "signal_rw",
+    "silent",
+    "tell",
+    "watch",
+]
+
+ANSWER_TIMEOUT = 12.0
+"""Seconds in which a server must take the order to stop, or a setting that is put back.
+
+After a connection is lost, libca waits for up to 10 s before it looks for the server again
+(``disconnectGovernorPeriod`` in EPICS base).
+"""
+
+LOST_TIMEOUT = 2.0
+"""The same for a server that did not answer a moment ago."""
+
+SILENCE = 1.5
+"""Seconds without an answer after which a server is said not to answer."""
 
 # DBR codes of the Channel Access protocol (db_access.h), by the Python type that we ask for.
 _DBR_OF_TYPE: dict[type, int] = {str: 0, int: 5, bool: 5, float: 6}
@@ -138,6 +164,62 @@ async def read_limits(signal: SignalR[float]) -> tuple[float, float] | None:
     if control is None or control["low"] is None or control["high"] is None:
         return None
     return control["low"], control["high"]
+
+
+class NoAnswerError(ConnectionError):
+    """A server did not take what it was told, or did not say what it was asked."""
+
+
+async def tell(signal: SignalW[SignalDatatypeT], value: SignalDatatypeT, within: float) -> None:
+    """Set a signal.
+
+    Raises
+    ------
+    NoAnswerError
+        If its server did not take the value within that time in s. A server that hangs may take
+        it later.
+    """
+    try:
+        await signal.set(value, timeout=within)
+    except TimeoutError as error:
+        raise NoAnswerError(f"{signal.source} does not answer") from error
+
+
+async def put_back(
+    settings: Iterable[tuple[SignalRW[Any], Any]], within: float = ANSWER_TIMEOUT
+) -> None:
+    """Set signals to what they were, all of them, whatever happens to some.
+
+    Raises
+    ------
+    NoAnswerError
+        Naming those whose servers did not take it within that time in s.
+    """
+    settings = list(settings)
+    results = await asyncio.gather(
+        *(tell(signal, value, within) for signal, value in settings),
+        return_exceptions=True,
+    )
+    lost = [
+        f"{signal.source} to {value}"
+        for (signal, value), result in zip(settings, results, strict=True)
+        if isinstance(result, Exception)
+    ]
+    if lost:
+        raise NoAnswerError(f"could not be put back: {', '.join(lost)}; set it by hand")
+
+
+async def silent(*signals: SignalR[Any]) -> str:
+    """Return who does not answer within 1.5 s, as a part of a sentence; empty if all do."""
+    asked = {
+        asyncio.ensure_future(signal.get_value(cached=False)): signal.source for signal in signals
+    }
+    _, waiting = await asyncio.wait(asked, timeout=SILENCE)
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*asked, return_exceptions=True)
+    names = [source for task, source in asked.items() if task in waiting]
+    return f"{' and '.join(names)} {'does' if len(names) == 1 else 'do'} not answer" * bool(names)
 
 
 class Watch:

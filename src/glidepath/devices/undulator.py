@@ -25,7 +25,7 @@ from glidepath.timeline.channel import Channel, ChannelKind
 
 from .positioning import ControllerMove, InstantMove, MotionError, Pace
 from .sampled import SampledChannel
-from .signals import read_limits, signal_r, signal_rw, watch
+from .signals import ANSWER_TIMEOUT, read_limits, signal_r, signal_rw, tell, watch
 
 __all__ = ["ControlMode", "Undulator", "UndulatorAxis"]
 
@@ -154,12 +154,13 @@ class UndulatorAxis(StandardReadable, StandardMovable[float]):
     async def _halt(self) -> None:
         # A latching switch: let go again, or nothing will ever move any more.
         user_stop = self._user_stop()
-        await user_stop.set(STOPPED)
         try:
-            async with watch(self.status) as seen:
+            await tell(user_stop, STOPPED, ANSWER_TIMEOUT)
+            async with watch(self.status, within=ANSWER_TIMEOUT) as seen:
                 await seen.until(lambda: seen.value(self.status) == STANDING, SWITCH_TIMEOUT)
         finally:
-            await user_stop.set(ENABLED)
+            # Also if it did not answer: it may hang, and do both later.
+            await tell(user_stop, ENABLED, ANSWER_TIMEOUT)
 
     async def limits(self) -> tuple[float, float] | None:
         """Return the range of positions in mm, None if not known."""

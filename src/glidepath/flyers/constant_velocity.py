@@ -6,7 +6,15 @@ from dataclasses import dataclass, field
 from ophyd_async.core import AsyncStatus
 from ophyd_async.epics.motor import Motor
 
-from glidepath.devices.signals import watch
+from glidepath.devices.signals import (
+    ANSWER_TIMEOUT,
+    LOST_TIMEOUT,
+    NoAnswerError,
+    put_back,
+    silent,
+    tell,
+    watch,
+)
 from glidepath.trajectory import Envelope, Leg, Motion
 
 from .flight import BackEnd, FlightError
@@ -29,6 +37,9 @@ ALLOWANCE = 10.0
 STALLED = 2.0
 """Seconds without progress after which the motor is taken as stalled."""
 
+SLOW, RESTING = 0.2, 0.01
+"""Shares of its velocity below which a motor makes no progress: in flight, and in its run-down."""
+
 
 @dataclass
 class ConstantVelocity(BackEnd):
@@ -40,6 +51,7 @@ class ConstantVelocity(BackEnd):
     motor: Motor
     _move: AsyncStatus | None = field(default=None, init=False)
     _velocity: float | None = field(default=None, init=False)
+    _lost: bool = field(default=False, init=False)
 
     async def envelope(self, leg: Leg) -> Envelope:
         """Return soft limits, VMAX, and the flight with its run-up."""
@@ -75,6 +87,7 @@ class ConstantVelocity(BackEnd):
     async def prepare(self, leg: Leg) -> None:
         """Go to the run-up at the motor's own velocity, then set the velocity of the flight."""
         motor = self.motor
+        self._lost = False
         if self._velocity is None:
             self._velocity = await motor.velocity.get_value()
         else:
@@ -118,39 +131,61 @@ class ConstantVelocity(BackEnd):
             while not move.done:
                 place = ahead()
                 await asyncio.wait({move.task}, timeout=STALLED)
-                slow = ahead() - place < 0.2 * leg.velocity * STALLED
-                if not move.done and slow and ahead() < 0:
+                progress = ahead() - place
+                if move.done:
+                    break
+                if ahead() >= 0 and progress < RESTING * leg.velocity * STALLED:
+                    raise FlightError(
+                        f"{motor.name} stands at {seen.value(motor.user_readback):g}, beyond "
+                        f"{leg.stop:g}, but does not say that it is done."
+                    )
+                if ahead() < 0 and progress < SLOW * leg.velocity * STALLED:
+                    cause = await silent(motor.user_readback)
                     raise FlightError(
                         f"{motor.name} stalled at {seen.value(motor.user_readback):g} on its way "
-                        f"to {leg.stop:g}: no progress for {STALLED:g} s."
+                        f"to {leg.stop:g}: {cause or f'no progress for {STALLED:g} s'}."
                     )
-            await move
+            await asyncio.gather(move.task, return_exceptions=True)
             if not await seen.until(lambda: ahead() >= 0, 1.0):
+                cause = await silent(motor.user_readback)
                 raise FlightError(
                     f"{motor.name} ended its flight early, at "
-                    f"{seen.value(motor.user_readback):g} instead of beyond {leg.stop:g}."
+                    f"{seen.value(motor.user_readback):g} instead of beyond {leg.stop:g}, or its "
+                    f"readback does not follow{cause and f': {cause}'}."
                 )
 
     async def halt(self) -> None:
         """Stop the motor; return when it stands."""
+        try:
+            await self._stop()
+        except (NoAnswerError, TimeoutError) as error:
+            self._lost = True
+            raise FlightError(
+                f"{self.motor.name} could not be stopped and may still be moving: {error}"
+            ) from error
+        finally:
+            move, self._move = self._move, None
+            if move is not None:
+                move.task.cancel()
+                # What it failed of is known by what the motor did.
+                await asyncio.gather(move.task, return_exceptions=True)
+
+    async def _stop(self) -> None:
         motor = self.motor
-        async with watch(motor.motor_done_move) as seen:
-            if not seen.value(motor.motor_done_move):
-                await motor.motor_stop.set(1)
+        # Told first, asked later: a server that hangs stops it as soon as it goes on.
+        await tell(motor.motor_stop, 1, ANSWER_TIMEOUT)
+        async with watch(motor.motor_done_move, within=ANSWER_TIMEOUT) as seen:
             if not await seen.until(lambda: bool(seen.value(motor.motor_done_move)), STAND_TIMEOUT):
                 raise FlightError(
                     f"{motor.name} was told to stop and still moves after {STAND_TIMEOUT:g} s."
                 )
-        move, self._move = self._move, None
-        if move is not None and not move.done:
-            move.task.cancel()
-            await asyncio.wait({move.task})
 
     async def restore(self) -> None:
         """Put VELO back."""
         velocity, self._velocity = self._velocity, None
         if velocity is not None:
-            await self.motor.velocity.set(velocity)
+            within = LOST_TIMEOUT if self._lost else ANSWER_TIMEOUT
+            await put_back([(self.motor.velocity, velocity)], within)
 
 
 __all__ = ["ConstantVelocity"]

@@ -8,7 +8,16 @@ import numpy as np
 
 from glidepath.devices.energy import TRACKING_BOUND, EnergyAxis
 from glidepath.devices.monochromator import PGM, SweepAction, SweepState
-from glidepath.devices.signals import Watch, read_limits, watch
+from glidepath.devices.signals import (
+    ANSWER_TIMEOUT,
+    LOST_TIMEOUT,
+    NoAnswerError,
+    Watch,
+    put_back,
+    read_limits,
+    silent,
+    watch,
+)
 from glidepath.devices.undulator import ControlMode, Undulator
 from glidepath.trajectory import Companion, Envelope, Leg, Motion
 
@@ -69,6 +78,7 @@ class ControllerSweep(BackEnd):
     undulator: Undulator | None = field(init=False)
     _saved: list[tuple[Any, Any]] = field(default_factory=list, init=False)
     _saved_mode: ControlMode | None = field(default=None, init=False)
+    _lost: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         energy = self.axis if isinstance(self.axis, EnergyAxis) else None
@@ -149,6 +159,7 @@ class ControllerSweep(BackEnd):
     async def prepare(self, leg: Leg) -> None:
         """Couple the undulator, write the sweep's parameters, go to the ramp's start."""
         mono, sweep = self.monochromator, self.monochromator.sweep
+        self._lost = False
         if self.undulator is not None:
             self._saved_mode = ControlMode(await self.undulator.control_mode.get_value())
             await self._change(mono.id_on, True)
@@ -214,9 +225,10 @@ class ControllerSweep(BackEnd):
                 ended = await seen.until(finished, self.bounds.stalled)
                 slow = ahead() - place < 0.2 * leg.velocity * self.bounds.stalled
                 if not ended and slow and ahead() < 0:
+                    cause = await silent(mono.readback, sweep.state)
                     raise FlightError(
                         f"{mono.name} stalled at {seen.value(mono.readback):.3f} eV on its way to "
-                        f"{leg.stop:g} eV: no progress for {self.bounds.stalled:g} s."
+                        f"{leg.stop:g} eV: {cause or f'no progress for {self.bounds.stalled:g} s'}."
                     )
                 if not ended and loop.time() > deadline:
                     raise FlightError(
@@ -225,9 +237,10 @@ class ControllerSweep(BackEnd):
             # The readback's newest update may be older than the state's.
             arrived = await seen.until(lambda: ahead() >= -self.bounds.tolerance, 1.0)
             if not arrived:
+                cause = await silent(mono.readback)
                 raise FlightError(
-                    f"{mono.name} ended its sweep early, before {leg.stop:g} eV: "
-                    f"{self._where(seen)}."
+                    f"{mono.name} ended its sweep early, or its readback does not follow: "
+                    f"{self._where(seen)}, and not beyond {leg.stop:g} eV{cause and f': {cause}'}."
                 )
 
     async def halt(self) -> None:
@@ -238,6 +251,7 @@ class ControllerSweep(BackEnd):
         results = await asyncio.gather(*stops, return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
+                self._lost = isinstance(result.__cause__, NoAnswerError | TimeoutError)
                 raise result
 
     @staticmethod
@@ -247,11 +261,10 @@ class ControllerSweep(BackEnd):
     async def restore(self) -> None:
         """Put back sweep parameters, ID control and the undulator's control mode."""
         saved, self._saved = self._saved, []
-        for signal, value in reversed(saved):
-            await signal.set(value)
         mode, self._saved_mode = self._saved_mode, None
         if mode is not None and self.undulator is not None:
-            await self.undulator.set_control(mode)
+            saved.insert(0, (self.undulator.control_mode, mode))
+        await put_back(reversed(saved), LOST_TIMEOUT if self._lost else ANSWER_TIMEOUT)
 
     async def _change(self, signal: Any, value: Any) -> None:
         if all(signal is not known for known, _ in self._saved):

@@ -1,15 +1,17 @@
-"""Knows from outside where the axes truly are: a server that dies takes no truth with it."""
+"""Knows from outside what the axes and the light truly do: no server takes it with it."""
 
 import asyncio
 import contextlib
 import threading
 import time
+from collections.abc import Callable
 from functools import partial
 from types import TracebackType
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .beam import Beam, Photocurrent
 from .link import LinkReader
 
 __all__ = ["Witness"]
@@ -72,6 +74,22 @@ class Witness:
 
     def positions(self, axis: str, time: ArrayLike) -> NDArray[np.float64]:
         """Position of an axis at ``time`` (POSIX s of the host's clock, any shape)."""
+        return self._look(time, lambda reader, times: reader.axes[axis].positions(times))
+
+    def current(self, detector: Photocurrent, time: ArrayLike) -> NDArray[np.float64]:
+        """Current in A that the light gives in a detector, without noise, as `positions`."""
+
+        def current(reader: LinkReader, times: NDArray[np.float64]) -> NDArray[np.float64]:
+            beam = Beam(reader)
+            return detector(beam, times, beam.energy(times))
+
+        return self._look(time, current)
+
+    def _look(
+        self,
+        time: ArrayLike,
+        at: Callable[[LinkReader, NDArray[np.float64]], NDArray[np.float64]],
+    ) -> NDArray[np.float64]:
         times = np.asarray(time, np.float64)
         found = np.empty(times.shape)
 
@@ -79,7 +97,8 @@ class Witness:
             # In the thread that plans the axes.
             for since, reader in self._epochs:
                 now = times >= since
-                found[now] = reader.axes[axis].positions(times[now])
+                if np.any(now):
+                    found[now] = at(reader, times[now])
 
         asyncio.run_coroutine_threadsafe(look(), self._loop).result()
         return found
