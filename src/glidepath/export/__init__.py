@@ -4,5 +4,4 @@ from .focus_picture import save_focus
 from .picture import save_spectrum
 from .preflight_picture import save_preflight
 
-__all__ = ["save_preflight", "save_spectrum"]
-__all__ = ["save_focus", "save_spectrum"]
+__all__ = ["save_focus", "save_preflight", "save_spectrum"]

@@ -157,7 +157,7 @@ def link(sampled: SampledChannel, datatype: int, elements: int) -> Link:
 def batch_of(
     index: int,
     link: Link,
-    stamps: tuple[NDArray[np.integer], NDArray[np.integer]],
+    stamps: tuple[NDArray, NDArray],
     values: Floats,
     arrivals: Floats,
     severities: NDArray[np.uint8],
