@@ -49,6 +49,9 @@ ENOUGH = 20
 SHORTER = 0.998
 """By how much an exposure is shortened until a source can make it."""
 
+PROBE = 1e-6
+"""Shortest exposure in s that is asked for to learn how far triggers are apart."""
+
 UNEVEN = 0.045
 """Share by which a step may take less time than the velocity says: a servo's ripple of 2 meV
 makes steps of 50 meV that uneven at 0.2 eV/s, and less so at higher velocities."""
@@ -232,7 +235,10 @@ class Triggering:
             assert self._step is not None
             # Of an exposure that always fits only the triggers' distance is wanted.
             probe = await self.source.plan(
-                leg, step=self._step, period=None, exposure=1e-3 * self._step / leg.velocity
+                leg,
+                step=self._step,
+                period=None,
+                exposure=max(1e-3 * self._step / leg.velocity, PROBE),
             )
             shortest = probe.shortest_period
         dead = max((await self.dead_times()).values(), default=0.0)
