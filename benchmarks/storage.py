@@ -1,7 +1,8 @@
 """What the whole sampler sustains: from updates to a file, its documents and a live reader.
 
-The load server posts on 50 channels; a process samples
-them as the flyscan plan does, into a file with documents; another one reads the file meanwhile.
+The load server posts on 50 channels; a process samples them as the flyscan plan does, into a
+file with documents; another one reads the file meanwhile. A C program that only counts the same
+updates is the control: what it loses, nobody on this machine could have had.
 """
 
 import json
@@ -16,12 +17,15 @@ import rich.table
 
 from glidepath.storage import Column, GrowingFile, Table
 
-from .load_server import LoadServer
-from .measure import Process, median_row, python_module
+from .load_server import PREFIX, LoadServer
+from .measure import Process, compiled, median_row, python_module
 
 CHANNELS = 50
 LOADS = (50_000.0, 150_000.0)
 SECONDS = 60.0
+
+CONTROL_SECONDS = 10.0
+WARM_UP = 0.5
 
 FOLLOWED = "/entry/instrument/load_0/time"
 
@@ -51,7 +55,9 @@ def measure(
     Returns
     -------
     list of dict
-        For each load a row with ``what`` "sampler": ``posted_per_s``, ``updates_per_s`` and
+        For each load a row with ``what`` "libca", the control (``posted_per_s``,
+        ``updates_per_s``, ``updates``, ``lost``, ``lost_share``, ``cpu_us_per_update``), and one
+        with ``what`` "sampler": ``posted_per_s``, ``updates_per_s`` and
         ``updates`` in the file, ``lost`` (missing in the channels' counters), ``lost_share``,
         ``cpu_us_per_update``, ``memory_MB``, ``memory_slope_MB_per_min``, ``rows``, ``late``,
         ``documents`` (by name), ``readable_after_s`` (median age of the newest row when another
@@ -60,6 +66,7 @@ def measure(
     """
     found = []
     for load in loads:
+        found.append(_control(channels, load, min(seconds, CONTROL_SECONDS)))
         with tempfile.TemporaryDirectory(dir=folder) as place:
             found.append(_sampler(channels, load, seconds, place))
     repeated = []
@@ -67,6 +74,29 @@ def measure(
         with tempfile.TemporaryDirectory(dir=folder) as place:
             repeated.append(_file(channels, Path(place)))
     return [*found, median_row(repeated, ("rows_per_s", "flush_ms"))]
+
+
+def _control(channels: int, load: float, seconds: float) -> dict[str, Any]:
+    program = compiled(Path(__file__).with_name("libca_client.c"), shared=False)
+    with (
+        LoadServer(channels) as server,
+        Process([str(program), PREFIX], server.environment) as client,
+    ):
+        client.ask(f"{channels} {WARM_UP} {seconds}")
+        server.publish(channels, load)
+        updates, took, cpu, lost = map(float, client.answer(seconds + 60).split())
+        posted, posting = server.stop()
+    return {
+        "what": "libca",
+        "channels": channels,
+        "posted_per_s": posted / posting,
+        "updates_per_s": updates / took,
+        "updates": int(updates),
+        "lost": int(lost),
+        "lost_share": lost / max(updates + lost, 1),
+        "cpu_us_per_update": 1e6 * cpu / max(updates, 1),
+        "cpu_share": cpu / took,
+    }
 
 
 def _sampler(channels: int, load: float, seconds: float, place: str) -> dict[str, Any]:
@@ -129,6 +159,7 @@ def table(rows: Iterable[Mapping[str, Any]]) -> rich.table.Table:
     columns: dict[str, Callable[[Any], str]] = {
         "what": str,
         "channels": str,
+        "posted_per_s": "{:.0f}".format,
         "updates_per_s": "{:.0f}".format,
         "lost_share": "{:.4%}".format,
         "cpu_us_per_update": "{:.2f}".format,
