@@ -1,7 +1,8 @@
 """`glidepath preflight`: what a scan would do and whether it can, without moving anything."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -19,7 +20,7 @@ from .errors import BAD_INPUT, spoken
 from .serve import DataOption
 
 LISTENING = 1.0
-"""Seconds to listen to all channels, for clocks and rates."""
+"""Seconds to listen to all channels for the clocks of their servers."""
 
 
 def preflight(
@@ -49,7 +50,8 @@ def preflight(
 ) -> None:
     """Say what flying AXIS would do, and every reason not to; exit status 2 if there is one."""
     from glidepath.flyers import flight_for
-    from glidepath.plans import inspect, survey
+    from glidepath.plans import inspect
+    from glidepath.trajectory import with_clocks
 
     from .report import print_preflight
     from .session import Session
@@ -64,10 +66,9 @@ def preflight(
             (moved,) = session.devices([axis])
             sampled = session.devices(names)
             flight = flight_for(moved)
-            row = session.call(lambda: inspect(sampled, moved, flight, trajectory, period)).period
-            report = session.call(
-                lambda: survey(sampled, moved, flight, trajectory, row, listening=LISTENING)
-            )
+            report = session.call(lambda: inspect(sampled, moved, flight, trajectory, period))
+            clocks = session.call(lambda: _listen([moved, *sampled]))
+        report = with_clocks(report, clocks)
         print_preflight(console, report)
         if plot is not None:
             from glidepath.export import save_preflight
@@ -75,6 +76,13 @@ def preflight(
             save_preflight(plot, report)
             console.print(f"Picture: {plot}", soft_wrap=True)
         raise typer.Exit(0 if report.passed else BAD_INPUT)
+
+
+async def _listen(devices: Sequence[Any]) -> dict[str, float]:
+    from glidepath.flyers import clock_offsets
+
+    channels = [channel for device in devices for channel in await device.channels()]
+    return await clock_offsets(channels, LISTENING)
 
 
 __all__ = ["preflight"]

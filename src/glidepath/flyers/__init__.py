@@ -2,6 +2,7 @@
 
 from .back_ends import flight_for, source_for
 from .beam import BeamGuard
+from .clocks import clock_offsets
 from .constant_velocity import ConstantVelocity
 from .controller_sweep import ControllerSweep, SweepBounds
 from .flight import BackEnd, Flight, FlightError
@@ -39,6 +40,7 @@ __all__ = [
     "Triggers",
     "Verdict",
     "choose_monitors",
+    "clock_offsets",
     "flight_for",
     "source_for",
 ]

@@ -3,7 +3,6 @@
 from .flyscan import flyscan, xas_flyscan
 from .focus_scan import FocusData, FocusResult, focus_scan
 from .messages import reason_of
-from .survey import survey
 from .trajectory_scan import inspect, trajectory_scan
 
 __all__ = [
@@ -13,7 +12,6 @@ __all__ = [
     "focus_scan",
     "inspect",
     "reason_of",
-    "survey",
     "trajectory_scan",
     "xas_flyscan",
 ]

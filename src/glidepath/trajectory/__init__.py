@@ -7,7 +7,7 @@ from .companion import Companion
 from .envelope import Envelope
 from .kspace import KRegion, xas_regions
 from .motion import Motion, Passage, Piece
-from .preflight import preflight
+from .preflight import preflight, with_clocks
 from .region import Region
 from .report import AxisReport, Preflight, PreflightError, RegionReport, Space, Timing
 from .schedule import Stage, curve, schedule
@@ -34,5 +34,6 @@ __all__ = [
     "curve",
     "preflight",
     "schedule",
+    "with_clocks",
     "xas_regions",
 ]

@@ -1,6 +1,7 @@
 """Whether a scan may begin: what is asked against what the axis, and all that goes along, can."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from math import ceil, floor, log10
 
 from .companion import Companion
@@ -120,6 +121,26 @@ def preflight(
         clock_bound=clock_bound,
         detectors=tuple(detectors),
         stages=stages,
+    )
+
+
+def with_clocks(
+    report: Preflight, clocks: Mapping[str, float], bound: float = CLOCK_BOUND
+) -> Preflight:
+    """Return a report to which the clocks of the servers were added.
+
+    Parameters
+    ----------
+    report
+        Without them.
+    clocks, bound
+        As for `preflight`.
+    """
+    return replace(
+        report,
+        clocks=dict(clocks),
+        clock_bound=bound,
+        objections=(*report.objections, *_clocks_off(clocks, bound)),
     )
 
 
@@ -355,4 +376,4 @@ def _floor(value: float) -> float:
     return floor(value / scale * (1 + 1e-10)) * scale
 
 
-__all__ = ["preflight"]
+__all__ = ["preflight", "with_clocks"]
