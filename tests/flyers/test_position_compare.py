@@ -104,10 +104,12 @@ async def bench(beamline):
     aioca.purge_channel_caches()
 
 
-@pytest.mark.parametrize("ends", [(399.5, 402.5), (402.5, 399.5)])
-async def test_energies_over_the_nitrogen_edge_are_true_in_both_directions(bench, ends):
+@pytest.mark.parametrize(
+    ("axis", "ends"), [("energy", (399.5, 402.5)), ("pgm", (402.5, 399.5))], ids=["up", "down"]
+)
+async def test_energies_over_the_nitrogen_edge_are_true_in_both_directions(bench, axis, ends):
     before = await bench.settings()
-    got = await bench.fly("energy", *ends, 4.0, step=0.05, exposure=0.01)
+    got = await bench.fly(axis, *ends, 4.0, step=0.05, exposure=0.01)
     assert len(got.numbers) == len(got.plan.positions) == pytest.approx(60, abs=1)
     assert np.array_equal(got.numbers, np.arange(len(got.numbers)))
     assert sum(len(block.times) > 0 for block in got.blocks) > 1, "not live"
@@ -138,29 +140,29 @@ async def test_five_thousand_triggers_at_a_kilohertz(bench):
 
 async def test_triggers_by_time_come_while_the_gate_is_open_and_a_slow_download_keeps_them(bench):
     await bench.put("BEAM:axis", "m3")
-    await bench.put("FAULT:zebra_download_rate", 25)
-    got = await bench.fly("mono_motor", 402.0, 400.0, 5.0, period=0.01, exposure=0.0095)
+    await bench.put("FAULT:zebra_download_rate", 15)
+    got = await bench.fly("mono_motor", 401.0, 400.0, 5.0, period=0.01, exposure=0.0095)
     assert len(got.blocks[-1].numbers) > 0, "nothing was left to download"
-    assert np.array_equal(got.numbers, np.arange(40))
+    assert np.array_equal(got.numbers, np.arange(20))
     assert np.diff(got.times) == pytest.approx(0.01, abs=1e-6)
-    _, energies, _ = await bench.truth(40)
+    _, energies, _ = await bench.truth(20)
     assert got.positions == pytest.approx(energies, abs=2e-5)
     assert got.positions == pytest.approx(got.plan.positions, abs=1e-4)
     assert got.complaint is None
 
 
 async def test_a_small_buffer_is_flown_in_parts_without_a_gap(bench):
-    await bench.put("FAULT:zebra_captures", 20)
+    await bench.put("FAULT:zebra_captures", 10)
     source = bench.source("mono_motor")
     asked = {"step": 0.05, "period": None, "exposure": 0.008}
-    parts = await source.parts(Leg((Region(400, 402, 5.0),)), **asked)
+    parts = await source.parts(Leg((Region(400, 401, 5.0),)), **asked)
     flown = [
         await bench.fly(
             "mono_motor", part.start, part.stop, 5.0, source=source, step=0.05, exposure=0.008
         )
         for part in parts
     ]
-    assert [len(part.numbers) for part in flown] == [20, 20]
+    assert [len(part.numbers) for part in flown] == [10, 10]
     positions = np.concatenate([part.positions for part in flown])
     assert np.diff(positions) == pytest.approx(0.05, abs=1e-9)
 
@@ -202,6 +204,17 @@ async def test_a_box_that_never_arms_is_a_sentence_and_leaves_no_trace(bench, mo
     with pytest.raises(TimeoutError, match=r"^zebra was not armed within 1 s: .*PC_ARM_OUT is 0"):
         await armed_at_rest(bench, bench.source("mono_motor"))
     assert await bench.settings() == before
+
+
+async def test_no_detector_sees_what_is_captured_to_check_the_counters(bench):
+    # As staff may have left it: the compare's pulses at the detectors' connector.
+    await bench.put("ZEBRA:OUT1_TTL", 31)
+    before, sent = await bench.settings(), len((await bench.truth(10_000))[0])
+    assert before["zebra-outputs-1"] == 31
+    await armed_at_rest(bench, bench.source("mono_motor"))
+    assert len((await bench.truth(10_000))[0]) == sent
+    assert await bench.settings() == before
+    await bench.put("ZEBRA:OUT1_TTL", 0)
 
 
 async def test_counters_that_disagree_with_the_axis_are_found_before_the_scan(bench):

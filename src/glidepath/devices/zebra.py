@@ -226,12 +226,12 @@ class Zebra(StandardReadable):
             self.pulse_delay = _setting(float, f"{prefix}PC_PULSE_DLY")
             self.pulses = _setting(int, f"{prefix}PC_PULSE_MAX")
             self.chosen = _setting(int, f"{prefix}PC_BIT_CAP")
+            self.outputs = DeviceVector(
+                {n: _setting(int, prefix + output) for n, output in enumerate(outputs, start=1)}
+            )
         with self.add_children_as_readables():
             self.encoder = DeviceVector({n: ZebraEncoder(prefix, n) for n in ENCODERS})
             self.pulse = ZebraPulse(prefix, pulse)
-        self.outputs = DeviceVector(
-            {n: _setting(int, prefix + output) for n, output in enumerate(outputs, start=1)}
-        )
         self.arm = signal_rw(float, f"{prefix}PC_ARM")
         self.disarm = signal_rw(float, f"{prefix}PC_DISARM")
         self.armed = signal_r(int, f"{prefix}PC_ARM_OUT")

@@ -6,7 +6,7 @@ energies are computed, not assumed; and what was latched at each trigger is what
 
 import asyncio
 import time
-from math import ceil, isclose, isfinite
+from math import ceil, floor, isclose, isfinite, log10
 from typing import Any
 
 import numpy as np
@@ -88,15 +88,16 @@ class PositionCompare(TriggerSource):
         capacity = await self._capacity()
         asked = len(plan.positions)
         if asked > capacity:
-            larger = (
-                f"a step of at least {ceil(1e4 * leg.length / capacity) / 1e4:g}"
-                if period is None
-                else f"a period of at least {leg.duration / capacity:.3g} s"
-            )
+            if plan.step is None:
+                larger = f"a period of at least {_up(leg.duration / capacity):g} s"
+            else:
+                counts = float(np.ptp(plan.geometry.readings([leg.start, leg.stop])[0]))
+                smallest = ceil(counts / capacity) * leg.length / counts
+                larger = f"a step of at least {_up(smallest):g}"
             raise PreflightError(
                 f"{self.name} holds {capacity} triggers of one flight, but {asked} were asked "
                 f"between {leg.start:g} and {leg.stop:g}, and none can be made while it is armed "
-                f"again; fly parts of at most {leg.length * capacity / asked:.4g}, or choose "
+                f"again; fly parts of about {leg.length * capacity / asked:.3g}, or choose "
                 f"{larger}."
             )
         return plan
@@ -222,6 +223,7 @@ class PositionCompare(TriggerSource):
         box = self.box
         return [
             (box.pulse.input, BusSignal.DISCONNECT),
+            *((signal, BusSignal.DISCONNECT) for signal in box.outputs.values()),
             (box.arm_source, "Soft"),
             (box.compared, f"Enc{self.encoders.inputs[0]}"),
             (box.time_unit, UNIT),
@@ -512,6 +514,12 @@ class PositionCompare(TriggerSource):
 
 
 _NONE = Triggers(np.empty(0, np.int64), np.empty(0), np.empty(0))
+
+
+def _up(value: float) -> float:
+    """Return the value rounded up to three digits, so that the advice holds."""
+    scale = 10.0 ** (floor(log10(value)) - 2)
+    return ceil(value / scale) * scale
 
 
 def _same(shown: Any, wanted: Any) -> bool:
