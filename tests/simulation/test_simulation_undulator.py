@@ -5,7 +5,7 @@ import pytest
 
 from conftest import truth_until
 from glidepath.physics import UE48
-from glidepath.simulation.beam import TRUE_UNDULATOR
+from glidepath.simulation.laws import TRUE_UNDULATOR
 from glidepath.simulation.monochromator import SweepState
 
 

@@ -4,6 +4,7 @@ from .back_ends import flight_for, source_for
 from .beam import BeamGuard
 from .constant_velocity import ConstantVelocity
 from .controller_sweep import ControllerSweep, SweepBounds
+from .coupled import Coupled
 from .flight import BackEnd, Flight, FlightError
 from .ingestion import Batch, FastMonitors, Monitors, PortableMonitors, choose_monitors
 from .internal_clock import InternalClock
@@ -20,6 +21,7 @@ __all__ = [
     "BeamGuard",
     "ConstantVelocity",
     "ControllerSweep",
+    "Coupled",
     "FastMonitors",
     "Flight",
     "FlightError",
