@@ -1,7 +1,8 @@
 """Makes the gap tables of the simulated beamline.
 
-To make them again: ``python -m glidepath.beamlines.make_gap_tables``. At a beamline such a table is measured. Here it is computed from the undulator's law, which the
-simulated undulator obeys but for a small offset that its users have to find.
+To make them again: ``python -m glidepath.beamlines.make_gap_tables``. At a beamline such a table is
+measured. Here it is computed from the undulator's law, which the simulated undulator obeys but for
+a small offset that its users have to find.
 """
 
 from collections.abc import Mapping

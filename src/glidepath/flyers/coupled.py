@@ -1,6 +1,7 @@
 """Flies a monochromator and an undulator as separate axes, the gap through knots."""
 
 import asyncio
+import time
 from collections.abc import Awaitable
 from dataclasses import dataclass, field, replace
 from math import inf
@@ -132,7 +133,9 @@ class Coupled(BackEnd):
         self._driving = asyncio.create_task(
             self._watch_over(drive.run(whole.duration + 2 * patience))
         )
+        told = time.monotonic()
         await self.energy_end.start(whole)
+        drive.due = told + run_up - drive.head_start
         moving = asyncio.ensure_future(drive.under_way.wait())
         try:
             await asyncio.wait(

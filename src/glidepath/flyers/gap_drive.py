@@ -114,6 +114,16 @@ class GapDrive:
         Largest distance between harmonic and energy, in units of the harmonic's width.
     bounds
         Time bounds.
+
+    Attributes
+    ----------
+    under_way
+        Set when the gap moves.
+    due
+        When the gap is to be started though the energy has not been seen to come in phase: its
+        updates may be late (s, of ``time.monotonic``).
+    commands
+        Velocities sent.
     """
 
     undulator: Undulator
@@ -127,6 +137,7 @@ class GapDrive:
     bound: float
     bounds: DriveBounds = field(default_factory=DriveBounds)
     under_way: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    due: float = field(default=float("inf"), init=False)
     commands: int = field(default=0, init=False)
     _sent: float = field(default=0.0, init=False)
 
@@ -176,8 +187,7 @@ class GapDrive:
         clock = float("inf")
         lost_since: float | None = None
         # Half of the time that the gap needs to come to its velocity, it is behind the energy.
-        ramp = path.slopes[0] * self.velocity / self.undulator.gap_acceleration
-        signal = path.energies[0] - direction * self.velocity * (0.5 * ramp + COMMAND_LATENCY)
+        signal = path.energies[0] - direction * self.velocity * self.head_start
         while True:
             energy.update(seen.value(self.energy), seen.timestamp(self.energy))
             heard = (seen.timestamp(self.energy), seen.timestamp(gap.readback))
@@ -194,7 +204,7 @@ class GapDrive:
             piece = path.piece(here)
             nominal = path.slopes[piece] * self.velocity
             if self._sent == 0.0:
-                if direction * (here - signal) >= 0:
+                if direction * (here - signal) >= 0 or time.monotonic() >= self.due:
                     await self._command(nominal)
                     progress = _Progress(seen.value(gap.readback), time.monotonic())
             else:
@@ -202,7 +212,7 @@ class GapDrive:
                 then = energy.at(when)
                 ahead = direction * (position - path.gap(then))
                 self._check_progress(seen, progress, position, moved_off())
-                lost_since = self._check_step(position, then, lost_since)
+                lost_since = self._check_step(position, path.gap(then), then, lost_since)
                 await self._correct(nominal, path.slopes[piece], ahead, here)
             await seen.until(
                 lambda: (
@@ -212,8 +222,19 @@ class GapDrive:
                 self._until_next_knot(energy, here, piece),
             )
 
+    @property
+    def head_start(self) -> float:
+        """Seconds by which the gap is told to start before the energy is where it stands.
+
+        Half of the time that it needs to come to its velocity, and the command's own.
+        """
+        ramp = self.path.slopes[0] * self.velocity / self.undulator.gap_acceleration
+        return float(0.5 * ramp + COMMAND_LATENCY)
+
     def _until_next_knot(self, energy: MeasuredEnergy, here: float, piece: int) -> float:
         """Return the seconds after which the velocity is to be changed, at most the longest."""
+        if self._sent == 0.0:
+            return min(max(self.due - time.monotonic(), 0.001), LONGEST_WAIT)
         if piece + 2 >= len(self.path.energies) or energy.velocity <= 0:
             return LONGEST_WAIT
         left = self.path.direction * (self.path.energies[piece + 1] - here) / energy.velocity
@@ -278,19 +299,20 @@ class GapDrive:
                 )
             progress.restart(position, now)
 
-    def _check_step(self, position: float, energy: float, since: float | None) -> float | None:
-        """Raise if the harmonic was far off the energy for too long; return since when it is."""
-        off = float(self.curve.energy(position)) - energy
+    def _check_step(
+        self, position: float, path: float, energy: float, since: float | None
+    ) -> float | None:
+        """Raise if the gap was far off its path for too long; return since when it is."""
+        off = float(self.curve.energy(position) - self.curve.energy(path))
         inside = self.path.direction * (energy - self.start) >= 0
         if not (inside and abs(off) > 0.5 * float(self.curve.width(energy))):
             return None
         now = time.monotonic()
         if since is not None and now - since > self.bounds.lost:
-            where = "behind" if off * self.path.direction < 0 else "ahead of"
+            where = "behind" if off * self.path.direction < 0 else "ahead on"
             raise FlightError(
-                f"{self.undulator.name} lost step: its harmonic is {abs(off):.2f} eV {where} the "
-                f"energy at {energy:.2f} eV, more than half of its width, for "
-                f"{self.bounds.lost:g} s."
+                f"{self.undulator.name} lost step: at {energy:.2f} eV its harmonic is {abs(off):.2f} eV "
+                f"{where} its path, more than half of its width, for {self.bounds.lost:g} s."
             )
         return now if since is None else since
 
