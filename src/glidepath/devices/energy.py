@@ -9,14 +9,15 @@ from math import nan
 from typing import Any
 
 import numpy as np
+from bluesky.protocols import Flyable, Preparable
 from ophyd_async.core import (
+    AsyncStatus,
     Device,
     DeviceMock,
     MovableLogic,
     Reference,
     SignalR,
     SoftSignalBackend,
-    StandardFlyable,
     StandardMovable,
     StandardReadable,
     TimeoutCalculator,
@@ -28,7 +29,7 @@ from ophyd_async.core import (
 )
 from ophyd_async.core import StandardReadableFormat as Format
 
-from glidepath.trajectory import TRACKING_BOUND, Leg
+from glidepath.trajectory import TRACKING_BOUND
 
 from .flying import AxisFlying
 from .monochromator import DCM, PGM, Monochromator
@@ -188,13 +189,14 @@ class _EnergyMock(DeviceMock["EnergyAxis"]):
 
 
 @default_mock_class(_EnergyMock)
-class EnergyAxis(StandardReadable, StandardMovable[float], StandardFlyable[Any, Leg]):
+class EnergyAxis(StandardReadable, StandardMovable[float], Preparable, Flyable):
     """The photon energy in eV, as scientists think of it: set it, scan it, fly it.
 
     ``set`` moves the monochromator and the undulator, and ends when both stand at the energy.
     Where the undulator follows by itself, that is switched on first (``SetIdOn``, the undulator
     under the monochromator's control); as separate axes, it is switched off first. ``stop`` stops
-    both, also in flight.
+    both, also in flight. A plan that flies the axis should stage it: unstaging ends a flight that
+    was aborted.
 
     ``prepare`` takes what is to be flown: a ``Leg``, a ``Region``, a tuple ``(start, stop,
     velocity)`` in eV and eV/s, or ophyd-async's ``FlyMotorInfo``. ``kickoff`` and ``complete``
@@ -253,6 +255,7 @@ class EnergyAxis(StandardReadable, StandardMovable[float], StandardFlyable[Any, 
         gap_segments: int | None = None,
     ) -> None:
         self.coupling = Coupling(coupling)
+        self._flying = AxisFlying(self)
         follows = undulator is not None and self.coupling is Coupling.FOLLOWING
         if follows and not isinstance(monochromator, PGM | DCM):
             raise TypeError(
@@ -339,23 +342,47 @@ class EnergyAxis(StandardReadable, StandardMovable[float], StandardFlyable[Any, 
             self._tolerance,
         )
 
-    @cached_property
-    def flyable_logic(self) -> AxisFlying:
-        """How the energy flies."""
-        return AxisFlying(self)
+    @AsyncStatus.wrap
+    async def prepare(self, value: Any) -> None:
+        """Check what is to be flown (PreflightError), go to its run-up, set up the flight."""
+        await self._flying.prepare(value)
 
-    async def stop(self, success: bool = False) -> None:
-        """Make both stand, whether the axis moves or flies."""
-        await self.flyable_logic.end(success)
-        await super().stop(success)
+    @AsyncStatus.wrap
+    async def kickoff(self) -> None:
+        """Start the flight that was prepared; done when the axis is under way."""
+        await self._flying.kickoff()
+
+    @AsyncStatus.wrap
+    async def complete(self) -> None:
+        """Be done when the axis has passed the stop and its settings are as they were."""
+        await self._flying.complete()
 
     async def pause(self) -> None:
-        """Make the axis stand; a flight goes on with `resume`."""
-        await self.flyable_logic.pause()
+        """Make the axis stand and put its settings back; a flight goes on with `resume`."""
+        await self._flying.pause()
 
     async def resume(self) -> None:
         """Let a paused flight go on behind the place where it was paused."""
-        self.flyable_logic.resume()
+        self._flying.resume()
+
+    async def stop(self, success: bool = False) -> None:
+        """Make both stand, whether the axis moves or flies.
+
+        With ``success``, which is how the run engine stops everything before a pause, a flight
+        can go on: see `pause`. Without, it is over.
+        """
+        if success:
+            await self._flying.pause()
+        else:
+            await self._flying.end(success=False)
+        await super().stop(success)
+
+    @AsyncStatus.wrap
+    async def unstage(self) -> None:
+        """End a flight that is still under way."""
+        # Quietly: the plan is over, and an error now would hide why.
+        await self._flying.end(success=True)
+        await super().unstage()
 
     async def limits(self) -> tuple[float, float] | None:
         """Return the range of energies in eV that all devices of the axis reach."""

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
-from ophyd_async.core import FlyableLogic, FlyMotorInfo, SignalR
+from ophyd_async.core import FlyMotorInfo, SignalR
 
 from glidepath.trajectory import Envelope, Leg, PreflightError, Region, preflight
 
@@ -93,8 +93,11 @@ def leg_of(value: Any) -> Leg:
     )
 
 
-class AxisFlying(FlyableLogic[Any, Leg]):
+class AxisFlying:
     """One flight of an axis from its preparation to its end, pauses included.
+
+    After a pause the run engine sends the messages of a plan once more, unless the plan forbids
+    it: they then join the flight that goes on.
 
     Parameters
     ----------
@@ -105,38 +108,54 @@ class AxisFlying(FlyableLogic[Any, Leg]):
     def __init__(self, axis: FlownAxis) -> None:
         self._axis = axis
         self._flight: FlightOfAxis | None = None
+        self._leg: Leg | None = None
         self._rest: Leg | None = None
         self._prepared = self._under_way = False
+        self._resumed = False
         self._going = asyncio.Event()
         self._going.set()
         self._halts = 0
         self._ended: bool | None = None
         self._steps: set[asyncio.Task[Any]] = set()
+        self._completing: asyncio.Task[Any] | None = None
+        self._changing = asyncio.Lock()
 
-    async def on_prepare(self, value: Any) -> Leg:
-        """Check the leg against what the axis can do, go to its run-up, set up the flight."""
+    async def prepare(self, value: Any) -> None:
+        """Check the leg against what the axis can do, go to its run-up, set up the flight.
+
+        Raises
+        ------
+        PreflightError
+            Before anything moves, if it cannot be flown.
+        """
         leg = leg_of(value)
         if not _makers:
             raise PreflightError(
                 f"Nothing that could fly {self._axis.name} is loaded; import glidepath.flyers."
             )
-        # A plan that was rewound prepares again while its first flight is still under way.
-        await self.end(success=True)
-        flight = _makers[0](self._axis)
-        envelope = await flight.envelope(leg)
-        for region in leg.regions:
-            preflight(self._axis.name, region, region.duration, envelope).check()
-        self._flight, self._rest, self._ended = flight, leg, None
-        self._prepared = self._under_way = False
+        if self._flight is None or not self._resumed or leg != self._leg:
+            await self.end(success=True)
+            flight = _makers[0](self._axis)
+            envelope = await flight.envelope(leg)
+            for region in leg.regions:
+                preflight(self._axis.name, region, region.duration, envelope).check()
+            self._flight, self._leg, self._rest, self._ended = flight, leg, leg, None
+            self._prepared = self._under_way = self._resumed = False
         await self._step(self._prepare)
-        return leg
 
-    async def on_kickoff(self, ctx: Leg) -> Leg:
-        """Start; return when the axis is under way."""
+    async def kickoff(self) -> None:
+        """Start; return when the axis is under way.
+
+        Raises
+        ------
+        RuntimeError
+            If it was not prepared.
+        """
+        if self._flight is None and not self._resumed:
+            raise RuntimeError(f"{self._axis.name} was not prepared; prepare it before its start.")
         await self._step(self._start)
-        return ctx
 
-    async def on_complete(self, ctx: Leg) -> None:
+    async def complete(self) -> None:
         """Return when the axis has passed the stop; its settings are then as they were.
 
         Raises
@@ -144,15 +163,20 @@ class AxisFlying(FlyableLogic[Any, Leg]):
         Exception
             What the flight failed of; the axis then stands. MotionError if it was stopped.
         """
-        await self._step(self._fly)
-        await self._close()
-
-    async def stop(self) -> None:
-        """End the flight, if there is one: what ``stage`` and ``unstage`` do."""
-        await self.end(success=False)
+        if self._flight is None and not self._resumed:
+            raise RuntimeError(f"{self._axis.name} was not started; there is no end to wait for.")
+        if self._completing is not None:
+            await asyncio.shield(self._completing)
+            return
+        self._completing = asyncio.current_task()
+        try:
+            await self._step(self._fly)
+            await self._close()
+        finally:
+            self._completing = None
 
     async def pause(self) -> None:
-        """Make the axis stand; the flight goes on with `resume`."""
+        """Make the axis stand and put its settings back; the flight goes on with `resume`."""
         flight, rest = self._flight, self._rest
         if flight is None or not self._going.is_set():
             return
@@ -162,10 +186,14 @@ class AxisFlying(FlyableLogic[Any, Leg]):
             # What lies behind this place is flown with a run-up of its own.
             self._rest = rest.after(await self._axis.readback.get_value())
         self._prepared = self._under_way = False
-        await flight.halt()
+        try:
+            await flight.halt()
+        finally:
+            await flight.restore()
 
     def resume(self) -> None:
         """Let a paused flight go on."""
+        self._resumed = not self._going.is_set()
         self._going.set()
 
     async def end(self, success: bool) -> None:
@@ -219,21 +247,25 @@ class AxisFlying(FlyableLogic[Any, Leg]):
             self._steps.discard(task)
 
     async def _prepare(self, flight: FlightOfAxis, leg: Leg) -> None:
-        halts = self._halts
-        await flight.prepare(leg)
-        # A step that was halted returns as one that succeeded.
-        self._prepared = self._halts == halts
+        async with self._changing:
+            if self._may_go() and not (self._prepared or self._under_way):
+                halts = self._halts
+                await flight.prepare(leg)
+                # A step that was halted returns as one that succeeded.
+                self._prepared = self._halts == halts
 
     async def _start(self, flight: FlightOfAxis, leg: Leg) -> None:
-        if not self._prepared:
-            await self._prepare(flight, leg)
-        if self._prepared:
-            halts = self._halts
-            await flight.kickoff()
-            self._under_way = self._halts == halts
+        await self._prepare(flight, leg)
+        async with self._changing:
+            if self._may_go() and self._prepared and not self._under_way:
+                halts = self._halts
+                await flight.kickoff()
+                self._under_way = self._halts == halts
 
     async def _fly(self, flight: FlightOfAxis, leg: Leg) -> None:
-        if not self._under_way:
-            await self._start(flight, leg)
+        await self._start(flight, leg)
         if self._under_way:
             await flight.complete()
+
+    def _may_go(self) -> bool:
+        return self._going.is_set() and self._ended is None

@@ -311,8 +311,9 @@ class GapDrive:
         if since is not None and now - since > self.bounds.lost:
             where = "behind" if off * self.path.direction < 0 else "ahead on"
             raise FlightError(
-                f"{self.undulator.name} lost step: at {energy:.2f} eV its harmonic is {abs(off):.2f} eV "
-                f"{where} its path, more than half of its width, for {self.bounds.lost:g} s."
+                f"{self.undulator.name} lost step: at {energy:.2f} eV its harmonic is "
+                f"{abs(off):.2f} eV {where} its path, more than half of its width, for "
+                f"{self.bounds.lost:g} s."
             )
         return now if since is None else since
 
