@@ -248,6 +248,7 @@ def true_signal(truth: Any, lower: Floats, upper: Floats) -> Floats:
     axes = {
         "energy": SimpleNamespace(positions=truth.energy),
         "gap": SimpleNamespace(positions=lambda when: np.interp(when, truth.time, truth.gap)),
+        "shift": Axis("shift", 0.0),
         "ring": Axis("ring", FULL_CURRENT),
         "slit": Axis("slit", 25.0),
     }

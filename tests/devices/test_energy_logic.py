@@ -50,7 +50,17 @@ async def test_its_devices_keep_their_own_names(energy):
     assert energy.name == "energy"
     assert energy.monochromator().readback.name == "pgm"
     assert energy.undulator().gap.name == "ue48-gap"
-    assert [name for name, _ in energy.children()] == ["readback", "setpoint", "undulator_energy"]
+    # Signals of its own only: the monochromator and the undulator are devices of their own.
+    assert {name for name, _ in energy.children()} == {
+        "readback",
+        "setpoint",
+        "low_limit",
+        "high_limit",
+        "undulator_energy",
+        "harmonic",
+        "polarisation",
+        "offset",
+    }
 
 
 async def test_an_energy_beyond_the_harmonic_is_refused(energy):

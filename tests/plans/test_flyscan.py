@@ -79,7 +79,7 @@ def test_the_raw_streams_give_the_primary_again(simulated):
         raw = run.raw[name]
         again = window_values(channel, raw["time"], raw["value"], lower, upper)
         np.testing.assert_allclose(again.mean, table[name], rtol=1e-6)
-    law = s.ue48.law
+    law = s.ue48.curve
     np.testing.assert_allclose(table["ue48_energy"], law.energy(table["ue48_gap"]))
     np.testing.assert_allclose(table["tracking_error"], table["ue48_energy"] - table["energy"])
 

@@ -184,6 +184,7 @@ def at_rest(client: Client) -> Client:
     client.put("PGM1:MonoAktion.PROC", 0)
     client.wait_for("PGM1:IStatus", lambda value: value == 0)
     client.put("BEAM:axis", "PGM1")
+    client.put("FAULT:gap_stall", 0)
     client.put("UE48:BaseCmdLswitch", "monochromator")
     client.put("PGM1:SetIdOn", 1)
     client.put("PGM1:SetSweepGapMeth", "quadr.")

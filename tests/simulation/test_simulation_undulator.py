@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from conftest import truth_until
+from conftest import connected, truth_until, wait_until
 from glidepath.physics import UE48
-from glidepath.simulation.beam import TRUE_UNDULATOR
+from glidepath.simulation import SimulatedBeamline
+from glidepath.simulation.laws import LAWS, TRUE_UNDULATOR
 from glidepath.simulation.monochromator import SweepState
 
 
@@ -81,6 +82,74 @@ def test_panel_moves_the_gap_and_the_status_tells(at_rest):
     at_rest.wait_for("UE48:BaseIPmGap.A", lambda gap: gap == pytest.approx(35.0, abs=5e-4))
 
 
+def moved(client, name, seconds):
+    """Return times (s) and values of a readback while that much of its time passes."""
+    with client.recording(name) as updates:
+        begin = updates[0].timestamp
+        wait_until(lambda: updates[-1].timestamp > begin + seconds)
+    return np.array([(u.timestamp, u.value) for u in updates]).T
+
+
+def test_a_gap_in_motion_takes_a_new_velocity_and_a_new_target_without_a_stop(at_rest, simulated):
+    at_rest.put("UE48:BaseCmdLswitch", "panel")
+    at_rest.put("UE48:BaseParGapsel.B", 60.0)
+    at_rest.put("UE48:DiagPhyVelSet", 0.5)
+    try:
+        at_rest.put("UE48:BaseCmdCalc.PROC", 1)
+        at_rest.wait_for("UE48:BaseIPmGap.A", lambda gap: gap > 34.6)
+        begin = at_rest.read("UE48:BaseIPmGap.A").timestamp
+        at_rest.put("UE48:DiagPhyVelSet", 0.2)
+        at_rest.put("UE48:BaseParGapsel.B", 35.2)
+        # Setting them moves nothing; the command does.
+        at_rest.put("UE48:BaseCmdCalc.PROC", 1)
+        at_rest.wait_for("UE48:BaseStatISLbl", lambda label: label == 0)
+        end = at_rest.read("UE48:BaseIPmGap.A")
+        at_rest.wait_for("UE48:BaseIPmGap.A", lambda gap: gap == pytest.approx(35.2, abs=5e-4))
+    finally:
+        at_rest.put("UE48:DiagPhyVelSet", 1.0)
+    with truth_until(simulated.settings.truth, end.timestamp - 0.3) as truth:
+        inside = (truth.time > begin) & (truth.time < end.timestamp - 0.5)
+        velocity = np.gradient(truth.gap[inside], truth.time[inside])
+        # Within the acceleration of 4 mm/s^2 it goes over from one velocity to the other.
+        assert np.max(velocity) == pytest.approx(0.5, abs=0.01)
+        assert np.median(velocity[-100:]) == pytest.approx(0.2, abs=0.01)
+        assert np.min(velocity) > 0.19
+
+
+def test_commands_of_the_panel_come_late_on_demand(at_rest):
+    at_rest.put("UE48:BaseCmdLswitch", "panel")
+    at_rest.put("FAULT:gap_lag", 1.0)
+    try:
+        at_rest.put("UE48:BaseParGapsel.B", 36.0)
+        before = at_rest.read("UE48:BaseIPmGap.A")
+        at_rest.put("UE48:BaseCmdCalc.PROC", 1)
+        times, gaps = moved(at_rest, "UE48:BaseIPmGap.A", 1.5)
+    finally:
+        at_rest.put("FAULT:gap_lag", 0.05)
+    began = times[np.flatnonzero(gaps > before.value + 0.005)[0]]
+    assert began - before.timestamp > 0.9
+    at_rest.wait_for("UE48:BaseStatISLbl", lambda label: label == 0)
+
+
+def test_a_gap_that_has_stalled_obeys_only_the_user_stop(at_rest):
+    at_rest.put("UE48:BaseCmdLswitch", "panel")
+    at_rest.put("UE48:BaseParGapsel.B", 60.0)
+    at_rest.put("UE48:BaseCmdCalc.PROC", 1)
+    at_rest.wait_for("UE48:BaseIPmGap.A", lambda gap: gap > 34.6)
+    at_rest.put("FAULT:gap_stall", 1)
+    try:
+        at_rest.wait_for("UE48:BaseIPmGap.A", lambda gap: gap > 34.6)
+        at_rest.put("UE48:BaseCmdCalc.PROC", 1)
+        _, gaps = moved(at_rest, "UE48:BaseIPmGap.A", 0.6)
+        assert np.ptp(gaps[3:]) < 1e-3
+        assert at_rest.text("UE48:BaseStatISLbl") == "MOVE"
+        at_rest.put("UE48:BaseCmnUsrStop", 1)
+        at_rest.wait_for("UE48:BaseStatISLbl", lambda label: label == 0)
+    finally:
+        at_rest.put("FAULT:gap_stall", 0)
+        at_rest.put("UE48:BaseCmnUsrStop", 0)
+
+
 def test_user_stop_stops_the_gap(at_rest):
     at_rest.put("UE48:BaseCmdLswitch", "panel")
     at_rest.put("UE48:BaseParGapsel.B", 60.0)
@@ -98,6 +167,37 @@ def test_shift_moves_by_itself(at_rest):
     assert at_rest.text("UE48:SBaseStatISLbl") == "MOVE"
     at_rest.wait_for("UE48:SBaseStatISLbl", lambda label: label == 0)
     at_rest.wait_for("UE48:SBaseIPmGap.E", lambda shift: shift == pytest.approx(0.5))
+    at_rest.put("UE48:SBaseParGapsel.B", 0.0)
+    at_rest.put("UE48:SBaseCmdCalc.PROC", 1)
+    at_rest.wait_for("UE48:SBaseIPmGap.E", lambda shift: shift == pytest.approx(0.0))
+
+
+def test_the_shift_changes_the_energy_of_the_harmonic(at_rest, simulated):
+    at_rest.put("UE48:SBaseParGapsel.B", 2.0)
+    at_rest.put("UE48:SBaseCmdCalc.PROC", 1)
+    at_rest.wait_for("UE48:SBaseIPmGap.E", lambda shift: shift == pytest.approx(2.0))
+    try:
+        at_rest.wait_for("UE48:SBaseStatISLbl", lambda label: label == 0)
+        now = at_rest.read("UE48:BaseIPmGap.A").timestamp
+        with truth_until(simulated.settings.truth, now) as truth:
+            assert truth.undulator_energy[-1] == pytest.approx(
+                float(TRUE_UNDULATOR.energy(truth.gap[-1], 1, 2.0)), abs=1e-3
+            )
+    finally:
+        at_rest.put("UE48:SBaseParGapsel.B", 0.0)
+        at_rest.put("UE48:SBaseCmdCalc.PROC", 1)
+        at_rest.wait_for("UE48:SBaseIPmGap.E", lambda shift: shift == pytest.approx(0.0))
+
+
+def test_the_beamline_can_have_another_undulator():
+    with SimulatedBeamline("U:", undulator="UE56") as beamline, connected(beamline) as client:
+        gap = client.get("UE56:BaseIPmGap.A")
+        assert gap == pytest.approx(float(LAWS["UE56"].gap(400.0)), abs=1e-3)
+
+
+def test_an_undulator_that_there_is_not_is_refused_in_one_sentence():
+    with pytest.raises(ValueError, match="no undulator 'UE1' to simulate; choose one of UE46, UE4"):
+        SimulatedBeamline(undulator="UE1")
 
 
 def test_true_harmonic_has_an_offset_that_the_table_does_not_know(at_rest, simulated):

@@ -72,7 +72,7 @@ def load_beamline(name: str, prefix: str | None = None) -> Beamline:
     Examples
     --------
     >>> load_beamline("glidepath.beamlines.simulated").axes
-    ('energy', 'mono_motor', 'mono_profile', 'focus')
+    ('energy', 'energy_separate', 'mono_motor', 'mono_profile', 'focus')
     """
     try:
         module = import_module(name)

@@ -7,6 +7,7 @@ from ophyd_async.core import Device
 from glidepath.detectors import Camera
 from glidepath.devices import (
     PGM,
+    Coupling,
     Electrometer,
     EncoderInput,
     EnergyAxis,
@@ -18,16 +19,23 @@ from glidepath.devices import (
     SweepTiming,
     Undulator,
     Zebra,
+    read_gap_table,
 )
-from glidepath.physics import UE48, Encoder
+
+# Whoever loads these devices can also fly them.
+from glidepath.flyers import flight_for  # noqa: F401
+from glidepath.physics import Encoder
+
+from .make_gap_tables import UNDULATORS, gap_table_file
 
 __all__ = ["AXES", "BASELINE", "DETECTORS", "make_devices"]
 
 DETECTORS = ["mesh", "sample", "ring"]
 """What a scan reads if nobody says otherwise: I0, the gas cell, and the ring current."""
 
-AXES = ["energy", "mono_motor", "mono_profile", "focus"]
-"""What can be scanned."""
+AXES = ["energy", "energy_separate", "mono_motor", "mono_profile", "focus"]
+"""What can be scanned. ``energy_separate`` is the same monochromator and undulator as ``energy``,
+as at a beamline whose undulator does not follow by itself: the gap is driven by us."""
 
 BASELINE = ["pgm", "ue48", "ring", "focus", "m2"]
 """What is read before and after every run."""
@@ -40,8 +48,11 @@ SWEEP_TIMING = SweepTiming(overhead=0.8, way_velocity=25.0, way_acceleration=50.
 
 DEFAULT_PREFIX = "SIM:"
 
-GAP_RANGE = (15.0, 200.0)
-"""Range of the undulator's gap in mm; its records have no drive limits."""
+GAP_RANGE = (15.0, 100.0)
+"""Range of the undulator's gap in mm in which it gives light."""
+
+GAP_ACCELERATION = 4.0
+"""How fast its gap changes its velocity, mm/s^2."""
 
 LOWEST_CURRENT = 50.0
 """Ring current in mA below which there is no beam worth measuring with."""
@@ -60,22 +71,30 @@ MOTOR_ENCODER = EncoderInput(3, Encoder(100_000))
 """On the trigger box, in counts per eV."""
 
 
-def make_devices(prefix: str | None = None) -> dict[str, Device]:
+def make_devices(prefix: str | None = None, undulator: str = "UE48") -> dict[str, Device]:
     """Make the devices of the simulated beamline, not connected.
 
     Parameters
     ----------
     prefix
         What every PV begins with; None: the environment's ``GLIDEPATH_PREFIX``, or ``"SIM:"``.
+    undulator
+        Which one it has: UE46, UE48, UE52 or UE56, as of ``glidepath sim --undulator``.
     """
     if prefix is None:
         prefix = os.environ.get("GLIDEPATH_PREFIX", DEFAULT_PREFIX)
+    if undulator not in UNDULATORS:
+        raise ValueError(
+            f"The simulated beamline has no undulator {undulator!r}; choose one of "
+            f"{', '.join(UNDULATORS)}."
+        )
     pgm = PGM(f"{prefix}PGM1:", "pgm", timing=SWEEP_TIMING)
-    ue48 = Undulator(
-        f"{prefix}UE48:",
-        UE48,
-        name="ue48",
+    source = Undulator(
+        f"{prefix}{undulator}:",
+        read_gap_table(gap_table_file(undulator)),
+        name=undulator.lower(),
         gap_range=GAP_RANGE,
+        gap_acceleration=GAP_ACCELERATION,
         following_lag=FOLLOWING_LAG,
     )
     mono_motor = Motor(f"{prefix}m3", "mono_motor")
@@ -91,8 +110,9 @@ def make_devices(prefix: str | None = None) -> dict[str, Device]:
     )
     devices: list[Device] = [
         pgm,
-        ue48,
-        EnergyAxis(pgm, ue48, "energy"),
+        source,
+        EnergyAxis(pgm, source, "energy"),
+        EnergyAxis(pgm, source, "energy_separate", coupling=Coupling.SEPARATE),
         Electrometer(f"{prefix}KEI1:", "mesh", nplc_range=NPLC_RANGE),
         Electrometer(f"{prefix}KEI2:", "sample", nplc_range=NPLC_RANGE),
         Ring(f"{prefix}RING:", f"{prefix}TOPUP:", "ring", lowest_current=LOWEST_CURRENT),

@@ -56,6 +56,9 @@ def sim(
     default_batching: Annotated[
         bool, typer.Option(help="Let the servers batch updates for up to a second.")
     ] = False,
+    undulator: Annotated[
+        str, typer.Option(help="Which undulator: UE46, UE48, UE52 or UE56.")
+    ] = "UE48",
     optics_port: Annotated[int | None, typer.Option(help="Port; default: a free one.")] = None,
     detectors_port: Annotated[int | None, typer.Option(help="Port; default: a free one.")] = None,
 ) -> None:
@@ -75,6 +78,7 @@ def sim(
             arrival_delay=arrival_delay,
             truth=truth,
             default_batching=default_batching,
+            undulator=undulator,
         )
     except ValueError as error:
         typer.echo(str(error), err=True)
@@ -108,7 +112,8 @@ def _show(console: Console, beamline: SimulatedBeamline) -> None:
     from caproto.sync.client import read
 
     table = Table("PV", "value", "what it is", title="Simulated beamline")
-    for name, meaning in _SHOWN.items():
+    shown = {name.replace("UE48", beamline.settings.undulator): m for name, m in _SHOWN.items()}
+    for name, meaning in shown.items():
         answer = read(
             beamline.prefix + name, data_type="control", timeout=_ANSWER_SECONDS, repeater=False
         )

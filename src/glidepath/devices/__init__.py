@@ -9,7 +9,9 @@ from .encoders import (
     GratingEncoders,
     LinearEncoder,
 )
-from .energy import EnergyAxis
+from .energy import Coupling, EnergyAxis
+from .flying import use_flights
+from .gap_table import GapTableError, read_gap_table, write_gap_table
 from .monochromator import (
     DCM,
     KMC3DCM,
@@ -39,11 +41,13 @@ __all__ = [
     "BraggEncoder",
     "ControlMode",
     "CoupledMonochromator",
+    "Coupling",
     "Electrometer",
     "EncoderInput",
     "EnergyAxis",
     "ExecuteState",
     "GapMethod",
+    "GapTableError",
     "GratingEncoders",
     "LinearEncoder",
     "MotionError",
@@ -63,7 +67,10 @@ __all__ = [
     "UndulatorAxis",
     "Watch",
     "Zebra",
+    "read_gap_table",
     "signal_r",
     "signal_rw",
+    "use_flights",
     "watch",
+    "write_gap_table",
 ]

@@ -33,6 +33,7 @@ __all__ = [
     "SGM",
     "CoupledMonochromator",
     "GapMethod",
+    "Monochromator",
     "Sweep",
     "SweepAction",
     "SweepState",
@@ -468,6 +469,9 @@ class KMC3DCM(StandardReadable, StandardMovable[float]):
         """Return the energy as a continuous readback named like the device."""
         return [_energy_channel(self.name, self.readback, self.latency)]
 
+
+Monochromator = PGM | SGM | DCM | KMC3DCM
+"""Monochromators of any kind."""
 
 CoupledMonochromator = PGM | DCM
 """Monochromators that an undulator can follow."""

@@ -1,8 +1,9 @@
 """EPICS motor records: the stock device, where a zero means what EPICS says it means."""
 
+import asyncio
 from functools import cached_property
 
-from ophyd_async.core import FlyMotorInfo
+from ophyd_async.core import FlyMotorInfo, SignalR, SignalRW
 from ophyd_async.epics.motor import Motor as EpicsMotor
 from ophyd_async.epics.motor import MotorFlyableMovableLogic, MotorFlyCtx
 
@@ -45,6 +46,26 @@ class Motor(EpicsMotor):
     def flyable_logic(self) -> MotorFlyableMovableLogic:
         """The same object: a flight is made of moves."""
         return self.movable_logic
+
+    @property
+    def readback(self) -> SignalR[float]:
+        """The position, under the name that every axis here has for it."""
+        return self.user_readback
+
+    @property
+    def setpoint(self) -> SignalRW[float]:
+        """The target of a move, under the name that every axis here has for it."""
+        return self.user_setpoint
+
+    async def limits(self) -> tuple[float, float] | None:
+        """Return the soft limits, None where they are off (both dial limits are zero)."""
+        low, high, dial_low, dial_high = await asyncio.gather(
+            self.low_limit_travel.get_value(),
+            self.high_limit_travel.get_value(),
+            self.dial_low_limit_travel.get_value(),
+            self.dial_high_limit_travel.get_value(),
+        )
+        return None if dial_low == dial_high == 0 else (low, high)
 
     async def channels(self) -> list[SampledChannel]:
         """Return the position (``RBV``) as a continuous readback in the motor's unit."""

@@ -18,7 +18,7 @@ from ophyd_async.core import (
 
 from .signals import ANSWER_TIMEOUT, NoAnswerError, Watch, watch
 
-__all__ = ["ControllerMove", "InstantMove", "MotionError", "Pace", "check_range"]
+__all__ = ["ControllerMove", "InstantMove", "MotionError", "Pace", "check_range", "together"]
 
 STANDING_TIMEOUT = 10.0
 """Seconds within which an axis must stand after it was told to stop."""
@@ -227,6 +227,23 @@ async def end_task(task: asyncio.Task[Any] | None) -> None:
         # comes while the put ends (Python below 3.12).
         task.cancel()
         await asyncio.wait({task}, timeout=CANCELLATION_TIMEOUT)
+
+
+async def together(*works: Awaitable[Any]) -> None:
+    """Await several works at once; when one fails, end the others and raise what it raised."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            await end_task(task)
+    for failure in [task.exception() for task in tasks if not task.cancelled()]:
+        if failure is not None:
+            raise failure
+    for task in tasks:
+        task.result()
 
 
 class InstantMove(DeviceMock[StandardMovable[float]]):

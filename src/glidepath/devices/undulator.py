@@ -5,9 +5,13 @@ insertion devices. A move of the gap or of the shift is: write the setpoint, pro
 command, wait until the status label says ``STOP``. Lengths in mm, energies in eV.
 """
 
+from dataclasses import replace
 from enum import StrEnum
 from functools import cached_property
+from math import nan
+from typing import Any
 
+import numpy as np
 from ophyd_async.core import (
     DeviceMock,
     Reference,
@@ -17,13 +21,20 @@ from ophyd_async.core import (
     default_mock_class,
     derived_signal_r,
     set_mock_value,
+    soft_signal_rw,
 )
 from ophyd_async.core import StandardReadableFormat as Format
 
-from glidepath.physics.undulator import UndulatorLaw
+from glidepath.physics import (
+    HORIZONTAL,
+    Calibration,
+    GapCurve,
+    GapTable,
+    UndulatorLaw,
+)
 from glidepath.timeline.channel import Channel, ChannelKind
 
-from .positioning import ControllerMove, InstantMove, MotionError, Pace
+from .positioning import ControllerMove, InstantMove, MotionError, Pace, check_range
 from .sampled import SampledChannel
 from .signals import ANSWER_TIMEOUT, read_limits, signal_r, signal_rw, tell, watch
 
@@ -38,6 +49,15 @@ ENABLED, STOPPED = 0, 1
 SWITCH_TIMEOUT = 10.0
 """Seconds within which a switch of the control must be confirmed."""
 
+
+LAW_STEP = 0.25
+"""Distance in mm of the points of a table that is computed from a law."""
+
+LAW_RANGE = (5.0, 250.0)
+"""Gaps in mm of such a table, if the range of the gap is not given."""
+
+SMALLEST_SHIFT = 0.005
+"""Changes of the shift in mm that are not worth a move."""
 
 _GAP_PACE = Pace(slowest=0.1, allowance=30.0)
 
@@ -183,14 +203,24 @@ class Undulator(StandardReadable):
     ----------
     prefix
         For example ``"UE48IT6R:"``.
-    law
-        Energy of a harmonic as a function of the gap.
+    table
+        Gap against energy per harmonic and polarisation (`read_gap_table`), or a law from which
+        such a table is computed.
     harmonic
-        Number of the harmonic in use.
+        Number of the harmonic in use at the beginning.
     name
         Name of the device.
+    polarisation
+        Name of the polarisation in use at the beginning.
+    calibration
+        Where the harmonic truly is against the table.
     gap_range
         Range of the gap in mm; None: the drive limits of the setpoint's record.
+    gap_velocities
+        Lowest and highest velocity of the gap in mm/s; None: the drive limits of the velocity's
+        record.
+    gap_acceleration
+        How fast the gap changes its velocity, mm/s^2.
     following_lag
         Seconds by which the gap is behind the monochromator's energy when it follows: what the
         pre-flight uses to predict the mismatch during a scan.
@@ -200,7 +230,11 @@ class Undulator(StandardReadable):
     gap, shift
         Movable axes (:class:`UndulatorAxis`), mm.
     energy
-        Energy in eV of the harmonic at the gap that is read back.
+        Energy in eV of the harmonic at the gap that is read back, NaN outside the table.
+    harmonic, polarisation
+        Which curve of the table is in use: settings, which the next move takes into account.
+    offset, slope
+        Calibration: the harmonic is at ``offset + slope * energy of the table``, eV.
     table_energy
         ``BasePmEnergy``: the control system's own opinion for the first harmonic, eV.
     control_mode
@@ -212,19 +246,45 @@ class Undulator(StandardReadable):
     def __init__(
         self,
         prefix: str,
-        law: UndulatorLaw,
+        table: GapTable | UndulatorLaw,
         harmonic: int = 1,
         name: str = "",
         *,
+        polarisation: str = HORIZONTAL,
+        calibration: Calibration | None = None,
         gap_range: tuple[float, float] | None = None,
+        gap_velocities: tuple[float, float] | None = None,
+        gap_acceleration: float = 1.0,
         following_lag: float = 0.15,
     ) -> None:
-        self.law = law
-        self.harmonic = harmonic
+        if isinstance(table, UndulatorLaw):
+            low, high = gap_range or LAW_RANGE
+            table = GapTable.from_law(
+                table, np.linspace(low, high, int(np.ceil((high - low) / LAW_STEP)) + 1)
+            )
+        self.table = table
+        self._use(table.curve(harmonic, polarisation), calibration or Calibration())
+        self._gap_velocities = gap_velocities
+        self.gap_acceleration = gap_acceleration
         self.following_lag = following_lag
         self.user_stop = signal_rw(int, f"{prefix}BaseCmnUsrStop")
         with self.add_children_as_readables(Format.CONFIG_SIGNAL):
             self.control_mode = signal_rw(str, f"{prefix}BaseCmdLswitch")
+            self.harmonic = soft_signal_rw(
+                int, getter=lambda: self.curve.harmonic, setter=self._use_harmonic
+            )
+            self.polarisation = soft_signal_rw(
+                str, getter=lambda: self.curve.polarisation, setter=self._use_polarisation
+            )
+            self.offset = soft_signal_rw(
+                float,
+                units="eV",
+                getter=lambda: self.calibration.offset,
+                setter=self._use_offset,
+            )
+            self.slope = soft_signal_rw(
+                float, getter=lambda: self.calibration.slope, setter=self._use_slope
+            )
         with self.add_children_as_readables(Format.UNCACHED_SIGNAL):
             self.table_energy = signal_r(float, f"{prefix}BasePmEnergy", unit="eV")
         shared = (self.control_mode, self.user_stop)
@@ -237,15 +297,86 @@ class Undulator(StandardReadable):
             )
         super().__init__(name)
 
+    @property
+    def curve(self) -> GapCurve:
+        """Gap against energy as it is in use: harmonic, polarisation, calibration."""
+        return self._curve
+
+    @property
+    def calibration(self) -> Calibration:
+        """Where the harmonic truly is against the table."""
+        return self._calibration
+
+    def calibrate(self, calibration: Calibration) -> None:
+        """Use another calibration from now on."""
+        self._use(self.table.curve(self.curve.harmonic, self.curve.polarisation), calibration)
+
+    def _use(self, curve: GapCurve, calibration: Calibration) -> None:
+        self._curve, self._calibration = curve.calibrated(calibration), calibration
+
+    def _use_harmonic(self, harmonic: Any) -> int:
+        self._use(self.table.curve(int(harmonic), self.curve.polarisation), self.calibration)
+        return self.curve.harmonic
+
+    def _use_polarisation(self, polarisation: Any) -> str:
+        self._use(self.table.curve(self.curve.harmonic, str(polarisation)), self.calibration)
+        return self.curve.polarisation
+
+    def _use_offset(self, offset: Any) -> float:
+        self.calibrate(replace(self.calibration, offset=float(offset), offset_error=nan))
+        return self.calibration.offset
+
+    def _use_slope(self, slope: Any) -> float:
+        self.calibrate(replace(self.calibration, slope=float(slope), slope_error=nan))
+        return self.calibration.slope
+
     def energy_at(self, gap: float) -> float:
-        """Return the energy in eV of the harmonic at a gap in mm."""
-        return float(self.law.energy(gap, self.harmonic))
+        """Return the energy in eV of the harmonic at a gap in mm, NaN outside the table."""
+        return float(self.curve.energy(gap))
+
+    async def reach(self) -> GapCurve:
+        """Return the part of the curve in use that lies between the limits of the gap."""
+        gaps = await self.gap.limits()
+        return self.curve if gaps is None else self.curve.between(*gaps)
 
     async def energy_limits(self) -> tuple[float, float]:
         """Return the energies in eV that the harmonic reaches between the limits of the gap."""
+        reach = await self.reach()
+        return reach.low, reach.high
+
+    async def check_energy(self, energy: float) -> None:
+        """Refuse (ValueError) an energy in eV that the harmonic in use does not reach."""
+        curve = self.curve
+        try:
+            check_range(
+                f"{self.name} in harmonic {curve.harmonic}",
+                energy,
+                await self.energy_limits(),
+                "eV",
+            )
+        except ValueError as error:
+            others = [
+                number
+                for number in self.table.harmonics(curve.polarisation)
+                if await self._reaches(number, energy)
+            ]
+            if not others:
+                raise
+            raise ValueError(f"{error} Harmonic {others[0]} reaches it.") from None
+
+    async def _reaches(self, harmonic: int, energy: float) -> bool:
         gaps = await self.gap.limits()
-        low, high = gaps if gaps is not None else (0.0, float("inf"))
-        return self.energy_at(low), self.energy_at(high)
+        curve = self.table.curve(harmonic, self.curve.polarisation).calibrated(self.calibration)
+        curve = curve if gaps is None else curve.between(*gaps)
+        return curve.low <= energy <= curve.high
+
+    async def has_shift(self, shift: float) -> bool:
+        """Return whether the shift is at a place in mm already, or as near as makes no sense."""
+        return abs(await self.shift.readback.get_value() - shift) <= SMALLEST_SHIFT
+
+    async def gap_velocities(self) -> tuple[float, float] | None:
+        """Return the lowest and highest velocity of the gap in mm/s, None if not known."""
+        return self._gap_velocities or await read_limits(self.gap.velocity)
 
     async def set_control(self, mode: ControlMode) -> None:
         """Let the panel or the monochromator drive the gap.

@@ -5,6 +5,7 @@ from .beam import BeamGuard
 from .clocks import clock_offsets
 from .constant_velocity import ConstantVelocity
 from .controller_sweep import ControllerSweep, SweepBounds
+from .coupled import Coupled
 from .flight import BackEnd, Flight, FlightError
 from .ingestion import Batch, FastMonitors, Monitors, PortableMonitors, choose_monitors
 from .internal_clock import InternalClock
@@ -21,6 +22,7 @@ __all__ = [
     "BeamGuard",
     "ConstantVelocity",
     "ControllerSweep",
+    "Coupled",
     "FastMonitors",
     "Flight",
     "FlightError",

@@ -3,38 +3,51 @@
 from typing import Any
 
 from glidepath.detectors import TriggeredDetector
-from glidepath.devices import EnergyAxis, Motor, ProfileMotor, Zebra
+from glidepath.devices import Coupling, EnergyAxis, Motor, ProfileMotor, Zebra, use_flights
 from glidepath.devices.monochromator import PGM
 from glidepath.trajectory import PreflightError
 
 from .constant_velocity import ConstantVelocity
 from .controller_sweep import ControllerSweep
-from .flight import Flight
+from .coupled import Coupled
+from .flight import BackEnd, Flight
 from .internal_clock import InternalClock
 from .position_compare import PositionCompare
 from .trajectory_controller import TrajectoryController
 from .trigger_source import TriggerSource
 
 
-def flight_for(axis: Any) -> Flight:
-    """Return a flight of an axis, by what the axis is.
+def back_end_for(axis: Any) -> BackEnd:
+    """Return what flies an axis, by what the axis is.
 
     Raises
     ------
     PreflightError
         If no back end flies such a device.
     """
-    sweeps = isinstance(axis, EnergyAxis) and isinstance(axis.monochromator(), PGM)
-    if sweeps or isinstance(axis, PGM):
-        return Flight(ControllerSweep(axis), f"{axis.name}_flight")
+    if isinstance(axis, EnergyAxis):
+        monochromator, undulator = axis.monochromator(), axis.undulator()
+        if undulator is not None and axis.coupling is Coupling.SEPARATE:
+            return Coupled(axis, back_end_for(monochromator))
+        if isinstance(monochromator, PGM):
+            return ControllerSweep(axis)
+        if undulator is None and isinstance(monochromator, Motor):
+            return ConstantVelocity(monochromator)
+    if isinstance(axis, PGM):
+        return ControllerSweep(axis)
     if isinstance(axis, ProfileMotor):
-        return Flight(TrajectoryController(axis), f"{axis.name}_flight")
+        return TrajectoryController(axis)
     if isinstance(axis, Motor):
-        return Flight(ConstantVelocity(axis), f"{axis.name}_flight")
+        return ConstantVelocity(axis)
     raise PreflightError(
         f"{getattr(axis, 'name', axis)!r} cannot be flown: an energy axis on a plane-grating "
-        "monochromator, such a monochromator, or a motor can be; choose one of these."
+        "monochromator or on a motor, such a monochromator, or a motor can be; choose one of these."
     )
+
+
+def flight_for(axis: Any) -> Flight:
+    """Return a flight of an axis, by what the axis is; PreflightError if nothing flies it."""
+    return Flight(back_end_for(axis), f"{axis.name}_flight")
 
 
 def source_for(trigger: Any, axis: Any) -> TriggerSource:
@@ -64,4 +77,6 @@ def source_for(trigger: Any, axis: Any) -> TriggerSource:
     )
 
 
-__all__ = ["flight_for", "source_for"]
+use_flights(flight_for)
+
+__all__ = ["back_end_for", "flight_for", "source_for"]

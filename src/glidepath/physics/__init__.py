@@ -1,6 +1,7 @@
 """Physics of a soft X-ray beamline: pure functions of numpy arrays, with units, without I/O."""
 
 from .bragg import bragg_angle, bragg_energy
+from .calibration import Calibration, HarmonicFit, fit_harmonic
 from .constants import HC_EV_NM
 from .encoders import (
     BraggGeometry,
@@ -11,6 +12,7 @@ from .encoders import (
     counted,
 )
 from .focus import FocusError, FocusFit, beam_width, fit_focus
+from .gap_table import HORIZONTAL, GapCurve, GapTable
 from .grating import grating_angles, grating_energy
 from .nitrogen import (
     N2_RELATIVE_HEIGHTS,
@@ -21,18 +23,26 @@ from .nitrogen import (
     fit_series,
 )
 from .photoelectron import K_SQUARED_PER_eV, photoelectron_energy, wave_number
-from .undulator import UE48, UndulatorLaw
+from .undulator import UE46, UE48, UE52, UE56, UndulatorLaw
 
 __all__ = [
     "HC_EV_NM",
+    "HORIZONTAL",
     "N2_RELATIVE_HEIGHTS",
+    "UE46",
     "UE48",
+    "UE52",
+    "UE56",
     "BraggGeometry",
+    "Calibration",
     "Encoder",
     "EncoderGeometry",
     "FocusError",
     "FocusFit",
+    "GapCurve",
+    "GapTable",
     "GratingGeometry",
+    "HarmonicFit",
     "K_SQUARED_PER_eV",
     "LinearGeometry",
     "N2Fit",
@@ -45,6 +55,7 @@ __all__ = [
     "bragg_energy",
     "counted",
     "fit_focus",
+    "fit_harmonic",
     "fit_series",
     "grating_angles",
     "grating_energy",

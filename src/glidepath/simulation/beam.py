@@ -1,22 +1,18 @@
 """The light on the detectors, computed from where everything truly is at every instant."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import lru_cache
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from glidepath.physics import UE48, absorption
+from glidepath.physics import UndulatorLaw, absorption
 
+from .laws import TRUE_UNDULATOR
 from .link import LinkReader
 from .ring import FULL_CURRENT
 
-__all__ = ["TRUE_UNDULATOR", "Beam", "Photocurrent", "mesh_current", "sample_current"]
-
-TRUE_UNDULATOR: Final = replace(UE48, offset_eV=0.12)
-"""The undulator as it is; its users' table does not know the offset."""
+__all__ = ["Beam", "Photocurrent", "mesh_current", "sample_current"]
 
 _HARMONICS = (1, 3, 5)
 _MESH_CURRENT = 2e-9
@@ -33,10 +29,13 @@ class Beam:
     ----------
     link
         Where the axes come from.
+    law
+        The undulator as it is.
     """
 
-    def __init__(self, link: LinkReader) -> None:
+    def __init__(self, link: LinkReader, law: UndulatorLaw = TRUE_UNDULATOR) -> None:
         self._link = link
+        self._law = law
 
     def energy(self, time: NDArray[np.float64]) -> NDArray[np.float64]:
         """Photon energy in eV at every instant of ``time`` (POSIX s)."""
@@ -46,17 +45,22 @@ class Beam:
         """Undulator gap in mm."""
         return self._link.axes["gap"].positions(time)
 
+    def shift(self, time: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Undulator shift in mm."""
+        return self._link.axes["shift"].positions(time)
+
     def undulator_energy(self, time: NDArray[np.float64]) -> NDArray[np.float64]:
         """True energy in eV of the harmonic that the monochromator is set to use."""
-        return TRUE_UNDULATOR.energy(self.gap(time), self._link.state["harmonic"])
+        harmonic = self._link.state["harmonic"]
+        return self._law.energy(self.gap(time), harmonic, self.shift(time))
 
     def intensity(
         self, time: NDArray[np.float64], energy: NDArray[np.float64]
     ) -> NDArray[np.float64]:
         """Intensity relative to a tuned first harmonic at 400 eV and full ring current."""
-        gap = self.gap(time)
+        gap, shift = self.gap(time), self.shift(time)
         harmonics = sum(
-            TRUE_UNDULATOR.spectrum(energy, gap, harmonic) / np.sqrt(harmonic)
+            self._law.spectrum(energy, gap, harmonic, shift) / np.sqrt(harmonic)
             for harmonic in _HARMONICS
         )
         ring = self._link.axes["ring"].positions(time) / FULL_CURRENT

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+from .laws import LAWS
 from .ports import free_ports, is_free
 from .settings import Settings
 
@@ -57,6 +58,9 @@ class SimulatedBeamline:
         Leave caproto's own batching of monitor updates, which delays them by up to a second.
     start_energy_eV
         Where the monochromators stand at the beginning, eV.
+    undulator
+        Which undulator it has: UE46, UE48, UE52 or UE56; a part of the names of its process
+        variables.
 
     Attributes
     ----------
@@ -87,11 +91,16 @@ class SimulatedBeamline:
         truth: str | Path | None = None,
         default_batching: bool = False,
         start_energy_eV: float = 400.0,
+        undulator: str = "UE48",
     ) -> None:
         if not readback_Hz > 0:
             raise ValueError(f"readback_Hz must be above 0, but {readback_Hz} was asked.")
         if not arrival_delay >= 0:
             raise ValueError(f"arrival_delay must not be negative, but {arrival_delay} was asked.")
+        if undulator not in LAWS:
+            raise ValueError(
+                f"There is no undulator {undulator!r} to simulate; choose one of {', '.join(LAWS)}."
+            )
         chosen = free_ports(4)
         self.settings = Settings(
             optics_port=chosen[0] if optics_port is None else optics_port,
@@ -110,6 +119,7 @@ class SimulatedBeamline:
             truth=None if truth is None else str(Path(truth).absolute()),
             default_batching=default_batching,
             start_energy_eV=start_energy_eV,
+            undulator=undulator,
         )
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._errors: dict[str, IO[bytes]] = {}

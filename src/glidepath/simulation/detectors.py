@@ -18,6 +18,7 @@ from .encoders import (
     unconnected,
 )
 from .jobs import ticks
+from .laws import true_law
 from .link import LinkReader
 from .pulse_generator import PulseGenerator
 from .settings import Settings
@@ -52,7 +53,7 @@ class Detectors:
         self.database = Database(settings.prefix, Clock(settings.detectors_clock_offset))
         self.trigger_line = TriggerLine()
         self.link = LinkReader()
-        self._beam = Beam(self.link)
+        self._beam = Beam(self.link, true_law(settings.undulator))
         recorded = (*_NAMES, _ZEBRA, _CAMERA)
         self._truth = TruthWriter(settings.truth, recorded) if settings.truth else None
         self._electrometers = [

@@ -3,6 +3,7 @@
 import asyncio
 
 from .channels import Clock, Database
+from .laws import LAWS
 from .link import LinkServer
 from .monochromator import (
     CrystalMonochromator,
@@ -50,7 +51,8 @@ class Optics:
             noise,
             settings.ripple_eV,
         )
-        self._undulator = Undulator(database, "UE48:", energies["PGM1"], seed)
+        law = LAWS[settings.undulator]
+        self._undulator = Undulator(database, f"{settings.undulator}:", energies["PGM1"], law, seed)
         self._grating.undulator = self._undulator
         self._others = (
             SphericalMonochromator(database, "SGM1:", energies["SGM1"], seed, noise),
@@ -98,6 +100,7 @@ class Optics:
             [
                 *energies.values(),
                 self._undulator.gap,
+                self._undulator.shift,
                 ring,
                 self._grating.slit,
                 focus,

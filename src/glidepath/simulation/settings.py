@@ -33,6 +33,7 @@ class Settings:
     truth: str | None = None
     default_batching: bool = False
     start_energy_eV: float = 400.0  # noqa: N815
+    undulator: str = "UE48"
 
     def to_json(self) -> str:
         """Return the settings as one line of JSON."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from glidepath.physics import HC_EV_NM, UE48
+from glidepath.physics import HC_EV_NM, UndulatorLaw
 
 from .channels import Database, Number
 from .jobs import LEAD_SECONDS, Job, sleep_until, ticks
@@ -14,7 +14,6 @@ from .motion import FOREVER, Axis, Segment, plan_follow, plan_move, plan_stop
 __all__ = ["Undulator"]
 
 _GAP_LIMITS = (15.0, 200.0)
-_SHIFT_LIMITS = (-24.0, 24.0)
 _SLOWEST, _VELOCITY, _ACCELERATION = 1e-4, 1.0, 4.0
 _DEAD_BAND = 2e-4
 _GAP_NOISE = 3e-5
@@ -28,6 +27,7 @@ class _Drive:
         self, database: Database, name: str, axis: Axis, limits: tuple[float, float]
     ) -> None:
         self.axis = axis
+        self.stalled = False
         self._job = Job()
         position = axis.position(0.0)
         self.setpoint = database.number(
@@ -48,28 +48,42 @@ class _Drive:
             limits=(_SLOWEST, _VELOCITY),
         )
 
-    async def execute(self) -> None:
-        """Do what the command says."""
+    async def execute(self, delay: float = LEAD_SECONDS) -> None:
+        """Do what the command says, ``delay`` seconds after it.
+
+        An axis that moves takes a new setpoint and a new velocity on its way, without a stop.
+        """
+        if self.stalled:
+            return
         if self.command.value == "START":
-            await self.move(float(self.setpoint.value), float(self.velocity.value))
+            await self.move(float(self.setpoint.value), float(self.velocity.value), delay)
         else:
             await self.stop()
 
-    async def move(self, target: float, velocity: float) -> None:
+    async def move(self, target: float, velocity: float, delay: float = LEAD_SECONDS) -> None:
         """Begin a move to ``target``."""
-        self.axis.plan(
-            plan_move(self.axis, time.time() + LEAD_SECONDS, target, velocity, _ACCELERATION)
-        )
+        self.axis.plan(plan_move(self.axis, time.time() + delay, target, velocity, _ACCELERATION))
         await self.status.change("MOVE")
         await self._job.start(self._finish())
 
     async def stop(self) -> None:
         """Slow down to rest."""
+        self._brake()
+        await self._job.start(self._finish())
+
+    async def stall(self, stalled: bool) -> None:
+        """Stop as if the drive had failed: nothing is told to anybody, no command is obeyed."""
+        self.stalled = stalled
+        if stalled:
+            await self._job.stop()
+            self._brake()
+
+    def _brake(self) -> None:
         now = time.time() + LEAD_SECONDS
-        _, velocity = self.axis.state(now)
-        if velocity != 0:
+        # A motion that has been commanded may not have begun.
+        if self.axis.rests_from() > now:
+            _, velocity = self.axis.state(now)
             self.axis.plan(plan_stop(self.axis, now, abs(velocity) / _ACCELERATION))
-            await self._job.start(self._finish())
 
     async def release(self) -> None:
         """Leave the axis to somebody else."""
@@ -92,20 +106,26 @@ class Undulator:
         Name of the device, a part of the process variables' names.
     energy
         Axis of the monochromator that it follows.
+    law
+        Energy of its harmonics as a function of gap and shift, as its controller knows it.
     seed
         Of the noise of the readbacks.
     """
 
-    def __init__(self, database: Database, name: str, energy: Axis, seed: int) -> None:
+    def __init__(
+        self, database: Database, name: str, energy: Axis, law: UndulatorLaw, seed: int
+    ) -> None:
         self._energy = energy
+        self._law = law
         self._noise = np.random.default_rng([seed, 2])
         self.harmonic = 1
         self.on_harmonic: Callable[[int], None] | None = None
         self.enabled = True
-        self.gap = Axis("gap", float(UE48.gap(energy.position(0.0))))
+        self.gap = Axis("gap", float(law.gap(energy.position(0.0))))
         self.shift = Axis("shift", 0.0)
         self._gap_drive = _Drive(database, name, self.gap, _GAP_LIMITS)
-        self._shift_drive = _Drive(database, f"{name}S", self.shift, _SHIFT_LIMITS)
+        half = law.period_mm / 2
+        self._shift_drive = _Drive(database, f"{name}S", self.shift, (-half, half))
         self._in_sweep = False
         self._gap_readback = database.number(f"{name}BaseIPmGap.A", self.gap.position(0.0), "mm", 5)
         self._shift_readbacks: list[Number] = [
@@ -126,6 +146,9 @@ class Undulator:
             f"{name}SBaseCmdCalc.PROC", 0, on_put=lambda _: self._shift_drive.execute()
         )
         self._lag = database.number("FAULT:gap_lag", 0.05, "s", limits=(0.05, 10.0))
+        database.integer(
+            "FAULT:gap_stall", 0, on_put=lambda stalled: self._gap_drive.stall(bool(stalled))
+        )
 
     @property
     def following(self) -> bool:
@@ -155,7 +178,7 @@ class Undulator:
 
     def gap_for(self, energy: float) -> float:
         """Gap in mm that the table gives for an energy; ValueError if out of reach."""
-        gap = float(UE48.gap(energy, self.harmonic))
+        gap = float(self._law.gap(energy, self.harmonic))
         if not _GAP_LIMITS[0] <= gap <= _GAP_LIMITS[1]:
             raise ValueError(
                 f"{energy:g} eV in harmonic {self.harmonic} needs a gap of {gap:.1f} mm, but the "
@@ -200,13 +223,15 @@ class Undulator:
         async for tick in ticks(0.1):
             gap = self.gap.position(tick) + self._noise.normal(0.0, _GAP_NOISE)
             await self._gap_readback.post(gap, tick)
-            line = float(UE48.energy(gap))
+            line = float(self._law.energy(gap, shift_mm=self.shift.position(tick)))
             await self._line.post(line, tick)
             await self._wavelength.post(HC_EV_NM / line, tick)
             for readback in self._shift_readbacks:
                 await readback.change(round(self.shift.position(tick), 5), tick)
 
     async def _follow(self, tick: float) -> None:
+        if self._gap_drive.stalled:
+            return
         if not self.following:
             if self.gap.rests_from() < tick:
                 await self._gap_drive.status.change("STOP")
@@ -233,7 +258,8 @@ class Undulator:
 
     async def _execute(self) -> None:
         if not self.controlled and not self._user_stop.value:
-            await self._gap_drive.execute()
+            # Its commands, too, need their time on their way.
+            await self._gap_drive.execute(float(self._lag.value))
 
     async def _switch(self, control: str) -> None:
         if control == _PANEL:

@@ -11,13 +11,16 @@ from .preflight import preflight, with_clocks
 from .region import Region
 from .report import AxisReport, Preflight, PreflightError, RegionReport, Space, Timing
 from .schedule import Stage, curve, schedule
+from .tracking import TRACKING_BOUND, GapPath, gap_path
 from .trajectory import AnyRegion, Leg, Trajectory
 
 __all__ = [
+    "TRACKING_BOUND",
     "AnyRegion",
     "AxisReport",
     "Companion",
     "Envelope",
+    "GapPath",
     "KRegion",
     "Leg",
     "Motion",
@@ -32,6 +35,7 @@ __all__ = [
     "Timing",
     "Trajectory",
     "curve",
+    "gap_path",
     "preflight",
     "schedule",
     "with_clocks",
