@@ -69,16 +69,23 @@ async def reading(device: StandardReadable) -> float:
     return (await device.read())[device.name]["value"]
 
 
+def readable(devices: dict[str, Device]) -> list[StandardReadable]:
+    """All but those that make frames: these can be read once they are prepared."""
+    found = [device for device in devices.values() if isinstance(device, StandardReadable)]
+    assert {device.name for device in found} >= {"pgm", "energy", "mesh", "focus", "zebra"}
+    return found
+
+
 async def test_every_device_connects_and_describes_its_units(devices):
     keys = {}
-    for device in devices.values():
+    for device in readable(devices):
         keys |= await device.describe()
         keys |= await device.describe_configuration()
     assert {name: keys[name]["units"] for name in UNITS} == UNITS
 
 
 async def test_what_is_described_can_be_read(devices):
-    for device in devices.values():
+    for device in readable(devices):
         assert set(await device.read()) == set(await device.describe())
         configuration = await device.read_configuration()
         assert set(configuration) == set(await device.describe_configuration())
@@ -86,7 +93,7 @@ async def test_what_is_described_can_be_read(devices):
 
 async def test_every_sampled_channel_has_a_source_that_answers(devices, prefix):
     sampled_devices = [device for device in devices.values() if isinstance(device, Sampled)]
-    assert len(sampled_devices) == len(devices) - 1, "only the trigger box is not sampled"
+    assert {device.name for device in sampled_devices} >= {"pgm", "energy", "mesh", "focus"}
     for device in sampled_devices:
         for sampled in await device.channels():
             assert sampled.source.startswith(f"ca://{prefix}")

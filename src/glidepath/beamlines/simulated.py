@@ -99,13 +99,13 @@ def make_devices(prefix: str | None = None, undulator: str = "UE48") -> dict[str
     )
     mono_motor = Motor(f"{prefix}m3", "mono_motor")
     angles = GratingEncoders(pgm, GRATING_ENCODER, MIRROR_ENCODER)
+    motor = LinearEncoder(MOTOR_ENCODER, mono_motor.user_readback)
     zebra = Zebra(
         f"{prefix}ZEBRA:",
         "zebra",
         axes={
-            "energy": angles,
-            "pgm": angles,
-            "mono_motor": LinearEncoder(MOTOR_ENCODER, mono_motor.user_readback),
+            **dict.fromkeys(("pgm", "energy", "energy_separate"), angles),
+            **dict.fromkeys(("mono_motor", "mono_profile"), motor),
         },
     )
     devices: list[Device] = [
