@@ -22,6 +22,31 @@ RegionOption = Annotated[
     ),
 ]
 PassesOption = Annotated[int, typer.Option(help="How often.")]
+DetectorsOption = Annotated[
+    str | None,
+    typer.Option(help="Devices to read, separated by commas. Default: the beamline's."),
+]
+PeriodOption = Annotated[
+    float | None,
+    typer.Option(
+        help="Length of a row in s; detectors are set to it. Default: as they are. With "
+        "--trigger: seconds from trigger to trigger."
+    ),
+]
+TriggerOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Trigger box, or detector that goes by its own clock. With --step or --period."
+    ),
+]
+StepOption = Annotated[
+    float | None,
+    typer.Option(help="With --trigger: distance of the triggers, in the axis's unit (eV)."),
+]
+ExposureOption = Annotated[
+    float | None,
+    typer.Option(help="With --trigger: an exposure in s. Default: as long as possible."),
+]
 ThereAndBackOption = Annotated[
     bool, typer.Option("--there-and-back", help="Every second pass goes backwards.")
 ]
@@ -68,12 +93,23 @@ def _region(text: str) -> Region:
     return Region(*numbers)
 
 
+def names_in(text: str) -> list[str]:
+    """Return the names in a list that is separated by commas."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
 __all__ = [
+    "DetectorsOption",
+    "ExposureOption",
     "PassesOption",
+    "PeriodOption",
     "RegionOption",
     "StartArgument",
+    "StepOption",
     "StopArgument",
     "ThereAndBackOption",
+    "TriggerOption",
     "VelocityArgument",
     "asked",
+    "names_in",
 ]

@@ -26,7 +26,6 @@ def demo(
 ) -> None:
     """Fly a simulated beamline over the N2 edge, through EPICS, Bluesky and Tiled."""
     from glidepath.catalog import LocalTiledServer
-    from glidepath.flyers import flight_for
     from glidepath.live import LiveView
     from glidepath.plans import flyscan, inspect
     from glidepath.simulation import SimulatedBeamline
@@ -52,10 +51,7 @@ def demo(
                 with Session("glidepath.beamlines.simulated", root) as session:
                     (energy,) = session.devices(["energy"])
                     detectors = session.devices(session.beamline.detectors)
-                    flight = flight_for(energy)
-                    report = session.call(
-                        lambda: inspect(detectors, energy, flight, trajectory, PERIOD)
-                    )
+                    report = session.call(lambda: inspect(detectors, energy, trajectory, PERIOD))
                     print_preflight(console, report)
                     report.check()
                     session.use_baseline()

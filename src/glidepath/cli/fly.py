@@ -10,13 +10,19 @@ import typer
 from rich.console import Console
 
 from .asked import (
+    DetectorsOption,
+    ExposureOption,
     PassesOption,
+    PeriodOption,
     RegionOption,
     StartArgument,
+    StepOption,
     StopArgument,
     ThereAndBackOption,
+    TriggerOption,
     VelocityArgument,
     asked,
+    names_in,
 )
 from .errors import BAD_INPUT, spoken
 from .serve import DataOption
@@ -60,19 +66,16 @@ def fly(
     region: RegionOption = None,
     passes: PassesOption = 1,
     there_and_back: ThereAndBackOption = False,
-    detectors: Annotated[
-        str | None,
-        typer.Option(help="Devices to sample, separated by commas. Default: the beamline's."),
-    ] = None,
-    period: Annotated[
-        float | None,
-        typer.Option(help="Length of a row in s; detectors are set to it. Default: as they are."),
-    ] = None,
+    detectors: DetectorsOption = None,
+    period: PeriodOption = None,
     beamline: Annotated[
         str, typer.Option(help="Python module of the beamline.")
     ] = "glidepath.beamlines.simulated",
     data: DataOption = Path("glidepath-data"),
     tiled: TiledOption = None,
+    trigger: TriggerOption = None,
+    step: StepOption = None,
+    exposure: ExposureOption = None,
     refly: Annotated[
         bool, typer.Option("--refly", help="Fly ranges with bad rows again at the end.")
     ] = False,
@@ -81,7 +84,6 @@ def fly(
     ] = False,
 ) -> None:
     """Fly AXIS from START to STOP at VELOCITY, or over regions, and record the detectors."""
-    from glidepath.flyers import flight_for
     from glidepath.live import LiveView
     from glidepath.plans import inspect, xas_flyscan
     from glidepath.plans.trajectory_scan import BAD_ROWS
@@ -93,11 +95,12 @@ def fly(
     with spoken():
         trajectory = asked(start, stop, velocity, region, passes, there_and_back)
         with Session(beamline, data) as session:
-            names = session.beamline.detectors if detectors is None else _split(detectors)
+            names = session.beamline.detectors if detectors is None else names_in(detectors)
             (moved,) = session.devices([axis])
             sampled = session.devices(names)
-            flight = flight_for(moved)
-            report = session.call(lambda: inspect(sampled, moved, flight, trajectory, period))
+            box = session.devices([trigger])[0] if trigger is not None else None
+            options: dict[str, Any] = {"trigger": box, "step": step, "exposure": exposure}
+            report = session.call(lambda: inspect(sampled, moved, trajectory, period, **options))
             print_preflight(console, report)
             if dry_run:
                 raise typer.Exit(0 if report.passed else BAD_INPUT)
@@ -106,16 +109,17 @@ def fly(
             with catalogue(tiled, session.root) as connect:
                 session.publish_to(connect)
                 plan = xas_flyscan(
-                    sampled, moved, trajectory, period=period, refly=BAD_ROWS if refly else None
+                    sampled,
+                    moved,
+                    trajectory,
+                    period=period,
+                    refly=BAD_ROWS if refly else None,
+                    **options,
                 )
                 with LiveView(session.follower, console):
                     stopped = session.run(plan)
                 print_end(console, session.follower.start, stopped)
                 session.drain()
-
-
-def _split(names: str) -> list[str]:
-    return [name.strip() for name in names.split(",") if name.strip()]
 
 
 __all__ = ["TiledOption", "catalogue", "fly"]

@@ -8,13 +8,19 @@ import typer
 from rich.console import Console
 
 from .asked import (
+    DetectorsOption,
+    ExposureOption,
     PassesOption,
+    PeriodOption,
     RegionOption,
     StartArgument,
+    StepOption,
     StopArgument,
     ThereAndBackOption,
+    TriggerOption,
     VelocityArgument,
     asked,
+    names_in,
 )
 from .errors import BAD_INPUT, spoken
 from .serve import DataOption
@@ -31,14 +37,11 @@ def preflight(
     region: RegionOption = None,
     passes: PassesOption = 1,
     there_and_back: ThereAndBackOption = False,
-    detectors: Annotated[
-        str | None,
-        typer.Option(help="Devices to sample, separated by commas. Default: the beamline's."),
-    ] = None,
-    period: Annotated[
-        float | None,
-        typer.Option(help="Length of a row in s; detectors are set to it. Default: as they are."),
-    ] = None,
+    detectors: DetectorsOption = None,
+    period: PeriodOption = None,
+    trigger: TriggerOption = None,
+    step: StepOption = None,
+    exposure: ExposureOption = None,
     beamline: Annotated[
         str, typer.Option(help="Python module of the beamline.")
     ] = "glidepath.beamlines.simulated",
@@ -49,7 +52,6 @@ def preflight(
     ] = None,
 ) -> None:
     """Say what flying AXIS would do, and every reason not to; exit status 2 if there is one."""
-    from glidepath.flyers import flight_for
     from glidepath.plans import inspect
     from glidepath.trajectory import with_clocks
 
@@ -60,13 +62,12 @@ def preflight(
     with spoken():
         trajectory = asked(start, stop, velocity, region, passes, there_and_back)
         with Session(beamline, data) as session:
-            names = session.beamline.detectors
-            if detectors is not None:
-                names = tuple(name.strip() for name in detectors.split(",") if name.strip())
+            names = session.beamline.detectors if detectors is None else names_in(detectors)
             (moved,) = session.devices([axis])
             sampled = session.devices(names)
-            flight = flight_for(moved)
-            report = session.call(lambda: inspect(sampled, moved, flight, trajectory, period))
+            box = session.devices([trigger])[0] if trigger is not None else None
+            options: dict[str, Any] = {"trigger": box, "step": step, "exposure": exposure}
+            report = session.call(lambda: inspect(sampled, moved, trajectory, period, **options))
             clocks = session.call(lambda: _listen([moved, *sampled]))
         report = with_clocks(report, clocks)
         print_preflight(console, report)

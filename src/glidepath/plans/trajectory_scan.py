@@ -26,7 +26,7 @@ from glidepath.flyers import (
     source_for,
 )
 from glidepath.flyers.sampler import CLOCK_BOUND, PATIENCE
-from glidepath.storage import compile_validators, data_root, run_folder
+from glidepath.storage import data_root, run_folder
 from glidepath.trajectory import (
     Leg,
     Preflight,
@@ -101,24 +101,13 @@ def trajectory_scan(
     detectors = list(detectors)
     if beam is not None and beam.ring not in detectors:
         detectors.append(beam.ring)
-    _check_devices(detectors, axis)
-    compile_validators()
     if refly not in (None, BAD_ROWS):
         raise PreflightError(f"refly can be None or {BAD_ROWS!r}, not {refly!r}.")
+    triggering = _triggering(detectors, axis, period, trigger, step, exposure)
+    _check_devices(detectors, axis, triggering)
     flight = flight_for(axis)
-    triggering = None
-    if trigger is not None:
-        followers = [d for d in detectors if isinstance(d, TriggeredDetector)]
-        triggering = Triggering(
-            source_for(trigger, axis), followers, step=step, period=period, exposure=exposure
-        )
-    elif step is not None or exposure is not None:
-        raise PreflightError(
-            "Only triggers come each step and have an exposure: name what makes them with "
-            "trigger=..., or give a period."
-        )
     report = yield from wait_for(
-        partial(inspect, detectors, axis, flight, trajectory, period, triggering=triggering)
+        partial(_inspect, detectors, axis, flight, trajectory, period, triggering)
     )
     report.check()
     scan = _Scan(
@@ -400,13 +389,58 @@ def software_versions() -> dict[str, str]:
 async def inspect(
     detectors: Sequence[Any],
     axis: Any,
-    flight: Flight,
     trajectory: Trajectory,
     period: float | None = None,
     *,
-    triggering: Triggering | None = None,
+    trigger: Any = None,
+    step: float | None = None,
+    exposure: float | None = None,
 ) -> Preflight:
-    """Return the pre-flight report of a scan. Nothing moves and nothing is changed."""
+    """Return the pre-flight report of a scan. Nothing moves and nothing is changed.
+
+    Parameters
+    ----------
+    detectors, axis, trajectory, period, trigger, step, exposure
+        See `trajectory_scan`.
+
+    Raises
+    ------
+    PreflightError
+        Where there is nothing to report on: such an axis does not fly, such triggers cannot be
+        made.
+    """
+    triggering = _triggering(detectors, axis, period, trigger, step, exposure)
+    return await _inspect(detectors, axis, flight_for(axis), trajectory, period, triggering)
+
+
+def _triggering(
+    detectors: Sequence[Any],
+    axis: Any,
+    period: float | None,
+    trigger: Any,
+    step: float | None,
+    exposure: float | None,
+) -> Triggering | None:
+    if trigger is None:
+        if step is not None or exposure is not None:
+            raise PreflightError(
+                "Only triggers come each step and have an exposure: name what makes them with "
+                "trigger=..., or give a period."
+            )
+        return None
+    followers = [d for d in detectors if isinstance(d, TriggeredDetector)]
+    source = source_for(trigger, axis)
+    return Triggering(source, followers, step=step, period=period, exposure=exposure)
+
+
+async def _inspect(
+    detectors: Sequence[Any],
+    axis: Any,
+    flight: Flight,
+    trajectory: Trajectory,
+    period: float | None,
+    triggering: Triggering | None,
+) -> Preflight:
     joined = flight.back_end.joins
     timings, triggers = [], None
     if triggering is not None:
@@ -417,7 +451,8 @@ async def inspect(
         triggers = sum(len(plan.positions) for plan in plans)
         period = min(plan.shortest_period for plan in plans)
     followers = [] if triggering is None else triggering.detectors
-    adjustable = [d for d in detectors if isinstance(d, WithExposure) and d not in followers]
+    sampled = [d for d in detectors if d not in followers]
+    adjustable = [d for d in sampled if isinstance(d, WithExposure)]
     if period is not None and triggering is None:
         period = _positive(period)
         for detector in adjustable:
@@ -437,7 +472,7 @@ async def inspect(
         envelopes,
         joined=joined,
         position=position,
-        space=await _space([axis, *detectors], trajectory, period),
+        space=await _space([axis, *sampled], trajectory, period),
         detectors=[
             *timings,
             *(Timing(d.name, seconds) for d, seconds in zip(adjustable, exposures, strict=True)),
@@ -467,9 +502,10 @@ def _positive(period: Any) -> float:
     return value
 
 
-def _check_devices(detectors: Sequence[Any], axis: Any) -> None:
+def _check_devices(detectors: Sequence[Any], axis: Any, triggering: Triggering | None) -> None:
+    triggered = [] if triggering is None else triggering.detectors
     for device in [*detectors, axis]:
-        if not isinstance(device, Sampled):
+        if device not in triggered and not isinstance(device, Sampled):
             raise PreflightError(
                 f"{getattr(device, 'name', device)!r} cannot be sampled: it has no channels(); "
                 "leave it out, or add channels() to its class."
