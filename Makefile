@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+COMPILED := $(VENV)/.compiled
 
 .PHONY: demo test check lint types layers bench setup clean
 
@@ -27,13 +28,18 @@ layers: setup
 bench: setup
 	$(BIN)/glidepath bench
 
-setup: $(READY)
+setup: $(COMPILED)
 
-$(READY): pyproject.toml constraints.txt setup.py src/glidepath/flyers/inbox.c
+$(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Glidepath needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Call make with PYTHON=python3.12, for example.")'
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+# The installation has compiled it; this is for those who change it. No compiler is no error.
+$(COMPILED): $(READY) setup.py src/glidepath/flyers/inbox.c
+	$(BIN)/python setup.py --quiet build_ext --inplace
+	touch $@
+
 clean:
-	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist src/*.egg-info src/glidepath/flyers/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,8 +1,8 @@
 /* Counts monitor updates with nothing but libca: the physical limit that others are compared to.
  *
- * Reads "CHANNELS WARM_UP SECONDS" lines from its input; answers "ready" when all channels have
- * sent a value, after the measurement "UPDATES SECONDS CPU_SECONDS LOST", and at last "closed".
- * Arguments: the prefix of the channels' names.
+ * Reads "PREFIX CHANNELS WARM_UP SECONDS" lines from its input, the prefix of the channels' names
+ * first; answers "ready" when all channels have sent a value, after the measurement "UPDATES
+ * SECONDS CPU_SECONDS LOST", and at last "closed". Of a waveform each element counts.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,14 +28,15 @@ static void receive(struct event_handler_args arguments)
 {
     Counter *counter = arguments.usr;
     const struct dbr_time_double *record = arguments.dbr;
-    if (arguments.status != ECA_NORMAL)
+    if (arguments.status != ECA_NORMAL || !arguments.count)
         return;
+    const double *values = &record->value;
     if (!counter->updates)
-        counter->first = record->value;
-    counter->last = record->value;
+        counter->first = values[0];
+    counter->last = values[arguments.count - 1];
     /* Somebody would use the timestamp. */
     counter->sum += record->stamp.nsec;
-    counter->updates++;
+    counter->updates += arguments.count;
 }
 
 static double seconds_of(clockid_t clock)
@@ -45,23 +46,25 @@ static double seconds_of(clockid_t clock)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-int main(int argc, char **argv)
+int main(void)
 {
     int channels;
     double warm_up, seconds;
-    if (argc != 2 || ca_context_create(ca_enable_preemptive_callback) != ECA_NORMAL)
+    char prefix[80];
+    if (ca_context_create(ca_enable_preemptive_callback) != ECA_NORMAL)
         return 2;
-    while (scanf("%d %lf %lf", &channels, &warm_up, &seconds) == 3 && channels <= MOST_CHANNELS) {
+    while (scanf("%79s %d %lf %lf", prefix, &channels, &warm_up, &seconds) == 4 &&
+           channels <= MOST_CHANNELS) {
         for (int k = 0; k < channels; k++) {
             char name[100];
-            snprintf(name, sizeof name, "%s%d", argv[1], k);
+            snprintf(name, sizeof name, "%s%d", prefix, k);
             memset(&counters[k], 0, sizeof counters[k]);
             ca_create_channel(name, NULL, NULL, 0, &counters[k].channel);
         }
         if (ca_pend_io(10.0) != ECA_NORMAL)
             return 3;
         for (int k = 0; k < channels; k++)
-            ca_create_subscription(DBR_TIME_DOUBLE, 1, counters[k].channel, DBE_VALUE | DBE_ALARM,
+            ca_create_subscription(DBR_TIME_DOUBLE, 0, counters[k].channel, DBE_VALUE | DBE_ALARM,
                                    receive, &counters[k], &counters[k].subscription);
         ca_flush_io();
         for (int k = 0; k < channels; k++)

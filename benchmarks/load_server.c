@@ -59,7 +59,8 @@ static void post_waveform(dbCommon *common)
     dbScanUnlock(common);
 }
 
-/* Post updates of all records in turn until *stop is set; return how many were posted.
+/* Post updates of all records in turn until *stop is set, once at least; return how many were
+ * posted.
  *
  * rate: updates per second of all records together; 0 posts as fast as possible.
  * A counter per record goes up by one with each update.
@@ -70,7 +71,7 @@ long load_publish(dbCommon **records, int count, int waveforms, double rate, vol
     long posted = 0;
     double begin = now();
     prctl(PR_SET_TIMERSLACK, 1000UL, 0, 0, 0);
-    while (!*stop) {
+    do {
         if (rate > 0) {
             double wait = begin + (double)posted / rate - now();
             if (wait > 0)
@@ -81,6 +82,6 @@ long load_publish(dbCommon **records, int count, int waveforms, double rate, vol
         for (int k = 0; k < count; k++)
             post(records[k]);
         posted += count;
-    }
+    } while (!*stop);
     return posted;
 }

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from . import throughput
+
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 FOLDER = "benchmarks"
 
@@ -19,8 +21,10 @@ Rows = Sequence[Mapping[str, Any]]
 
 TEXTS = {
     "throughput": "Updates per second that each client takes, and the processor time it needs. The "
-    "server posts as fast as it can ('flood'), or 10 000 updates a second. `libca` is a C program: "
-    "the limit. `sequential` reads one channel after the other, as the classic fly scan does.",
+    "server posts as fast as it can ('flood'), or so many updates a second; each element of a "
+    "waveform is one. `libca` is a C program: the limit. `sequential` reads one channel after the "
+    "other, as the classic fly scan does. `glidepath-sampler` is the whole sampler with its file "
+    "and its documents.",
     "storage": "The whole sampler with its file and its documents (`sampler`), and the file alone "
     "(`file`). The lag is that of a reader in another process.",
     "accuracy": "Recorded energy against the simulator's truth, in the direction of travel, "
@@ -63,6 +67,8 @@ def page(results: Mapping[str, Any]) -> str:
                 drawing(grouped[name], DOCS / FOLDER / f"{name}.png")
                 parts.append(f"![{name}]({FOLDER}/{name}.png)")
             parts.append(table(grouped[name]))
+        if name == "throughput" and name in grouped:
+            parts += ["Ratios of the same run:", table(throughput.ratios(grouped[name]))]
     parts.append(f"Versions: {versions}.")
     return "\n\n".join(parts) + "\n"
 

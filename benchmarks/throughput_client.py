@@ -1,7 +1,8 @@
 """The contenders of the throughput benchmark: one process of this module for each.
 
-Reads "CHANNELS WARM_UP SECONDS" lines; answers "ready" when it has heard of all channels, after
-the measurement "UPDATES SECONDS CPU_SECONDS LOST", and "closed" when all subscriptions are.
+Reads "PREFIX CHANNELS WARM_UP SECONDS" lines, the prefix of the channels' names first; answers
+"ready" when it has heard of all channels, after the measurement "UPDATES SECONDS CPU_SECONDS LOST",
+and "closed" when all subscriptions are. Of a waveform each element counts.
 """
 
 import asyncio
@@ -15,10 +16,14 @@ from typing import Any
 
 import numpy as np
 
+from .load_server import WAVE_PREFIX
 from .measure import lost_of
 
 Values = list[Any]
 """Values of one channel in the order in which they came."""
+
+ELEMENT_INTERVAL = 1e-5
+"""Seconds between the elements of the waveforms, for Glidepath; scalars have no use for it."""
 
 CATCH_UP_TIMEOUT = 1.0
 """Seconds that a contender's event loop gets to take in what it has already."""
@@ -101,7 +106,8 @@ async def glidepath(names: Sequence[str], path: str) -> AsyncIterator[Received]:
     from glidepath.timeline import Channel, ChannelKind
 
     channels = [
-        SampledChannel(Channel(name, ChannelKind.READBACK), f"ca://{name}") for name in names
+        SampledChannel(Channel(name, ChannelKind.READBACK), f"ca://{name}", ELEMENT_INTERVAL)
+        for name in names
     ]
     received: list[Values] = [[] for _ in names]
     monitors = FastMonitors(channels) if path == "fast" else PortableMonitors(channels)
@@ -130,19 +136,21 @@ async def glidepath(names: Sequence[str], path: str) -> AsyncIterator[Received]:
 
 
 async def _signals(names: Sequence[str]) -> list[Any]:
+    from ophyd_async.core import Array1D
     from ophyd_async.epics.core import epics_signal_r
 
+    kind: Any = Array1D[np.float64] if names[0].startswith(WAVE_PREFIX) else float
     signals = [
-        epics_signal_r(float, f"ca://{name}", name=name.replace(":", "_").lower()) for name in names
+        epics_signal_r(kind, f"ca://{name}", name=name.replace(":", "_").lower()) for name in names
     ]
     await asyncio.gather(*(signal.connect() for signal in signals))
     return signals
 
 
-async def listen(subscribed: Subscribed, prefix: str) -> None:
+async def listen(subscribed: Subscribed) -> None:
     """Obey the lines on the input with a contender that lives in this event loop."""
     while line := await asyncio.to_thread(sys.stdin.readline):
-        channels, warm_up, seconds = line.split()
+        prefix, channels, warm_up, seconds = line.split()
         names = [f"{prefix}{k}" for k in range(int(channels))]
         async with subscribed(names) as received:
             while not all(received.channels):  # noqa: ASYNC110 (nobody else knows)
@@ -151,7 +159,7 @@ async def listen(subscribed: Subscribed, prefix: str) -> None:
         print("closed", flush=True)
 
 
-def run_engine(path: str, prefix: str) -> None:
+def run_engine(path: str) -> None:
     """Obey the lines on the input with a contender that is a plan."""
     import bluesky.plan_stubs as bps
     from bluesky import RunEngine
@@ -159,7 +167,7 @@ def run_engine(path: str, prefix: str) -> None:
 
     engine = RunEngine({})
     for line in sys.stdin:
-        channels, warm_up, seconds = line.split()
+        prefix, channels, warm_up, seconds = line.split()
         names = [f"{prefix}{k}" for k in range(int(channels))]
         signals = call_in_bluesky_event_loop(_signals(names))
         received: list[Values] = [[] for _ in names]
@@ -193,10 +201,10 @@ def run_engine(path: str, prefix: str) -> None:
         print("closed", flush=True)
 
 
-def main(path: str, prefix: str) -> None:
+def main(path: str) -> None:
     """Be one contender."""
     if path in ("run-engine-monitor", "sequential"):
-        run_engine(path, prefix)
+        run_engine(path)
         return
     contenders: dict[str, Subscribed] = {
         "aioca": aioca,
@@ -204,7 +212,7 @@ def main(path: str, prefix: str) -> None:
         "glidepath-portable": lambda names: glidepath(names, "portable"),
         "glidepath-fast": lambda names: glidepath(names, "fast"),
     }
-    asyncio.run(listen(contenders[path], prefix))
+    asyncio.run(listen(contenders[path]))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from benchmarks.medians import median, shown
 from bluesky.utils import Msg
 from rich.console import Console
 
-from benchmarks import accuracy, document_counts, overhead
+from benchmarks import accuracy, document_counts, overhead, report, throughput
 from glidepath.flyers import Sampler
 from glidepath.physics.nitrogen import absorption
 from glidepath.plans.messages import wait_for
@@ -240,3 +240,68 @@ def test_the_table_of_documents_takes_rows_with_and_without_a_reader():
     )
 
     assert "datums" in text
+
+
+def throughput_row(path, channels, posted, updates_per_s, cpu, elements=1):
+    return {
+        "path": path,
+        "channels": channels,
+        "elements": elements,
+        "posted": posted,
+        "updates_per_s": updates_per_s,
+        "cpu_us_per_update": cpu,
+        "lost": 0,
+        "lost_share": 0.0,
+    }
+
+
+THROUGHPUT = [
+    throughput_row("libca", 10, "flood", 400_000.0, 0.2),
+    throughput_row("glidepath-fast", 10, "flood", 360_000.0, 0.3),
+    throughput_row("sequential", 10, "flood", 1000.0, 777.0),
+    throughput_row("sequential", 10, 10_000, 1000.0, 900.0),
+    throughput_row("glidepath-fast", 10, 10_000, 10_000.0, 4.5),
+    throughput_row("glidepath-sampler", 10, 10_000, 10_000.0, 9.0),
+    throughput_row("sequential", 50, 10_000, 1000.0, 800.0),
+    throughput_row("glidepath-sampler", 50, 50_000, 50_000.0, 4.0),
+    throughput_row("libca", 10, 1_000_000, 1e6, 0.01, elements=1000),
+]
+
+
+def test_ratios_are_of_the_same_number_of_channels_and_load():
+    ten, fifty = throughput.ratios(THROUGHPUT)
+
+    assert (ten["channels"], fifty["channels"]) == (10, 50)
+    assert ten["rate fast / libca"] == pytest.approx(0.9)
+    assert ten["rate fast / aioca"] is None
+    assert ten["CPU sequential / fast"] == pytest.approx(200)
+    assert ten["CPU sequential / sampler"] == pytest.approx(100)
+    assert fifty["CPU sequential / sampler"] == pytest.approx(200)
+
+
+def test_the_throughput_table_and_the_page_show_rows_and_ratios():
+    text = printed(throughput.table(THROUGHPUT))
+    assert "glidepath-sampler" in text
+    assert "CPU sequential / sampler" in text
+    assert "100" in text
+
+    assert "rate fast / libca" in report.table(throughput.ratios(THROUGHPUT))
+
+
+def test_every_contender_is_measured_in_flood_and_the_sampler_at_its_own_rate():
+    cases = throughput.cases()
+
+    for channels in (10, 50):
+        mine = [case for case in cases if case.channels == channels and case.elements == 1]
+        assert {path for c in mine if c.load == 0 for path in c.paths} == set(throughput.PATHS)
+        assert [c.load for c in mine if throughput.SAMPLER in c.paths] == [1000.0 * channels]
+
+
+def test_without_the_fast_path_the_others_are_measured_and_the_reason_is_said(monkeypatch):
+    monkeypatch.setattr("glidepath.flyers.inbox.LIBRARY", "glidepath.no_such_library")
+    throughput.load.cache_clear()
+    try:
+        assert "was not built" in throughput.unavailable()
+        assert "There is no fast path here" in printed(throughput.table(THROUGHPUT))
+    finally:
+        throughput.load.cache_clear()

@@ -179,7 +179,7 @@ class FastMonitors:
         return batch_of(
             index,
             self._links[index],
-            (heads["seconds"] + float(EPICS_EPOCH), heads["nanoseconds"]),
+            (heads["seconds"].astype(np.int64) + EPICS_EPOCH, heads["nanoseconds"]),
             values,
             heads["arrival"].copy(),
             heads["severity"].astype(np.uint8),
