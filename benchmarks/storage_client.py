@@ -66,6 +66,7 @@ def sampling(
     ``ended`` when the time is over, before the last rows are waited for.
     """
     import bluesky.plan_stubs as bps
+    from bluesky import Msg
 
     from glidepath.trajectory import Leg, Region
 
@@ -75,9 +76,12 @@ def sampling(
 
     def collect() -> Any:
         for stream in sampler.streams:
-            yield from bps.collect(stream, name=stream.name)
+            if stream.has_news:
+                yield Msg("collect", stream, name=stream.name, return_payload=False)
 
     yield from bps.open_run()
+    # Else the run engine would keep every message, to repeat it after a pause.
+    yield from bps.clear_checkpoint()
     yield from bps.prepare(sampler, (path, {}), wait=True)
     for stream in sampler.streams:
         yield from bps.declare_stream(stream, name=stream.name, collect=True)
