@@ -145,7 +145,8 @@ class ConstantVelocity(BackEnd):
                         f"{motor.name} stalled at {seen.value(motor.user_readback):g} on its way "
                         f"to {leg.stop:g}: {cause or f'no progress for {STALLED:g} s'}."
                     )
-            (failure,) = await asyncio.gather(move.task, return_exceptions=True)
+            await asyncio.wait({move.task})
+            failure = move.exception()
             if not await seen.until(lambda: ahead() >= 0, 1.0):
                 cause = await silent(motor.user_readback) or str(failure or "")
                 raise FlightError(
