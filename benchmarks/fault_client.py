@@ -2,8 +2,7 @@
 
 Reads JSON objects on its input, one a line: ``{"scan": {...}}``, ``{"get": [pv, ...]}``,
 ``{"put": [pv, value]}``, ``{"interrupt": "abort"}``. Answers ``{"ready": ...}``,
-``{"begun": uid}``, ``{"rows": n}`` (announced so far), ``{"got": [...]}`` and, when a scan is
-over, ``{"ended": {...}}``.
+``{"begun": uid}``, ``{"got": [...]}`` and, when a scan is over, ``{"ended": {...}}``.
 """
 
 import asyncio
@@ -28,8 +27,12 @@ GET_TIMEOUT = 15.0
 """Seconds in which a server must answer that may just have started."""
 
 
+TELLING = threading.Lock()
+
+
 def tell(**what: Any) -> None:
-    print(json.dumps(what), file=ANSWERS, flush=True)
+    with TELLING:
+        print(json.dumps(what), file=ANSWERS, flush=True)
 
 
 def holdings(loop: asyncio.AbstractEventLoop) -> dict[str, Any]:
@@ -101,20 +104,13 @@ class Client:
         self.session = Session(beamline, folder)
         self.engine = self.session.run_engine
         self.loop = self.engine._loop
-        self.rows = 0
-        self.engine.subscribe(self._note)
+        self.engine.subscribe(self._note, "start")
         self.scans: list[dict[str, Any]] = []
         self.told = threading.Condition()
         self.ended = False
 
-    def _note(self, name: str, document: Any) -> None:
-        follower = self.session.follower
-        if name == "start":
-            self.rows = 0
-            tell(begun=document["uid"])
-        elif name == "stream_datum" and follower.rows > self.rows:
-            self.rows = follower.rows
-            tell(rows=self.rows)
+    def _note(self, _: str, document: Any) -> None:
+        tell(begun=document["uid"])
 
     def listen(self) -> None:
         """Obey the lines on the input; runs in a thread, while scans fly too."""

@@ -29,8 +29,8 @@ from .measure import Process, python_module
 
 VELOCITY = 2.0
 PERIOD = 0.06
-START, STOP = 400.0, 404.0
-"""eV, two seconds of flight; rows are not as long as what the detectors are set to."""
+START, STOP = 400.0, 405.0
+"""eV, two and a half seconds of flight; rows are not as long as the detectors' exposures were."""
 
 DETECTORS = ("mesh", "sample", "ring")
 
@@ -115,7 +115,7 @@ class Fault:
     names
         Channels of which the reason must name one; empty: none needed.
     at
-        Announced rows after which it strikes; None: before the scan begins.
+        True energy (eV) at which it strikes; None: before the scan begins.
     lasts
         Seconds after which it is over; None: until the scan has ended.
     only
@@ -128,7 +128,7 @@ class Fault:
     says: str = ""
     marks: Quality = NOTHING
     names: tuple[str, ...] = ()
-    at: int | None = 12
+    at: float | None = 401.0
     lasts: float | None = None
     only: tuple[str, ...] = ()
 
@@ -202,8 +202,8 @@ class Laboratory:
         self._before: dict[str, float] = {}
         self._told: queue.Queue[dict[str, Any]] = queue.Queue()
         self._got: queue.Queue[Any] = queue.Queue()
-        self._rows = self._heard = 0
-        self._progress = threading.Condition()
+        self._over = threading.Event()
+        self._heard = 0
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> "Laboratory":
@@ -239,6 +239,10 @@ class Laboratory:
     def set(self, pv: str, value: float) -> None:
         """Write to a process variable; `mend` puts it back."""
         self._before.setdefault(pv, *self.get([pv]))
+        self.put(pv, value)
+
+    def put(self, pv: str, value: float) -> None:
+        """Write to a process variable that the scan itself puts back."""
         self._ask(put=[self.beamline.prefix + pv, value])
 
     def get(self, names: Sequence[str]) -> list[Any]:
@@ -278,12 +282,12 @@ class Laboratory:
         self.get(SETTINGS)
         before, self._before = self._before, {}
         for pv, value in before.items():
-            self._ask(put=[self.beamline.prefix + pv, value])
+            self.put(pv, value)
 
     def _ask(self, **what: Any) -> Any:
         self._client.tell(json.dumps(what))
         got = self._got.get(timeout=60.0)
-        if isinstance(got, str):
+        if not got or isinstance(got, str):
             raise RuntimeError(f"{what}: {got}")
         return got
 
@@ -292,12 +296,11 @@ class Laboratory:
             told = json.loads(line)
             if "got" in told:
                 self._got.put(told["got"])
-            elif "rows" in told or "begun" in told:
-                with self._progress:
-                    self._rows = told.get("rows", 0)
-                    self._progress.notify_all()
-            if not told.keys() & {"got", "rows"}:
+            else:
                 self._told.put(told)
+            if "ended" in told:
+                self._over.set()
+        self._over.set()
         self._told.put({"died": True})
 
     # -- one scan ------------------------------------------------------------------------------
@@ -305,13 +308,12 @@ class Laboratory:
     def fly(self, fault: Fault, axis: Axis, mode: str = "sampled") -> Outcome:
         """Fly one scan with a fault in it; return what became of it."""
         outcome = Outcome(fault.name, axis.back_end, mode)
-        beam = [a.true for a in AXES].index(axis.true)
-        self._ask(put=[f"{self.beamline.prefix}BEAM:axis", beam])
+        self.put("BEAM:axis", [a.true for a in AXES].index(axis.true))
         before = self.get(SETTINGS)
         if fault.at is None:
             fault.strike(self, axis)
         struck = begun = time.time()
-        self._rows = 0
+        self._over.clear()
         scan = {
             "detectors": list(DETECTORS),
             "axis": axis.name,
@@ -323,8 +325,7 @@ class Laboratory:
         self._client.tell(json.dumps({"scan": scan}))
         healer: threading.Timer | None = None
         if fault.at is not None:
-            with self._progress:
-                self._progress.wait_for(lambda: self._rows >= fault.at, 30.0)
+            self._wait_for_energy(axis, fault.at)
             struck = time.time()
             fault.strike(self, axis)
         if fault.lasts is not None:
@@ -357,6 +358,18 @@ class Laboratory:
             wire.mend()
         for server in list(self._frozen):
             self.beamline.thaw(server)
+
+    def _wait_for_energy(self, axis: Axis, energy: float) -> None:
+        """Return when the axis truly passes an energy on its flight, or when the scan is over."""
+        deadline = time.monotonic() + SCAN_TIMEOUT
+        ready = False
+        while time.monotonic() < deadline and not self._over.is_set():
+            position = self.witness.positions(axis.true, time.time())
+            # The way to the run-up may cross it, too.
+            ready = ready or position < START
+            if ready and position >= energy:
+                return
+            time.sleep(0.005)
 
     def _wait_for_end(self) -> dict[str, Any]:
         deadline = time.monotonic() + SCAN_TIMEOUT
@@ -602,7 +615,7 @@ FAULTS = (
         "detectors killed",
         lambda lab, axis: lab.kill("detectors"),
         ("success", "fail"),
-        "connection lost",
+        "connection lost|do(es)? not answer",
         Quality.NO_DATA,
         ("mesh", "sample", "KEI"),
     ),
@@ -631,7 +644,7 @@ FAULTS = (
     ),
     Fault(
         "integration time changed by hand",
-        lambda lab, axis: lab.set("KEI2:setIntegrTime", 15.0),
+        lambda lab, axis: lab.put("KEI2:setIntegrTime", 15.0),
         ("success", "fail"),
         "exposure",
         Quality.PARTIAL,

@@ -23,7 +23,6 @@ from glidepath.timeline.channel import Channel, ChannelKind
 
 from .sampled import SampledChannel
 from .signals import (
-    ANSWER_TIMEOUT,
     NoAnswerError,
     put_back,
     signal_r,
@@ -156,7 +155,7 @@ class Electrometer(StandardReadable):
         nplc = seconds * LINE_FREQUENCY_HZ
         low, _ = self.nplc_range
         try:
-            await tell(self.nplc, nplc, ANSWER_TIMEOUT)
+            await tell(self.nplc, nplc)
         except NoAnswerError as error:
             raise NoAnswerError(
                 f"{self.name} could not be set to integrate for {seconds:g} s: {error}"

@@ -24,7 +24,7 @@ from glidepath.timeline.channel import Channel, ChannelKind
 
 from .positioning import ControllerMove, InstantMove, Pace
 from .sampled import SampledChannel
-from .signals import ANSWER_TIMEOUT, read_limits, signal_r, signal_rw, tell
+from .signals import read_limits, signal_r, signal_rw, tell
 
 __all__ = [
     "DCM",
@@ -167,7 +167,7 @@ def _energy_move(
 
     async def halt() -> None:
         if action is not None:
-            await tell(action, SweepAction.STOP, ANSWER_TIMEOUT)
+            await tell(action, SweepAction.STOP)
         else:
             # There is no command to stop: send it to where it is.
             await device.setpoint.set(await device.readback.get_value(cached=False))

@@ -16,7 +16,7 @@ from ophyd_async.core import (
     set_mock_value,
 )
 
-from .signals import ANSWER_TIMEOUT, NoAnswerError, Watch, watch
+from .signals import NoAnswerError, Watch, patience_with, watch
 
 __all__ = ["ControllerMove", "InstantMove", "MotionError", "Pace", "check_range", "together"]
 
@@ -204,7 +204,7 @@ class ControllerMove(MovableLogic[float]):
             ) from error
 
     async def _stand(self) -> None:
-        async with watch(self.status, within=ANSWER_TIMEOUT) as seen:
+        async with watch(self.status, within=patience_with(self.status)) as seen:
             standing = await seen.until(
                 lambda: self.is_done(seen.value(self.status)), STANDING_TIMEOUT
             )

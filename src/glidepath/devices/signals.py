@@ -28,10 +28,10 @@ from ophyd_async.core import (
 from ophyd_async.epics.core import CaSignalBackend, EpicsOptions
 
 __all__ = [
-    "ANSWER_TIMEOUT",
-    "LOST_TIMEOUT",
+    "GONE_TIMEOUT",
     "NoAnswerError",
     "Watch",
+    "patience_with",
     "put_back",
     "read_limits",
     "signal_r",
@@ -41,14 +41,17 @@ __all__ = [
     "watch",
 ]
 
-ANSWER_TIMEOUT = 12.0
-"""Seconds in which a server must take the order to stop, or a setting that is put back.
+HANGING_TIMEOUT = 4.0
+"""Seconds in which a server must take the order to stop, or a setting that is put back."""
 
-After a connection is lost, libca waits for up to 10 s before it looks for the server again
-(``disconnectGovernorPeriod`` in EPICS base).
+LOST_TIMEOUT = 12.0
+"""The same where the connection is lost: the server may be coming back.
+
+libca waits for up to 10 s before it looks for a lost server again (``disconnectGovernorPeriod``
+in EPICS base).
 """
 
-LOST_TIMEOUT = 2.0
+GONE_TIMEOUT = 2.0
 """The same for a server that did not answer a moment ago."""
 
 SILENCE = 1.5
@@ -170,30 +173,43 @@ class NoAnswerError(ConnectionError):
     """A server did not take what it was told, or did not say what it was asked."""
 
 
-async def tell(signal: SignalW[SignalDatatypeT], value: SignalDatatypeT, within: float) -> None:
+def patience_with(signal: SignalW[Any] | SignalR[Any]) -> float:
+    """Return the seconds that the server of a signal may take to answer."""
+    # aioca reads EPICS_* from the environment when it is first imported.
+    from aioca import get_channel_infos
+
+    name = _name_of(signal.source)
+    lost = any(channel.name == name and not channel.connected for channel in get_channel_infos())
+    return LOST_TIMEOUT if lost else HANGING_TIMEOUT
+
+
+async def tell(
+    signal: SignalW[SignalDatatypeT], value: SignalDatatypeT, within: float | None = None
+) -> None:
     """Set a signal.
 
     Raises
     ------
     NoAnswerError
-        If its server did not take the value within that time in s. A server that hangs may take
-        it later.
+        If its server did not take the value within that time in s (None: `patience_with` it). A
+        server that hangs may take it later.
     """
     try:
-        await signal.set(value, timeout=within)
+        await signal.set(value, timeout=patience_with(signal) if within is None else within)
     except TimeoutError as error:
         raise NoAnswerError(f"{signal.source} does not answer") from error
 
 
 async def put_back(
-    settings: Iterable[tuple[SignalRW[Any], Any]], within: float = ANSWER_TIMEOUT
+    settings: Iterable[tuple[SignalRW[Any], Any]], within: float | None = None
 ) -> None:
     """Set signals to what they were, all of them, whatever happens to some.
 
     Raises
     ------
     NoAnswerError
-        Naming those whose servers did not take it within that time in s.
+        Naming those whose servers did not take it within that time in s (None: `patience_with`
+        each).
     """
     settings = list(settings)
     results = await asyncio.gather(

@@ -36,7 +36,7 @@ from glidepath.timeline.channel import Channel, ChannelKind
 
 from .positioning import ControllerMove, InstantMove, MotionError, Pace, check_range
 from .sampled import SampledChannel
-from .signals import ANSWER_TIMEOUT, read_limits, signal_r, signal_rw, tell, watch
+from .signals import patience_with, read_limits, signal_r, signal_rw, tell, watch
 
 __all__ = ["ControlMode", "Undulator", "UndulatorAxis"]
 
@@ -175,12 +175,12 @@ class UndulatorAxis(StandardReadable, StandardMovable[float]):
         # A latching switch: let go again, or nothing will ever move any more.
         user_stop = self._user_stop()
         try:
-            await tell(user_stop, STOPPED, ANSWER_TIMEOUT)
-            async with watch(self.status, within=ANSWER_TIMEOUT) as seen:
+            await tell(user_stop, STOPPED)
+            async with watch(self.status, within=patience_with(self.status)) as seen:
                 await seen.until(lambda: seen.value(self.status) == STANDING, SWITCH_TIMEOUT)
         finally:
             # Also if it did not answer: it may hang, and do both later.
-            await tell(user_stop, ENABLED, ANSWER_TIMEOUT)
+            await tell(user_stop, ENABLED)
 
     async def limits(self) -> tuple[float, float] | None:
         """Return the range of positions in mm, None if not known."""

@@ -7,9 +7,9 @@ from ophyd_async.core import AsyncStatus
 from ophyd_async.epics.motor import Motor
 
 from glidepath.devices.signals import (
-    ANSWER_TIMEOUT,
-    LOST_TIMEOUT,
+    GONE_TIMEOUT,
     NoAnswerError,
+    patience_with,
     put_back,
     silent,
     tell,
@@ -145,9 +145,10 @@ class ConstantVelocity(BackEnd):
                         f"{motor.name} stalled at {seen.value(motor.user_readback):g} on its way "
                         f"to {leg.stop:g}: {cause or f'no progress for {STALLED:g} s'}."
                     )
-            await asyncio.gather(move.task, return_exceptions=True)
+            await asyncio.wait({move.task})
+            failure = move.exception()
             if not await seen.until(lambda: ahead() >= 0, 1.0):
-                cause = await silent(motor.user_readback)
+                cause = await silent(motor.user_readback) or str(failure or "")
                 raise FlightError(
                     f"{motor.name} ended its flight early, at "
                     f"{seen.value(motor.user_readback):g} instead of beyond {leg.stop:g}, or its "
@@ -173,8 +174,9 @@ class ConstantVelocity(BackEnd):
     async def _stop(self) -> None:
         motor = self.motor
         # Told first, asked later: a server that hangs stops it as soon as it goes on.
-        await tell(motor.motor_stop, 1, ANSWER_TIMEOUT)
-        async with watch(motor.motor_done_move, within=ANSWER_TIMEOUT) as seen:
+        await tell(motor.motor_stop, 1)
+        patience = patience_with(motor.motor_done_move)
+        async with watch(motor.motor_done_move, within=patience) as seen:
             if not await seen.until(lambda: bool(seen.value(motor.motor_done_move)), STAND_TIMEOUT):
                 raise FlightError(
                     f"{motor.name} was told to stop and still moves after {STAND_TIMEOUT:g} s."
@@ -184,7 +186,7 @@ class ConstantVelocity(BackEnd):
         """Put VELO back."""
         velocity, self._velocity = self._velocity, None
         if velocity is not None:
-            within = LOST_TIMEOUT if self._lost else ANSWER_TIMEOUT
+            within = GONE_TIMEOUT if self._lost else None
             await put_back([(self.motor.velocity, velocity)], within)
 
 

@@ -9,8 +9,7 @@ import numpy as np
 from glidepath.devices.energy import EnergyAxis
 from glidepath.devices.monochromator import PGM, SweepAction, SweepState
 from glidepath.devices.signals import (
-    ANSWER_TIMEOUT,
-    LOST_TIMEOUT,
+    GONE_TIMEOUT,
     NoAnswerError,
     Watch,
     put_back,
@@ -261,7 +260,7 @@ class ControllerSweep(BackEnd):
         mode, self._saved_mode = self._saved_mode, None
         if mode is not None and self.undulator is not None:
             saved.insert(0, (self.undulator.control_mode, mode))
-        await put_back(reversed(saved), LOST_TIMEOUT if self._lost else ANSWER_TIMEOUT)
+        await put_back(reversed(saved), GONE_TIMEOUT if self._lost else None)
 
     async def _change(self, signal: Any, value: Any) -> None:
         if all(signal is not known for known, _ in self._saved):
