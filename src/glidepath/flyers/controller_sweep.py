@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from glidepath.devices.energy import TRACKING_BOUND, EnergyAxis
+from glidepath.devices.energy import EnergyAxis
 from glidepath.devices.monochromator import PGM, SweepAction, SweepState
 from glidepath.devices.signals import (
     ANSWER_TIMEOUT,
@@ -19,7 +19,7 @@ from glidepath.devices.signals import (
     watch,
 )
 from glidepath.devices.undulator import ControlMode, Undulator
-from glidepath.trajectory import Companion, Envelope, Leg, Motion
+from glidepath.trajectory import TRACKING_BOUND, Companion, Envelope, Leg, Motion
 
 from .flight import BackEnd, FlightError
 
@@ -112,11 +112,12 @@ class ControllerSweep(BackEnd):
         )
         if self.undulator is None:
             return envelope
-        lag, width = self.undulator.following_lag, self._width(motion.reach[0])
+        bound = self.axis.tracking_bound if isinstance(self.axis, EnergyAxis) else TRACKING_BOUND
+        lag, width = self.undulator.following_lag, self.undulator.curve.width(motion.reach[0])
         return replace(
             envelope,
             mismatch=leg.velocity * lag,
-            mismatch_bound=TRACKING_BOUND * width,
+            mismatch_bound=bound * float(width),
             mismatch_at=lambda _, velocity: np.abs(velocity) * lag,
             companions=await self._companions(self.undulator, motion),
         )
@@ -125,19 +126,15 @@ class ControllerSweep(BackEnd):
         timing = self.monochromator.timing
         return Motion.along(leg, leg.velocity / timing.ramp, settle=timing.settle)
 
-    def _width(self, energy: float) -> float:
-        """Return the natural width of the harmonic in eV."""
-        assert self.undulator is not None
-        return energy * self.undulator.law.relative_width(self.undulator.harmonic)
-
     @staticmethod
     async def _companions(undulator: Undulator, motion: Motion) -> tuple[Companion, ...]:
         """Return the harmonic's reach and the gap, with what the flight needs of them."""
-        reach = await undulator.energy_limits()
+        curve = await undulator.reach()
+        reach = (curve.low, curve.high)
         smallest, largest = await undulator.gap.limits() or (None, None)
         velocity = await undulator.gap.velocity.get_value()
         harmonic = Companion(
-            f"{undulator.name} in harmonic {undulator.harmonic}",
+            f"{undulator.name} in harmonic {curve.harmonic}",
             "eV",
             *reach,
             advice="choose another harmonic, or start and stop inside it",
@@ -152,7 +149,7 @@ class ControllerSweep(BackEnd):
             largest,
             max_velocity=velocity if velocity > 0 else None,
             # The way to the run-up may begin anywhere.
-            law=lambda energy: undulator.law.gap(np.clip(energy, *reach), undulator.harmonic),
+            law=lambda energy: curve.gap(np.clip(energy, *reach)),
         )
         return harmonic, motion.needs(gap)
 
