@@ -106,7 +106,7 @@ async def test_what_is_to_be_flown_can_be_given_in_several_ways(axis, flight, wh
 
 
 async def test_what_is_no_flight_is_refused(axis, flight):
-    with pytest.raises(PreflightError, match=r"'up' cannot be flown; give a region"):
+    with pytest.raises(PreflightError, match=r"'up' cannot be flown here; give one region"):
         await axis.prepare("up")
     assert flight.calls == []
 

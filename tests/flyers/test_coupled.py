@@ -1,6 +1,7 @@
 """Monochromator and undulator flown as separate axes, over real Channel Access, faults included."""
 
 import asyncio
+import re
 from types import SimpleNamespace
 
 import aioca
@@ -11,7 +12,7 @@ from glidepath.beamlines.simulated import make_devices
 from glidepath.devices import ControlMode, EnergyAxis, signal_rw, watch
 from glidepath.flyers import Coupled, FlightError, SweepBounds, coupled, flight_for
 from glidepath.flyers.gap_drive import DriveBounds, MeasuredEnergy
-from glidepath.trajectory import Leg, Region
+from glidepath.trajectory import Leg, Region, preflight
 
 UP = Leg((Region(395.0, 400.0, 5.0),))
 LONG = Leg((Region(395.0, 425.0, 5.0),))
@@ -194,7 +195,7 @@ async def test_a_gap_that_does_not_start_is_told_from_one_that_stalls(b, short_l
 
 async def test_a_gap_that_lags_has_lost_step(b, short_lead):
     flight = flight_for(b.energy_separate)
-    flight.back_end.bounds = DriveBounds(lost=0.5)
+    flight.back_end.bounds = DriveBounds(lost=0.5, stalled=5.0)
     await flight.prepare(LONG)
     await b.put("FAULT:gap_lag", 2.5)
     # Its status says that it moves, long before it does.
@@ -236,18 +237,44 @@ async def test_halt_stops_both_at_any_time(b, short_lead):
     assert await settings(b) == before
 
 
-async def test_a_velocity_that_the_gap_cannot_follow_is_known_before(b):
-    envelope = await flight_for(b.energy_separate).envelope(Leg((Region(500.0, 540.0, 9.0),)))
-    steepest = float(np.max(np.diff(b.ue48.curve.gap([540.0, 541.0]))))
-    assert envelope.max_velocity < 1.0 / steepest
-    assert await flight_for(b.energy_separate).envelope(UP)
-    assert (await flight_for(b.energy_separate).envelope(UP)).max_velocity > 5.0
+def refusal(flight, leg, envelope):
+    return preflight("energy_separate", leg.regions[0], 0.1, envelope).objections
 
 
-async def test_a_range_beyond_the_harmonic_is_known_before(b):
-    envelope = await flight_for(b.energy_separate).envelope(Leg((Region(560.0, 590.0, 1.0),)))
-    assert envelope.high == pytest.approx(571.7, abs=0.1)
+async def test_a_velocity_that_the_gap_cannot_follow_is_refused_with_the_highest_possible(b):
+    flight, leg = flight_for(b.energy_separate), Leg((Region(500.0, 540.0, 9.0),))
+    (objection,) = refusal(flight, leg, await flight.envelope(leg))
+    assert re.search(
+        r"^ue48_gap would move at 4\.\d+ mm/s, .* is 1 mm/s; fly at .* or slow", objection
+    )
+    highest = float(re.search(r"fly at (\S+) eV/s or slower", objection).group(1))
+    for velocity, refused in ((highest, False), (1.15 * highest, True)):
+        slower = Leg((Region(500.0, 540.0, velocity),))
+        assert bool(refusal(flight, slower, await flight.envelope(slower))) == refused
+
+
+async def test_a_range_beyond_the_harmonic_is_refused(b):
+    flight, leg = flight_for(b.energy_separate), Leg((Region(560.0, 590.0, 1.0),))
+    envelope = await flight.envelope(leg)
     assert envelope.mismatch is None
+    (objection,) = refusal(flight, leg, envelope)
+    assert objection.startswith("ue48 in harmonic 1 would go from 55")
+    assert "its range is 85.5" in objection
+
+
+async def test_the_prediction_is_in_the_preflight(b):
+    flight, leg = flight_for(b.energy_separate), Leg((Region(370.0, 470.0, 5.0),))
+    envelope = await flight.envelope(leg)
+    report = preflight("energy_separate", leg.regions[0], 0.1, envelope)
+    assert report.passed
+    assert report.predicted_mismatch == envelope.mismatch
+    assert 0.2 < report.predicted_mismatch < 0.4
+    energy = np.linspace(370.0, 470.0, 2001)
+    off = envelope.mismatch_at(energy, np.full_like(energy, 5.0))
+    assert np.max(off) == pytest.approx(envelope.mismatch, rel=0.02)
+    # The lead belongs to the run-up.
+    assert report.run_up > 2.5 * 5.0
+    assert report.duration == pytest.approx(20.0)
 
 
 async def test_the_undulator_is_not_touched_before_it_is_taken_over(b):

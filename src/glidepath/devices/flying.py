@@ -73,14 +73,14 @@ def leg_of(value: Any) -> Leg:
     Parameters
     ----------
     value
-        A leg, a region, ``(start, stop, velocity)``, or a ``FlyMotorInfo``.
+        A leg of one region, a region, ``(start, stop, velocity)``, or a ``FlyMotorInfo``.
 
     Raises
     ------
     PreflightError
         If it is none of these.
     """
-    if isinstance(value, Leg):
+    if isinstance(value, Leg) and len(value.regions) == 1:
         return value
     if isinstance(value, Region):
         return Leg((value,))
@@ -89,7 +89,8 @@ def leg_of(value: Any) -> Leg:
     if isinstance(value, tuple | list) and len(value) == 3:
         return Leg((Region(*value),))
     raise PreflightError(
-        f"{value!r} cannot be flown; give a region, (start, stop, velocity), or a FlyMotorInfo."
+        f"{value!r} cannot be flown here; give one region, (start, stop, velocity), or a "
+        "FlyMotorInfo."
     )
 
 
@@ -137,8 +138,8 @@ class AxisFlying:
             await self.end(success=True)
             flight = _makers[0](self._axis)
             envelope = await flight.envelope(leg)
-            for region in leg.regions:
-                preflight(self._axis.name, region, region.duration, envelope).check()
+            (region,) = leg.regions
+            preflight(self._axis.name, region, region.duration, envelope).check()
             self._flight, self._leg, self._rest, self._ended = flight, leg, leg, None
             self._prepared = self._under_way = self._resumed = False
         await self._step(self._prepare)

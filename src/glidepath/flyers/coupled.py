@@ -7,11 +7,19 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Any
 
+import numpy as np
+
 from glidepath.devices.energy import EnergyAxis, decouple
 from glidepath.devices.monochromator import DCM, PGM
 from glidepath.devices.positioning import end_task, together
-from glidepath.devices.undulator import ControlMode, Undulator
-from glidepath.trajectory import Envelope, GapPath, Leg, gap_path
+from glidepath.devices.signals import (
+    ANSWER_TIMEOUT,
+    LOST_TIMEOUT,
+    NoAnswerError,
+    put_back,
+)
+from glidepath.devices.undulator import Undulator
+from glidepath.trajectory import Companion, Envelope, GapPath, Leg, Motion, Region, gap_path
 
 from .flight import BackEnd, FlightError
 from .gap_drive import CORRECTION_TIME, DriveBounds, GapDrive
@@ -19,11 +27,11 @@ from .gap_drive import CORRECTION_TIME, DriveBounds, GapDrive
 LEAD = 2.5 * CORRECTION_TIME
 """Seconds for which both fly in step before the range: an error of the start is gone by then."""
 
-TIMING = 0.02
-"""Seconds of flight by which the drive may be off its path; a part of the predicted mismatch."""
-
 RUN_OUT = 0.5
 """Seconds for which the gap keeps its velocity behind the range: it may be ahead."""
+
+TIMING = 0.02
+"""Seconds of flight by which the drive may be off its path; a part of the predicted mismatch."""
 
 RESERVE = 0.9
 """Share of the gap's highest velocity that a path may use; the rest is for corrections."""
@@ -52,11 +60,11 @@ class Coupled(BackEnd):
     bounds: DriveBounds = field(default_factory=DriveBounds)
     undulator: Undulator = field(init=False)
     _saved: list[tuple[Any, Any]] = field(default_factory=list, init=False)
-    _saved_mode: ControlMode | None = field(default=None, init=False)
     _drive: GapDrive | None = field(default=None, init=False)
     _driving: asyncio.Task[None] | None = field(default=None, init=False)
     _whole: Leg | None = field(default=None, init=False)
     _reason: Exception | None = field(default=None, init=False)
+    _lost: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         undulator = self.axis.undulator()
@@ -65,39 +73,62 @@ class Coupled(BackEnd):
         self.undulator = undulator
 
     async def envelope(self, leg: Leg) -> Envelope:
-        """Return what both can do together, and the predicted mismatch."""
+        """Return what the monochromator can do, what the gap has to do, and the mismatch."""
+        undulator = self.undulator
         lead = await self._lead()
-        inner = await self.energy_end.envelope(_extended(leg, lead))
-        reach = await self.undulator.reach()
-        run_up = inner.run_up + lead * leg.velocity
-        low = reach.low if inner.low is None else max(inner.low, reach.low)
-        high = reach.high if inner.high is None else min(inner.high, reach.high)
-        fastest, slowest = inner.max_velocity, inner.min_velocity
-        mismatch = None
-        ends = (leg.start - leg.direction * run_up, leg.stop + leg.direction * run_up)
-        if low <= min(ends) and max(ends) <= high:
-            path = await self._path(leg)
-            slowest_gap, fastest_gap = await self._velocities()
-            by_gap = RESERVE * fastest_gap / max(path.slopes)
-            fastest = by_gap if fastest is None else min(fastest, by_gap)
-            slowest = max(slowest, slowest_gap / min(path.slopes))
-            mismatch = path.mismatch + TIMING * leg.velocity
-        return Envelope(
-            low,
-            high,
-            None if fastest == inf else fastest,
+        inner = await self.energy_end.envelope(_whole(leg, lead))
+        motion = _inside(_motion(inner, _whole(leg, lead)), lead)
+        reach = await undulator.reach()
+        low, high = motion.reach
+        harmonic = Companion(
+            f"{undulator.name} in harmonic {reach.harmonic}",
             "eV",
-            run_up=run_up,
-            run_up_time=inner.run_up_time + lead,
-            min_velocity=slowest,
-            mismatch=mismatch,
+            reach.low,
+            reach.high,
+            advice="choose another harmonic, or start and stop inside it",
+        ).needing(low, high, 0.0)
+        envelope = replace(
+            inner,
+            run_up=abs(leg.start - motion.start),
+            run_up_time=motion.passages[0].begin,
+            motion=motion,
+            companions=(harmonic,),
+            overhead=inner.overhead + RUN_OUT,
+        )
+        if not reach.low <= low <= high <= reach.high:
+            # There is no gap for such an energy, and nothing more to say.
+            return envelope
+        path = await self._path(leg)
+        slowest, fastest = await self._velocities()
+        smallest, largest = await undulator.gap.limits() or (None, None)
+        # What it needs, the reserve for corrections included.
+        needed = float(max(path.slopes)) * leg.velocity / RESERVE
+        gap = Companion(
+            f"{undulator.name}_gap",
+            "mm",
+            smallest,
+            largest,
+            max_velocity=None if fastest == inf else fastest,
+            law=path.gap,
+        ).needing(float(min(path.gaps)), float(max(path.gaps)), needed)
+        allowance = TIMING * leg.velocity
+        return replace(
+            envelope,
+            min_velocity=max(inner.min_velocity, slowest / float(min(path.slopes))),
+            mismatch=path.mismatch + allowance,
+            mismatch_bound=self.axis.tracking_bound * float(reach.width(min(leg.start, leg.stop))),
+            mismatch_at=lambda energy, velocity: (
+                np.abs(reach.energy(path.gap(energy)) - energy) + TIMING * np.abs(velocity)
+            ),
+            companions=(harmonic, gap),
         )
 
     async def prepare(self, leg: Leg) -> None:
         """Take over the gap, and bring both to their run-ups."""
         undulator, gap = self.undulator, self.undulator.gap
+        self._lost = False
         await self._take_over()
-        self._whole = _extended(leg, await self._lead())
+        self._whole = _whole(leg, await self._lead())
         path = await self._path(leg)
         curve = undulator.curve
         shift = float(curve.shift(0.5 * (leg.start + leg.stop)))
@@ -108,7 +139,7 @@ class Coupled(BackEnd):
         if not await undulator.has_shift(shift):
             moves.append(undulator.shift.set(shift))
         await together(*moves)
-        await self._change(gap.setpoint, float(path.gaps[-1]))
+        await gap.setpoint.set(float(path.gaps[-1]))
         self._drive = GapDrive(
             undulator,
             self.axis.monochromator().readback,
@@ -128,7 +159,8 @@ class Coupled(BackEnd):
         if drive is None or whole is None:
             raise FlightError(f"{self.axis.name} was not prepared.")
         self._reason = None
-        run_up = (await self.energy_end.envelope(whole)).run_up_time
+        motion = _motion(await self.energy_end.envelope(whole), whole)
+        run_up = motion.passages[0].begin
         patience = run_up + self.bounds.started
         self._driving = asyncio.create_task(
             self._watch_over(drive.run(whole.duration + 2 * patience))
@@ -192,48 +224,32 @@ class Coupled(BackEnd):
 
     async def _stand(self) -> None:
         stops = [self.energy_end.halt()]
-        if self._saved_mode is not None:
+        if self._saved:
             stops.append(self.undulator.stop())
         results = await asyncio.gather(*stops, return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
+                self._lost = isinstance(result.__cause__, NoAnswerError | TimeoutError)
                 raise result
 
     async def restore(self) -> None:
-        """Put back the gap's velocity and setpoint, ID control, control mode; all of it or not."""
+        """Put back the gap's velocity and setpoint, ID control, and the control mode."""
         self._drive = self._whole = None
         saved, self._saved = self._saved, []
-        mode, self._saved_mode = self._saved_mode, None
-        undo = [self.energy_end.restore()]
-        undo += [_put(signal, value) for signal, value in reversed(saved)]
-        if mode is not None:
-            undo.append(self.undulator.set_control(mode))
-        failures = []
-        for work in undo:
-            try:
-                await work
-            except Exception as error:
-                failures.append(error)
-        if failures:
-            raise failures[0]
+        try:
+            await self.energy_end.restore()
+        finally:
+            await put_back(saved, LOST_TIMEOUT if self._lost else ANSWER_TIMEOUT)
 
     async def _take_over(self) -> None:
         undulator, monochromator = self.undulator, self.axis.monochromator()
-        if self._saved_mode is None:
-            self._saved_mode = ControlMode(await undulator.control_mode.get_value())
+        if not self._saved:
+            gap = undulator.gap
+            changed: list[Any] = [undulator.control_mode, gap.velocity, gap.setpoint]
             if isinstance(monochromator, PGM | DCM):
-                await self._save(monochromator.id_on)
-            await self._save(undulator.gap.velocity)
-            await self._save(undulator.gap.setpoint)
+                changed.append(monochromator.id_on)
+            self._saved = [(signal, await signal.get_value()) for signal in changed]
         await decouple(monochromator, undulator)
-
-    async def _save(self, signal: Any) -> None:
-        if all(signal is not known for known, _ in self._saved):
-            self._saved.append((signal, await signal.get_value()))
-
-    async def _change(self, signal: Any, value: Any) -> None:
-        await self._save(signal)
-        await signal.set(value)
 
     async def _lead(self) -> float:
         """Return the seconds in which the gap comes to its velocity and into phase."""
@@ -257,15 +273,24 @@ class Coupled(BackEnd):
         )
 
 
-def _extended(leg: Leg, lead: float) -> Leg:
+def _whole(leg: Leg, lead: float) -> Leg:
     """Return the leg from where the gap joins: the energy is at its velocity from there on."""
     (region,) = leg.regions
+    assert isinstance(region, Region)
     start = region.start - region.direction * region.velocity * lead
     return replace(leg, regions=(replace(region, start=start),))
 
 
-async def _put(signal: Any, value: Any) -> None:
-    await signal.set(value)
+def _motion(envelope: Envelope, leg: Leg) -> Motion:
+    """Return how a leg is flown."""
+    return envelope.motion or Motion.plain(leg, envelope.run_up, envelope.run_up_time)
+
+
+def _inside(motion: Motion, lead: float) -> Motion:
+    """Return the same motion, of which the first seconds of the range belong to the run-up."""
+    (passage,) = motion.passages
+    begin = passage.begin + lead
+    return replace(motion, passages=(replace(passage, begin=begin, steady_begin=begin),))
 
 
 __all__ = ["Coupled"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from ophyd_async.core import SignalR
 
-from glidepath.devices.signals import Watch, watch
+from glidepath.devices.signals import Watch, silent, watch
 from glidepath.devices.undulator import STANDING, Undulator
 from glidepath.physics import GapCurve
 from glidepath.trajectory import GapPath
@@ -167,7 +167,7 @@ class GapDrive:
             If it still moves when it should stand.
         """
         gap = self.undulator.gap
-        left = abs(self.path.gaps[-1] - self.path.gap(self.stop))
+        left = abs(float(self.path.gaps[-1] - self.path.gap(self.stop)))
         bound = self.bounds.arrived + left / max(self._sent, SMALLEST_TRAVEL)
         async with watch(gap.status) as seen:
             if not await seen.until(lambda: seen.value(gap.status) == STANDING, bound):
@@ -210,9 +210,9 @@ class GapDrive:
             else:
                 position, when = seen.value(gap.readback), seen.timestamp(gap.readback)
                 then = energy.at(when)
-                ahead = direction * (position - path.gap(then))
-                self._check_progress(seen, progress, position, moved_off())
-                lost_since = self._check_step(position, path.gap(then), then, lost_since)
+                ahead = direction * (position - float(path.gap(then)))
+                await self._check_progress(seen, progress, position, moved_off())
+                lost_since = self._check_step(position, float(path.gap(then)), then, lost_since)
                 await self._correct(nominal, path.slopes[piece], ahead, here)
             await seen.until(
                 lambda: (
@@ -266,7 +266,7 @@ class GapDrive:
         self._sent = velocity
         self.commands += 1
 
-    def _check_progress(
+    async def _check_progress(
         self, seen: Watch, progress: "_Progress", position: float, moved_off: bool
     ) -> None:
         """Raise if the gap has not started, stands, or has stopped by itself."""
@@ -293,9 +293,10 @@ class GapDrive:
         progress.looked = now
         if now - progress.since > self.bounds.stalled and progress.expected > SMALLEST_TRAVEL:
             if travelled < 0.2 * progress.expected:
+                cause = await silent(gap.readback, gap.status)
                 raise FlightError(
-                    f"The gap of {name} stalled at {position:.3f} mm: no progress for "
-                    f"{now - progress.since:.1f} s while {status}."
+                    f"The gap of {name} stalled at {position:.3f} mm: "
+                    f"{cause or f'no progress for {now - progress.since:.1f} s while {status}'}."
                 )
             progress.restart(position, now)
 

@@ -32,6 +32,13 @@ class GapPath:
         keeps to the path.
     share
         The same in units of the harmonic's width.
+
+    Examples
+    --------
+    >>> knots = np.array([398.0, 400.0, 410.0, 411.0]), np.array([33.9, 34.0, 34.6, 34.7])
+    >>> path = GapPath(*knots, mismatch=0.1, share=0.01)
+    >>> path.segments, path.direction, float(path.gap(405.0)), path.piece(405.0)
+    (1, 1, 34.3, 1)
     """
 
     energies: NDArray[np.float64]
@@ -54,10 +61,11 @@ class GapPath:
         """Of each piece, mm/eV, positive; shape (segments + 2,)."""
         return np.diff(self.gaps) / np.diff(self.energies)
 
-    def gap(self, energy: float) -> float:
-        """Return the gap in mm at an energy in eV; beyond the ends, that of the end."""
+    def gap(self, energy: ArrayLike) -> NDArray[np.float64]:
+        """Return the gap in mm at an energy in eV (any shape); beyond the ends, that of the end."""
         order = slice(None, None, self.direction)
-        return float(np.interp(energy, self.energies[order], self.gaps[order]))
+        at = np.asarray(energy, dtype=np.float64)
+        return np.asarray(np.interp(at, self.energies[order], self.gaps[order]))
 
     def piece(self, energy: float) -> int:
         """Return the number of the piece that an energy in eV is in; the nearest if in none."""
