@@ -366,7 +366,10 @@ class Camera(AreaDetector[ADBaseIO]):
             raise TimeoutError(
                 f"{self.name} made no frame within {within:g} s: {await self._shown()}."
             ) from error
-        if not await last.array_size0.get_value():
+        came, made = await asyncio.gather(
+            last.unique_id.get_value(), self.driver.unique_id.get_value()
+        )
+        if came != made or not await last.array_size0.get_value():
             source = await last.nd_array_port.get_value()
             raise TimeoutError(
                 f"{self.name} made a frame, but it did not come through to "
