@@ -5,6 +5,7 @@ Detectors that run freely and are sampled (electrometers) are in `glidepath.devi
 
 from .area_detector import Camera, StatisticsSource
 from .drivers import DRIVERS, Driver
+from .quad_electrometer import QuadElectrometer
 from .triggered import FrameFile, Frames, FrameSettings, TriggeredDetector, TriggerMode
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "FrameFile",
     "FrameSettings",
     "Frames",
+    "QuadElectrometer",
     "StatisticsSource",
     "TriggerMode",
     "TriggeredDetector",

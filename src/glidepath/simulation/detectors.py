@@ -21,6 +21,7 @@ from .jobs import ticks
 from .laws import true_law
 from .link import LinkReader
 from .pulse_generator import PulseGenerator
+from .quad_electrometer import QuadElectrometer
 from .settings import Settings
 from .trigger_line import TriggerLine
 from .truth import TruthWriter
@@ -31,6 +32,7 @@ __all__ = ["Detectors"]
 _NAMES = ("KEI1", "KEI2")
 _ZEBRA = "ZEBRA"
 _CAMERA = "CAM1"
+_QUAD = "QE1"
 _FOCUS = "m1"
 _TRAJECTORY_SECONDS = 0.2
 _TRAJECTORY_POINTS = 200
@@ -54,7 +56,7 @@ class Detectors:
         self.trigger_line = TriggerLine()
         self.link = LinkReader()
         self._beam = Beam(self.link, true_law(settings.undulator))
-        recorded = (*_NAMES, _ZEBRA, _CAMERA)
+        recorded = (*_NAMES, _ZEBRA, _CAMERA, _QUAD)
         self._truth = TruthWriter(settings.truth, recorded) if settings.truth else None
         self._electrometers = [
             Electrometer(
@@ -92,6 +94,15 @@ class Detectors:
             self._record,
             self.trigger_line,
         )
+        self._quad = QuadElectrometer(
+            self.database,
+            _QUAD,
+            self._beam,
+            (mesh_current, sample_current),
+            np.random.default_rng([settings.seed, 5]),
+            self._record,
+            self.trigger_line,
+        )
         self._pulses = PulseGenerator(self.database, self.trigger_line)
         self._reader: asyncio.Task[None] | None = None
 
@@ -109,6 +120,7 @@ class Detectors:
                 group.create_task(electrometer.run())
             group.create_task(self._zebra.run())
             group.create_task(self._camera.run())
+            group.create_task(self._quad.run())
             if self._truth is not None:
                 group.create_task(self._record_trajectory(self._truth))
 
