@@ -115,7 +115,7 @@ def joined(parts: list[Frames]) -> Frames:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def devices(beamline) -> AsyncIterator[dict]:
     """The connected detectors: connecting is what takes longest."""
-    names = ("quad",)
+    names = ("quad", "counter")
     made = load_beamline("glidepath.beamlines.simulated", beamline.prefix).devices
     chosen = {name: made[name] for name in names}
     await asyncio.gather(*(device.connect(timeout=10) for device in chosen.values()))

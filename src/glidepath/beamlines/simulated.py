@@ -4,7 +4,7 @@ import os
 
 from ophyd_async.core import Device
 
-from glidepath.detectors import Camera, QuadElectrometer
+from glidepath.detectors import Camera, Counter, QuadElectrometer
 from glidepath.devices import (
     PGM,
     Coupling,
@@ -61,6 +61,9 @@ CAMERA_LATENCY = 0.001
 
 QUAD_LATENCY = 0.0005
 """Seconds from the end of an exposure of its fast electrometer to the time of the frame."""
+
+COUNTER_LATENCY = 0.001
+"""Seconds from the begin of counting to the time that its start is published with."""
 
 NPLC_RANGE = (0.01, 500.0)
 """Integration times that its electrometers take, in power-line cycles (up to 10 s)."""
@@ -125,6 +128,12 @@ def make_devices(prefix: str | None = None, undulator: str = "UE48") -> dict[str
             "quad",
             inputs={1: "mesh", 2: "sample"},
             latency=QUAD_LATENCY,
+        ),
+        Counter(
+            f"{prefix}CNT1:",
+            "counter",
+            inputs={2: "mesh", 3: "sample"},
+            latency=COUNTER_LATENCY,
         ),
         Motor(f"{prefix}m1", "focus"),
         Motor(f"{prefix}m2", "m2"),
