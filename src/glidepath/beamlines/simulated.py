@@ -4,7 +4,7 @@ import os
 
 from ophyd_async.core import Device
 
-from glidepath.detectors import Camera
+from glidepath.detectors import Camera, Counter, QuadElectrometer
 from glidepath.devices import (
     PGM,
     Coupling,
@@ -58,6 +58,12 @@ LOWEST_CURRENT = 50.0
 """Ring current in mA below which there is no beam worth measuring with."""
 CAMERA_LATENCY = 0.001
 """Seconds from the end of an exposure of its camera to the timestamp of the frame."""
+
+QUAD_LATENCY = 0.0005
+"""Seconds from the end of an exposure of its fast electrometer to the time of the frame."""
+
+COUNTER_LATENCY = 0.001
+"""Seconds from the begin of counting to the time that its start is published with."""
 
 NPLC_RANGE = (0.01, 500.0)
 """Integration times that its electrometers take, in power-line cycles (up to 10 s)."""
@@ -117,6 +123,18 @@ def make_devices(prefix: str | None = None, undulator: str = "UE48") -> dict[str
         Electrometer(f"{prefix}KEI2:", "sample", nplc_range=NPLC_RANGE),
         Ring(f"{prefix}RING:", f"{prefix}TOPUP:", "ring", lowest_current=LOWEST_CURRENT),
         Camera(f"{prefix}CAM1:", "camera", driver="vimba", latency=CAMERA_LATENCY),
+        QuadElectrometer(
+            f"{prefix}QE1:",
+            "quad",
+            inputs={1: "mesh", 2: "sample"},
+            latency=QUAD_LATENCY,
+        ),
+        Counter(
+            f"{prefix}CNT1:",
+            "counter",
+            inputs={2: "mesh", 3: "sample"},
+            latency=COUNTER_LATENCY,
+        ),
         Motor(f"{prefix}m1", "focus"),
         Motor(f"{prefix}m2", "m2"),
         mono_motor,

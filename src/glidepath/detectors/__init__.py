@@ -4,16 +4,22 @@ Detectors that run freely and are sampled (electrometers) are in `glidepath.devi
 """
 
 from .area_detector import Camera, StatisticsSource
+from .counter import Counter
 from .drivers import DRIVERS, Driver
+from .quad_electrometer import QuadElectrometer
+from .scaler import Scaler
 from .triggered import FrameFile, Frames, FrameSettings, TriggeredDetector, TriggerMode
 
 __all__ = [
     "DRIVERS",
     "Camera",
+    "Counter",
     "Driver",
     "FrameFile",
     "FrameSettings",
     "Frames",
+    "QuadElectrometer",
+    "Scaler",
     "StatisticsSource",
     "TriggerMode",
     "TriggeredDetector",

@@ -71,6 +71,12 @@ class Frames:
     values: Mapping[str, Floats]
 
 
+def no_frames(columns: Mapping[str, str]) -> Frames:
+    """Return none, for a detector with these columns."""
+    nothing = np.empty(0)
+    return Frames(np.empty(0, np.int64), nothing, nothing, dict.fromkeys(columns, nothing))
+
+
 @dataclass(frozen=True)
 class FrameFile:
     """The file with a detector's images, which somebody else writes.
@@ -149,4 +155,11 @@ class TriggeredDetector(Protocol):
         ...
 
 
-__all__ = ["FrameFile", "FrameSettings", "Frames", "TriggerMode", "TriggeredDetector"]
+__all__ = [
+    "FrameFile",
+    "FrameSettings",
+    "Frames",
+    "TriggerMode",
+    "TriggeredDetector",
+    "no_frames",
+]

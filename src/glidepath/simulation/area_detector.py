@@ -160,7 +160,8 @@ class ArrayRecords:
 class Plugin(ArrayRecords):
     """A plugin (NDPluginBase.template).
 
-    As on an IOC without autosave, it is disabled until somebody enables it.
+    As on an IOC without autosave, it is disabled until somebody enables it, unless the database
+    was loaded with ``ENABLED=1``.
 
     Parameters
     ----------
@@ -170,10 +171,18 @@ class Plugin(ArrayRecords):
         Port from which it takes its arrays.
     kind
         Name of its class.
+    enabled
+        Whether it is enabled from the start.
     """
 
     def __init__(
-        self, database: Database, prefix: str, port: str, source: str, kind: str = "NDPlugin"
+        self,
+        database: Database,
+        prefix: str,
+        port: str,
+        source: str,
+        kind: str = "NDPlugin",
+        enabled: bool = False,
     ) -> None:
         super().__init__(database, prefix, port)
         self.read_only("text", "PluginType_RBV", kind)
@@ -181,7 +190,9 @@ class Plugin(ArrayRecords):
         self.setting("integer", "NDArrayAddress", 0)
         self.setting("choice", "BlockingCallbacks", "No", _NO_YES)
         self.setting("number", "MinCallbackTime", 0.0, "s")
-        self.enabled = self.setting("choice", "EnableCallbacks", "Disable", _DISABLE_ENABLE)
+        self.enabled = self.setting(
+            "choice", "EnableCallbacks", _DISABLE_ENABLE[enabled], _DISABLE_ENABLE
+        )
         self.queue_size = self.setting(
             "integer", "QueueSize", _QUEUE_SIZE, accept=lambda size: max(int(size), 1)
         )

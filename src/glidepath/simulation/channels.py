@@ -218,3 +218,8 @@ class Database(dict[str, Any]):
         """Add a waveform of up to ``size`` float64 values, empty at first."""
         channel = Number(value=[], max_length=size, units=unit, timestamp=self.clock.now())
         return self._add(name, channel, **handlers)
+
+    def integers(self, name: str, size: int, **handlers: Any) -> Integer:
+        """Add a waveform of up to ``size`` 32-bit integers, empty at first."""
+        channel = Integer(value=[], max_length=size, timestamp=self.clock.now())
+        return self._add(name, channel, **handlers)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from .beam import Beam, mesh_current, sample_current
 from .camera import Camera
 from .channels import Clock, Database
+from .counter import Counter
 from .electrometer import Electrometer
 from .encoders import (
     MOTOR_COUNTS_PER_EV,
@@ -21,6 +22,7 @@ from .jobs import ticks
 from .laws import true_law
 from .link import LinkReader
 from .pulse_generator import PulseGenerator
+from .quad_electrometer import QuadElectrometer
 from .settings import Settings
 from .trigger_line import TriggerLine
 from .truth import TruthWriter
@@ -31,6 +33,8 @@ __all__ = ["Detectors"]
 _NAMES = ("KEI1", "KEI2")
 _ZEBRA = "ZEBRA"
 _CAMERA = "CAM1"
+_QUAD = "QE1"
+_COUNTER = "CNT1"
 _FOCUS = "m1"
 _TRAJECTORY_SECONDS = 0.2
 _TRAJECTORY_POINTS = 200
@@ -54,7 +58,7 @@ class Detectors:
         self.trigger_line = TriggerLine()
         self.link = LinkReader()
         self._beam = Beam(self.link, true_law(settings.undulator))
-        recorded = (*_NAMES, _ZEBRA, _CAMERA)
+        recorded = (*_NAMES, _ZEBRA, _CAMERA, _QUAD, _COUNTER)
         self._truth = TruthWriter(settings.truth, recorded) if settings.truth else None
         self._electrometers = [
             Electrometer(
@@ -92,6 +96,24 @@ class Detectors:
             self._record,
             self.trigger_line,
         )
+        self._quad = QuadElectrometer(
+            self.database,
+            _QUAD,
+            self._beam,
+            (mesh_current, sample_current),
+            np.random.default_rng([settings.seed, 5]),
+            self._record,
+            self.trigger_line,
+        )
+        self._counter = Counter(
+            self.database,
+            _COUNTER,
+            self._beam,
+            (mesh_current, sample_current),
+            np.random.default_rng([settings.seed, 6]),
+            self._record,
+            self.trigger_line,
+        )
         self._pulses = PulseGenerator(self.database, self.trigger_line)
         self._reader: asyncio.Task[None] | None = None
 
@@ -109,6 +131,8 @@ class Detectors:
                 group.create_task(electrometer.run())
             group.create_task(self._zebra.run())
             group.create_task(self._camera.run())
+            group.create_task(self._quad.run())
+            group.create_task(self._counter.run())
             if self._truth is not None:
                 group.create_task(self._record_trajectory(self._truth))
 
@@ -116,6 +140,7 @@ class Detectors:
         """End all work and close the files."""
         await self._pulses.close()
         await self._camera.close()
+        await self._counter.close()
         if self._reader is not None:
             self._reader.cancel()
         if self._truth is not None:

@@ -1,0 +1,35 @@
+"""What no triggered detector can do, refused in the same words for all of them."""
+
+from .triggered import FrameSettings, TriggeredDetector
+
+
+async def check_timing(detector: TriggeredDetector, settings: FrameSettings) -> None:
+    """Refuse (ValueError, one sentence) a trigger mode or a timing that a detector cannot do.
+
+    Parameters
+    ----------
+    detector
+        Its trigger modes and its dead time are asked for.
+    settings
+        What is wanted of it.
+    """
+    modes = await detector.trigger_modes()
+    if settings.mode not in modes:
+        raise ValueError(
+            f"{detector.name} cannot be triggered by {settings.mode.value!r}; it can by "
+            f"{', '.join(sorted(mode.value for mode in modes))}."
+        )
+    if not settings.exposure > 0:
+        raise ValueError(f"{detector.name} cannot expose for {settings.exposure!r} s.")
+    dead = await detector.dead_time()
+    # Rounding must not refuse what fits exactly.
+    if settings.exposure + dead > settings.period * (1 + 1e-6):
+        raise ValueError(
+            f"{detector.name} needs {1e3 * (settings.exposure + dead):.4g} ms for an exposure of "
+            f"{1e3 * settings.exposure:.4g} ms and its dead time, but a trigger comes each "
+            f"{1e3 * settings.period:.4g} ms; expose for at most "
+            f"{1e3 * max(settings.period - dead, 0.0):.4g} ms or fly slower."
+        )
+
+
+__all__ = ["check_timing"]
