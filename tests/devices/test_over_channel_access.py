@@ -65,11 +65,6 @@ async def devices(prefix) -> dict[str, Device]:
     return devices
 
 
-def readable(devices: dict[str, Device]) -> list[StandardReadable]:
-    """What can be read at any time; a camera must be prepared first."""
-    return [device for device in devices.values() if isinstance(device, StandardReadable)]
-
-
 async def reading(device: StandardReadable) -> float:
     return (await device.read())[device.name]["value"]
 

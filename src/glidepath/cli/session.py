@@ -87,7 +87,7 @@ class Session:
         self.run_engine.subscribe(self.follower)
         self.publisher = Publisher(self.root / "journal")
         self._subscription = self.run_engine.subscribe(self.publisher)
-        self._has_catalogue = False
+        self._has_catalogue = self._said_to_replay = False
         self._connected: set[str] = set()
 
     def __enter__(self) -> "Session":
@@ -127,9 +127,11 @@ class Session:
     def drain(self, timeout: float = 30.0) -> None:
         """Wait (s) until the catalogue has what it can take, and say what it has not."""
         status = self.publisher.close(timeout)
-        if self._has_catalogue and status.to_replay:
+        if self._has_catalogue and status.to_replay and not self._said_to_replay:
+            self._said_to_replay = True
+            why = status.error or f"it was not done within {timeout:g} s"
             errors.print(
-                f"glidepath: the catalogue did not take the run ({status.error}); its "
+                f"glidepath: the catalogue did not take the run ({why}); its "
                 f"documents are in {self.publisher.journal}; put them into it with "
                 f"'glidepath replay --data {self.root}'.",
                 style="yellow",

@@ -13,8 +13,7 @@ from glidepath.devices.energy import EnergyAxis, decouple
 from glidepath.devices.monochromator import DCM, PGM
 from glidepath.devices.positioning import end_task, together
 from glidepath.devices.signals import (
-    ANSWER_TIMEOUT,
-    LOST_TIMEOUT,
+    GONE_TIMEOUT,
     NoAnswerError,
     put_back,
 )
@@ -239,7 +238,7 @@ class Coupled(BackEnd):
         try:
             await self.energy_end.restore()
         finally:
-            await put_back(saved, LOST_TIMEOUT if self._lost else ANSWER_TIMEOUT)
+            await put_back(saved, GONE_TIMEOUT if self._lost else None)
 
     async def _take_over(self) -> None:
         undulator, monochromator = self.undulator, self.axis.monochromator()
