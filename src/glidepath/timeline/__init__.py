@@ -9,6 +9,7 @@ from .accounting import (
 )
 from .aligner import GRACE, LATENESS, Aligner, ChannelReport, Mark, Span
 from .channel import Channel, ChannelKind
+from .clock_steps import ClockStep, ClockWatch
 from .clocks import ClockFit, find_clock
 from .coverage import Coverage
 from .delay import DelayEstimate, Pass, estimate_delay
@@ -29,6 +30,8 @@ __all__ = [
     "ChannelKind",
     "ChannelReport",
     "ClockFit",
+    "ClockStep",
+    "ClockWatch",
     "Coverage",
     "DelayEstimate",
     "DetectorAccount",

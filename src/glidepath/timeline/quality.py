@@ -35,6 +35,8 @@ class Quality(IntFlag):
     """A detector made a frame that belongs to no trigger."""
     AMBIGUOUS = 4096
     """Which of a detector's frames belongs to the trigger cannot be said: none is used."""
+    CLOCK = 8192
+    """The clock of a channel's server was set during the scan: what is beside it is not its own."""
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         """Meet arrays as uint16: numpy takes a flag for int64, which ``|=`` then refuses."""
