@@ -74,16 +74,6 @@ def test_every_objection_is_a_sentence_and_the_status_is_2(beamline, tmp_path):
     assert width_and_height(picture)[0] > 500
 
 
-def test_an_axis_that_joins_regions_says_what_is_flown_slower(beamline, tmp_path):
-    done = run(
-        beamline,
-        tmp_path,
-        "mono_profile --region 398:400:2 --region 400:402:0.5 --detectors mesh --period 0.1",
-    )
-    assert done.returncode == 0, done.stderr
-    assert "0.188 eV of region 1 is flown slower than asked." in done.stdout
-
-
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

@@ -22,7 +22,7 @@ from .flight import BackEnd, FlightError
 
 Floats = NDArray[np.float64]
 
-ELEMENT = 0.1
+ELEMENT = 0.05
 """Seconds between two points where the velocity changes."""
 
 LONGEST_ELEMENT = 1.6
