@@ -9,6 +9,7 @@ from .drivers import DRIVERS, Driver
 from .quad_electrometer import QuadElectrometer
 from .scaler import Scaler
 from .triggered import FrameFile, Frames, FrameSettings, TriggeredDetector, TriggerMode
+from .triggered_electrometer import TriggeredElectrometer
 
 __all__ = [
     "DRIVERS",
@@ -23,4 +24,5 @@ __all__ = [
     "StatisticsSource",
     "TriggerMode",
     "TriggeredDetector",
+    "TriggeredElectrometer",
 ]

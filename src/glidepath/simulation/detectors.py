@@ -68,6 +68,7 @@ class Detectors:
                 photocurrent,
                 np.random.default_rng([settings.seed, 3, number]),
                 self._record,
+                self.trigger_line,
             )
             for number, (name, photocurrent) in enumerate(
                 zip(_NAMES, (mesh_current, sample_current), strict=True)
