@@ -1,0 +1,225 @@
+"""Triggered scans beside sampled and polled ones: energies against the truth, light, and faults.
+
+The same range is flown at 10 eV/s with a trigger each 0.05 eV (200 Hz) for a camera, a fast
+electrometer and a counter, sampled by two electrometers that integrate for 0.1 s, and polled.
+Then faults are made, and the rows are compared with what the camera truly saw.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from .accuracy import EXPOSURE, _fly, first_line, summary
+from .beamline import Recorded, Setup, call, in_own_process, simulated_setup
+from .medians import median, shown
+
+__all__ = ["rows", "table"]
+
+RANGE = (395.0, 405.0)
+VELOCITY = 10.0
+STEP = 0.05
+
+SLOW_RANGE = (399.0, 403.0)
+SLOW_VELOCITY = 2.0
+
+FAULTS: Mapping[str, Mapping[str, Any]] = {
+    "none": {},
+    "one trigger not seen": {"CAM1_miss": "30"},
+    "five triggers not seen": {"CAM1_miss": "30,31,32,33,34"},
+    "scattered triggers not seen": {"CAM1_miss": "11,37,52"},
+    "frame dropped on the way": {"CAM1_drop": "30"},
+    "late frame": {"CAM1_late": "30", "CAM1_lateness": 0.02},
+    "pulse not made": {"zebra_lost_pulse": 30},
+    "pulse too many": {"zebra_extra_pulse": 30},
+    "too slow for the rate": {"CAM1_slow": 0.005},
+}
+
+BOUND = 0.005
+"""Seconds by which the begin of a row and of its true exposure may differ."""
+
+
+def rows(quick: bool = False) -> list[dict[str, Any]]:
+    """Measure; a row for each mode, and one for each fault."""
+    faults = dict(list(FAULTS.items())[: 2 if quick else None])
+    return in_own_process(measure, 1 if quick else 3, faults)
+
+
+def measure(repeats: int, faults: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Fly one simulated beamline in all modes and with all faults."""
+    with simulated_setup() as setup:
+        return [
+            _triggered(setup, repeats),
+            *(_beside(setup, mode, repeats) for mode in ("sampled", "sequential")),
+            *(_fault(setup, name, fault) for name, fault in faults.items()),
+        ]
+
+
+def _plan(setup: Setup, names: Iterable[str], begin: float, end: float, velocity: float) -> Any:
+    from glidepath.plans import flyscan
+
+    devices = setup.devices
+    return flyscan(
+        [devices[name] for name in names],
+        devices["energy"],
+        begin,
+        end,
+        velocity,
+        step=STEP,
+        trigger=devices["zebra"],
+    )
+
+
+COLUMNS = ("energy", "energy_lower", "energy_upper", "sample_time", "sample_duration", "quality")
+
+
+def _triggered(setup: Setup, repeats: int) -> dict[str, Any]:
+    errors, shifts, light, counts = [], [], [], []
+    for _ in range(repeats):
+        lines = []
+        for direction, (begin, end) in ((1, RANGE), (-1, RANGE[::-1])):
+            run = setup.run(_plan(setup, ("camera", "quad", "counter"), begin, end, VELOCITY))
+            columns = run.columns([*COLUMNS, "quad_mesh", "quad_sample"])
+            half = columns["sample_duration"] / 2
+            lower, upper = columns["sample_time"] - half, columns["sample_time"] + half
+            with setup.truth(float(upper[-1])) as truth:
+                errors.append(
+                    1e3 * direction * (columns["energy"] - truth.mean_energy(lower, upper))
+                )
+            period = np.median(np.diff(columns["sample_time"]))
+            light.append(float(np.median(columns["sample_duration"]) / period))
+            signal = columns["quad_sample"] / columns["quad_mesh"]
+            known = np.isfinite(signal)
+            ends = columns["energy_lower"][known], columns["energy_upper"][known]
+            lines.append(first_line(*ends, signal[known]))
+            account = json.loads(_verdict(run)["triggered"])
+            numbers = {(a["triggers"], a["frames"], a["matched"]) for a in account.values()}
+            counts.append((len(columns["energy"]), *numbers))
+        shifts.append(abs(1e3 * (lines[0] - lines[1])))
+    error = np.concatenate(errors)
+    whole = [all(set(n) == {rows} for n in numbers) for rows, *numbers in counts]
+    return {
+        "mode": "triggered",
+        "velocity_eV_per_s": VELOCITY,
+        "exposure_s": float(np.median(light)) * STEP / VELOCITY,
+        "readback_Hz": setup.simulation.settings.readback_Hz,
+        "bias_meV": median([float(np.mean(error))]),
+        "rms_meV": median([float(np.sqrt(np.mean(error**2)))]),
+        "up_down_shift_meV": median(shifts),
+        "light_percent": 100 * float(np.median(light)),
+        "rows": int(np.median([rows for rows, *_ in counts])),
+        "rows_equal_triggers_equal_frames": f"{sum(whole)} of {len(whole)} scans",
+    }
+
+
+def _beside(setup: Setup, mode: str, repeats: int) -> dict[str, Any]:
+    pairs = [
+        (
+            _fly(setup, mode, *RANGE, VELOCITY),
+            _fly(setup, mode, *RANGE[::-1], VELOCITY),
+        )
+        for _ in range(repeats)
+    ]
+    found = summary(pairs)
+    rows = len(pairs[0][0].energy)
+    return {
+        "mode": mode,
+        "velocity_eV_per_s": VELOCITY,
+        "exposure_s": EXPOSURE,
+        "readback_Hz": setup.simulation.settings.readback_Hz,
+        **{name: found[name] for name in ("bias_meV", "rms_meV", "up_down_shift_meV")},
+        "light_percent": 100 * rows * EXPOSURE * VELOCITY / (RANGE[1] - RANGE[0]),
+        "rows": rows,
+    }
+
+
+def _fault(setup: Setup, name: str, fault: Mapping[str, Any]) -> dict[str, Any]:
+    """Fly with a fault; count the rows that are wrong and do not say so."""
+    from glidepath.timeline import Quality
+
+    _put(setup, fault)
+    recorded = Recorded()
+    try:
+        setup.engine(_plan(setup, ("camera",), *SLOW_RANGE, SLOW_VELOCITY), recorded)
+    except Exception as error:
+        # A scan that ends as failed is one of the right answers.
+        if not recorded.of("stop"):
+            raise error
+    finally:
+        _put(setup, {key: 0 if isinstance(value, int) else "" for key, value in fault.items()
+                     if not isinstance(value, float)})  # fmt: skip
+        _put(setup, {"CAM1_slow": 0.0})
+    stop = recorded.of("stop")[-1]
+    columns = recorded.columns([*COLUMNS, "camera_frame", "camera_total"])
+    marked = (columns["quality"] & ~np.uint16(Quality.HELD)) != 0
+    begin = columns["sample_time"] - columns["sample_duration"] / 2
+    with setup.truth(float(begin[-1] + 1.0)) as truth:
+        exposures = truth.exposures("CAM1")
+        nearest = np.abs(exposures["start"][:, None] - begin).argmin(axis=0)
+        off = np.abs(exposures["start"][nearest] - begin) > BOUND
+        wrong = off | (np.abs(columns["energy"] - exposures["mean_energy"][nearest]) > STEP / 2)
+        # The noise of a frame is that of its counts: a frame of another row is far off.
+        expected = exposures["signal"][nearest]
+        wrong |= np.abs(columns["camera_total"] - expected) > 0.2 * np.abs(expected)
+    return {
+        "fault": name,
+        "exit_status": stop["exit_status"],
+        "rows": len(marked),
+        "marked": int(marked.sum()),
+        "without_frame": int(np.sum(columns["camera_frame"] < 0)),
+        "wrong_without_a_bit": int(np.sum(wrong & ~marked & (columns["camera_frame"] >= 0))),
+        "reason": stop.get("reason", ""),
+    }
+
+
+def _put(setup: Setup, fault: Mapping[str, Any]) -> None:
+    from aioca import caput
+
+    prefix = setup.simulation.prefix
+    for name, value in fault.items():
+        call(setup.engine, lambda: caput(f"{prefix}FAULT:{name}", value, wait=True))  # noqa: B023
+
+
+def _verdict(run: Recorded) -> Mapping[str, Any]:
+    return [event["data"] for event in run.of("event") if "verdict" in event["data"]][-1]
+
+
+def table(rows: Iterable[Mapping[str, Any]]) -> Table:
+    """Return the rows as a table."""
+    result = Table(
+        title=f"triggered: N2 edge at {VELOCITY:g} eV/s, a trigger each {STEP:g} eV; then faults "
+        f"at {SLOW_VELOCITY:g} eV/s",
+        title_justify="left",
+    )
+    result.add_column("mode or fault", no_wrap=True)
+    for label in ("rows", "bias", "RMS", "shift", "light %", "marked", "no frame", "wrong"):
+        result.add_column(label, justify="right")
+    result.add_column("end")
+    for row in rows:
+        if "mode" in row:
+            result.add_row(
+                row["mode"],
+                str(row["rows"]),
+                *(shown(row[k], ".2f") for k in ("bias_meV", "rms_meV", "up_down_shift_meV")),
+                shown(row["light_percent"], ".1f"),
+                "",
+                "",
+                "",
+                row.get("rows_equal_triggers_equal_frames", ""),
+            )
+        else:
+            result.add_row(
+                row["fault"],
+                str(row["rows"]),
+                "",
+                "",
+                "",
+                "",
+                str(row["marked"]),
+                str(row["without_frame"]),
+                str(row["wrong_without_a_bit"]),
+                row["exit_status"],
+            )
+    return result
