@@ -4,8 +4,8 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from conftest import COLUMNS, Scan
 
+from conftest import COLUMNS, Scan
 from glidepath.catalog import feed as feed_module
 from glidepath.catalog import load_run, read_primary
 from glidepath.catalog.connection import COLUMNS_PATH
