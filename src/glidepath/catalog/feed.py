@@ -7,13 +7,20 @@ one StreamResource become one, and events become rows of one request, until `Run
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from bluesky_tiled_plugins.writing.tiled_writer import _RunWriter
 from event_model import DocumentRouter
+from tiled.client.utils import handle_error, retry_context
+from tiled.utils import safe_json_dump
 
+from glidepath.catalog.connection import COLUMNS_PATH
 from glidepath.catalog.consolidator import register
 from glidepath.catalog.errors import CatalogError
+
+COLUMNS_AT_ONCE = 64
+"""In one request, so that it takes no longer than a second."""
 
 
 class _FlushableRunWriter(_RunWriter):
@@ -25,9 +32,46 @@ class _FlushableRunWriter(_RunWriter):
 
     def __init__(self, client: Any) -> None:
         super().__init__(client, batch_size=sys.maxsize)
+        self._takes_many = True
+        self._sent_assets: dict[str, int] = {}
 
-    def stream_datum(self, doc: Any) -> None:
-        self._write_external_data(doc)
+    def stream_datums(self, docs: Sequence[Any]) -> None:
+        """Write what these documents announce: in one request, where the server takes it."""
+        news = [self._update_consolidator(doc) for doc in docs]
+        for begin in range(0, len(news), COLUMNS_AT_ONCE):
+            part = news[begin : begin + COLUMNS_AT_ONCE]
+            if not (self._takes_many and self._put_columns(part)):
+                for node, consolidator, patch in part:
+                    self._update_data_source_for_node(node, consolidator.get_data_source(), patch)
+
+    def _put_columns(self, news: Sequence[tuple[Any, Any, Any]]) -> bool:
+        """Use `glidepath.catalog.router`; return False if the server does not have it."""
+        columns = []
+        for node, consolidator, patch in news:
+            data_source = consolidator.get_data_source()
+            data_source.id = node.data_sources()[0].id
+            # Two queries each; the server keeps those that it knows.
+            assets = data_source.assets
+            data_source.assets = assets[self._sent_assets.get(node.uri, 0) :]
+            self._sent_assets[node.uri] = len(assets)
+            *_, stream, key = node.path_parts
+            columns.append(
+                {
+                    "stream": stream,
+                    "key": key,
+                    "data_source": data_source,
+                    "patch": {"shape": patch.shape, "offset": patch.offset},
+                }
+            )
+        uri = self.root_node.uri.replace("/metadata/", f"{COLUMNS_PATH}/", 1)
+        for attempt in retry_context():
+            with attempt:
+                response = self.client.context.http_client.put(uri, content=safe_json_dump(columns))
+                if response.status_code in (404, 405):
+                    self._takes_many = False
+                    return False
+                handle_error(response)
+        return True
 
     def flush_events(self, stream: str) -> None:
         rows = self._internal_data_cache[stream]
@@ -58,23 +102,25 @@ class RunFeed(DocumentRouter):
     @property
     def waiting(self) -> set[str]:
         """Names of the streams that have something to flush."""
-        return {name for name, data in self._merged.items() if data} | self._with_events
+        return self._merged.keys() | self._with_events
 
     def has_events(self, stream: str) -> bool:
         """Tell whether events of this stream wait for a flush."""
         return stream in self._with_events
 
-    def flush(self, stream: str) -> None:
-        """Write what has come for one stream: one request per column, one for all events."""
-        merged = self._merged.get(stream, {})
-        while merged:
-            # Taken out only after it was written: an error leaves the run marked as unfinished.
-            resource = next(iter(merged))
-            self._writer("stream_datum", merged[resource])
-            del merged[resource]
-        if stream in self._with_events:
-            self._writer.flush_events(stream)
-            self._with_events.discard(stream)
+    def flush(self, *streams: str) -> None:
+        """Write what has come for these streams: one request for columns, one per stream's events.
+
+        An error leaves the run marked as unfinished: nothing is forgotten before it is written.
+        """
+        news = [doc for stream in streams for doc in self._merged.get(stream, {}).values()]
+        if news:
+            self._writer.stream_datums(news)
+        for stream in streams:
+            self._merged.pop(stream, None)
+            if stream in self._with_events:
+                self._writer.flush_events(stream)
+                self._with_events.discard(stream)
 
     def start(self, doc: Any) -> Any:
         """Create the run."""
@@ -111,7 +157,7 @@ class RunFeed(DocumentRouter):
             earlier["seq_nums"]["stop"] = doc["seq_nums"]["stop"]
             earlier["uid"] = doc["uid"]
         else:
-            self._writer("stream_datum", earlier)
+            self._writer.stream_datums([earlier])
             merged[resource] = doc
 
     def resource(self, doc: Any) -> Any:
@@ -123,8 +169,7 @@ class RunFeed(DocumentRouter):
 
     def stop(self, doc: Any) -> Any:
         """Write all that is left, then the stop document."""
-        for stream in sorted(self.waiting):
-            self.flush(stream)
+        self.flush(*sorted(self.waiting))
         self._writer("stop", doc)
 
 

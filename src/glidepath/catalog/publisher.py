@@ -26,10 +26,12 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 LIVE_STREAM = "primary"
-LIVE_PERIOD = 1.0
+LIVE_PERIOD = 0.5
 """Seconds between two flushes of the primary stream and of events."""
 BULK_PERIOD = 5.0
 """Seconds between two flushes of a raw stream."""
+AT_ONCE = 8
+"""Streams of a run that are flushed together."""
 BEHIND_AFTER = 10.0
 """Seconds of uninterrupted work after which the status is 'behind'."""
 _JOURNAL_PERIOD = 0.02
@@ -421,20 +423,21 @@ class _Feeder:
 
     def _flush_all(self, uid: str) -> None:
         feed = self._runs[uid].feed
-        for stream in sorted(feed.waiting):
-            feed.flush(stream)
+        feed.flush(*sorted(feed.waiting))
 
     def _flush_most_urgent(self) -> None:
         now = time.monotonic()
         if now < self._rest_until:
             return
-        due = [item for item in self._urgencies(now) if item[0] >= 1]
+        due = sorted((item for item in self._urgencies(now) if item[0] >= 1), reverse=True)
         if not due:
             return
-        _, _, uid, stream = max(due)
+        _, live, uid, _ = due[0]
+        # Not with each other: what is live must not wait for all the rest.
+        streams = [stream for _, *kind, stream in due if kind == [live, uid]][:AT_ONCE]
         run = self._runs[uid]
-        self._try(uid, run.feed.flush, stream)
-        run.flushed[stream] = now
+        self._try(uid, run.feed.flush, *streams)
+        run.flushed.update(dict.fromkeys(streams, now))
         # Rest as long as the requests took: at most half of the time goes to Tiled.
         ended = time.monotonic()
         self._rest_until = ended + (ended - now)

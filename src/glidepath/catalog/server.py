@@ -289,6 +289,7 @@ class LocalTiledServer:
                     "application/x-hdf5": "glidepath.catalog.adapter:GrowingHDF5Adapter"
                 },
             },
+            "routers": ["glidepath.catalog.router:router"],
             "streaming_cache": {"uri": "memory"},
             "authentication": {
                 "single_user_api_key": self.api_key,
