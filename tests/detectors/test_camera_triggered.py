@@ -2,6 +2,7 @@
 
 import asyncio
 
+import aioca
 import h5py
 import numpy as np
 import pytest
@@ -281,6 +282,7 @@ async def test_the_statistics_of_a_region_do_not_change_the_images(bench, make_c
         await bench.pulses(10, RATE)
         frames = await bench.collect(camera, 10)
         images = images_of(camera)
+        await camera.restore()
     finally:
         await bench.put("CAM1:Stats1:NDArrayPort", "CAM1")
         await bench.put("CAM1:ROI1:EnableCallbacks", 0)
@@ -288,3 +290,40 @@ async def test_the_statistics_of_a_region_do_not_change_the_images(bench, make_c
     expected = moments(images[:, 10:80, 40:90])
     assert frames.values["camera_total"] == pytest.approx(expected["total"])
     assert frames.values["camera_sigma_x"] == pytest.approx(expected["sigma_x"])
+
+
+async def test_a_camera_that_is_stopped_by_hand_is_not_waited_for(bench, make_camera):
+    camera = await make_camera()
+    await camera.arm(bench.settings(30, RATE))
+    await bench.pulses(10, RATE)
+    await bench.put("CAM1:cam1:Acquire", 0)
+    with pytest.raises(OSError, match=r"camera stopped acquiring after \d+ of 30 frames: it shows"):
+        await bench.collect(camera, 30)
+
+
+async def test_a_server_that_dies_is_noticed_and_what_it_wrote_is_kept(
+    beamline, bench, make_camera
+):
+    camera = await make_camera()
+    await camera.arm(bench.settings(0, RATE))
+    await bench.pulses(0, RATE)
+    frames = await camera.frames()
+    while not len(frames.numbers):
+        await asyncio.sleep(0.05)
+        frames = await camera.frames()
+    kept = camera.file().path
+    beamline.kill("detectors")
+    dead = "server of camera does not answer any more"
+    try:
+        with pytest.raises(ConnectionError, match=dead):
+            await bench.collect(camera, 1_000_000)
+        for end in (camera.disarm, camera.restore):
+            with pytest.raises(ConnectionError, match=dead):
+                await end()
+            await end()
+    finally:
+        beamline.restart("detectors")
+        # New channels: those that lost their server look for it again less and less often.
+        aioca.purge_channel_caches()
+    with h5py.File(kept, "r", swmr=True) as file:
+        assert len(file["/entry/data/data"]) >= len(frames.numbers)

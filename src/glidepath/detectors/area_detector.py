@@ -9,7 +9,7 @@ plugin's time series.
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path, PurePath
@@ -65,8 +65,14 @@ by hand, for the frames that do not fill a chunk. Not more often (ADCore issue 5
 UNREADABLE_PERIOD: Final = 15.0
 """Seconds after which frames that were written must have become readable."""
 
+LIFE_PERIOD: Final = 2.0
+"""Seconds between two looks whether the server lives, and within which it must answer."""
+
 DRAIN_PERIOD: Final = 10.0
 """Seconds that the file writer may take for what is still in its queue."""
+
+IDLE_PERIOD: Final = 0.5
+"""Seconds after which a file writer with nothing in its queue has written everything."""
 
 SERIES_PATIENCE: Final = 2.0
 """Seconds that a frame in the file waits for its statistics from a time series."""
@@ -138,6 +144,7 @@ class _Armed:
     newest: int = -1
     known: int = 0
     progress: float = field(default_factory=time.monotonic)
+    looked: float = field(default_factory=time.monotonic)
     flushed: float = 0.0
     complete: bool = False
     warned: bool = False
@@ -581,7 +588,8 @@ class Camera(AreaDetector[ADBaseIO]):
             await self._set_up(settings)
             await self._start()
         except BaseException:
-            await self.disarm()
+            with suppress(ConnectionError):
+                await self.disarm()
             raise
 
     async def _set_up(self, settings: FrameSettings) -> None:
@@ -605,7 +613,7 @@ class Camera(AreaDetector[ADBaseIO]):
         watched: list[SignalR[Any]] = [self.stats.dropped_arrays, self.driver.array_counter]
         if self._image_logic is not None:
             watched += [self.hdf.dropped_arrays, self.hdf.queue_free, self.hdf.num_captured]
-            watched += [self.hdf.write_error, self.hdf.write_message]
+            watched.append(self.hdf.write_error)
         seen = await self._subscriptions.enter_async_context(watch(*watched))
         armed = _Armed(settings, from_file, seen, reader=reader, file=file)
         armed.dropped_before = self._dropped_ever(armed)
@@ -672,14 +680,16 @@ class Camera(AreaDetector[ADBaseIO]):
         Raises
         ------
         OSError
-            If its server could not write frames to the file.
+            If its server could not write frames to the file, does not answer any more, or has
+            stopped the camera.
         TimeoutError
             If frames that were written cannot be read.
         """
         armed = self._armed
         if armed is None:
             return self._frames_of(_NO_IDS, np.empty(0), 0.0, {})
-        self._check_writer(armed)
+        await self._check_writer(armed)
+        await self._check_life(armed)
         if armed.reader is None:
             return await self._frames_of_series(armed)
         try:
@@ -697,16 +707,39 @@ class Camera(AreaDetector[ADBaseIO]):
             await self._hurry(armed, armed.reader)
         return await self._complete(armed)
 
-    def _check_writer(self, armed: _Armed) -> None:
+    async def _check_writer(self, armed: _Armed) -> None:
         if armed.write_failed():
-            message = armed.seen.value(self.hdf.write_message) or "Write error"
+            # The message comes after the status.
+            message = await self.hdf.write_message.get_value(cached=False)
             raise OSError(
-                f"The server of {self.name} cannot write its frames to the file: {message!r}; "
-                "look at its disk."
+                f"The server of {self.name} cannot write its frames to the file: "
+                f"{message or 'Write error'!r}; look at its disk."
             )
         if armed.queue_was_full() and not armed.warned:
             armed.warned = True
             self.log.warning("The queue of the file writer is full: frames may get lost.")
+
+    async def _check_life(self, armed: _Armed) -> None:
+        """Look now and then whether the camera still waits for triggers."""
+        now = time.monotonic()
+        if not self._set_up_done or now - armed.looked < LIFE_PERIOD:
+            return
+        armed.looked = now
+        if not await self._answers():
+            raise self._dead()
+        acquiring = await self.driver.acquire.get_value(cached=False)
+        made = await self.driver.array_counter.get_value(cached=False)
+        number = armed.settings.number
+        if not acquiring and not 0 < number <= made:
+            of = f" of {number}" if number else ""
+            raise OSError(
+                f"{self.name} stopped acquiring after {made}{of} frames: {await self._shown()}."
+            )
+
+    def _dead(self) -> ConnectionError:
+        return ConnectionError(
+            f"The server of {self.name} does not answer any more ({_pv(self.driver.acquire)})."
+        )
 
     def _count(self, armed: _Armed, new: FileFrames) -> None:
         """Learn which unique id the first frame has, and how many are missing."""
@@ -734,7 +767,10 @@ class Camera(AreaDetector[ADBaseIO]):
         armed.complete |= complete
         if complete or now - max(armed.progress, armed.flushed) > QUIET_PERIOD:
             armed.flushed = now
-            await self.hdf.flush_now.set(True)
+            try:
+                await self.hdf.flush_now.set(True, timeout=LIFE_PERIOD)
+            except TimeoutError as error:
+                raise self._dead() from error
 
     async def _complete(self, armed: _Armed) -> Frames:
         """Return the frames whose statistics are known too."""
@@ -823,43 +859,80 @@ class Camera(AreaDetector[ADBaseIO]):
         """End the acquisition, write what is queued, close the file.
 
         What is in the file can still be read by `frames`.
+
+        Raises
+        ------
+        ConnectionError
+            If its server does not answer: what it does then is not known.
         """
         if not self._set_up_done:
             return
         try:
+            if not await self._answers():
+                raise self._dead()
+            await self._stop(self._armed)
+        finally:
+            await self._subscriptions.aclose()
+            self._set_up_done = False
+
+    async def _stop(self, armed: _Armed | None) -> None:
+        try:
             await self._acquire.ensure_stopped()
-            if self._armed is not None and self._image_logic is not None:
-                await self._drain(self._armed)
+            if armed is not None and self._image_logic is not None:
+                await self._drain(armed)
         finally:
             try:
                 if self._image_logic is not None:
                     await self._image_logic.stop()
+            finally:
                 if self._series is not None:
                     await self._series.end()
-            finally:
-                await self._subscriptions.aclose()
-        self._set_up_done = False
+
+    async def _answers(self) -> bool:
+        """Whether the camera's server lives: else every signal would be waited for."""
+        try:
+            async with asyncio.timeout(LIFE_PERIOD):
+                await self.driver.acquire.get_value(cached=False)
+        except TimeoutError:
+            return False
+        return True
 
     async def _drain(self, armed: _Armed) -> None:
         """Wait until the file writer has written what the camera has made."""
-        made = await self.driver.array_counter.get_value()
         size = await self.hdf.queue_size.get_value()
-        seen, deadline = armed.seen, time.monotonic() + DRAIN_PERIOD
-
-        def complete() -> bool:
-            written = seen.value(self.hdf.num_captured)
-            return armed.write_failed() or written + self._dropped_now(armed) >= made
-
-        while not await seen.until(complete, 0.5) and time.monotonic() < deadline:
-            if seen.value(self.hdf.queue_free) >= size:
+        signals = (self.driver.array_counter, self.hdf.num_captured, self.hdf.queue_free)
+        last_busy = time.monotonic()
+        deadline = last_busy + DRAIN_PERIOD
+        while time.monotonic() < deadline and not armed.write_failed():
+            # Asked for, since a server that died and came back sends no updates.
+            made, written, free = await asyncio.gather(
+                *(signal.get_value(cached=False) for signal in signals)
+            )
+            if written + self._dropped_now(armed) >= made:
+                return
+            if free < size:
+                last_busy = time.monotonic()
+            elif time.monotonic() - last_busy > IDLE_PERIOD:
                 # What is missing got lost before it came to the writer.
                 return
+            await asyncio.sleep(0.02)
 
     async def restore(self) -> None:
-        """Put back the settings that `arm` or `stage` changed, and run again if it was running."""
+        """Put back the settings that `arm` or `stage` changed, and run again if it was running.
+
+        Raises
+        ------
+        ConnectionError
+            If its server does not answer; nothing is put back then.
+        """
         self._forget()
-        await self._changes.restore()
+        if not self._changes.noted:
+            return
         running, self._was_running = self._was_running, False
+        if not await self._answers():
+            self._changes = Changes()
+            raise self._dead()
+        await self._changes.restore()
         if running:
             await self._start()
 

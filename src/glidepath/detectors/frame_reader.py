@@ -1,5 +1,6 @@
 """Reads the frames of a camera from the HDF5 file that its server is still writing."""
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,8 +55,6 @@ class FileFrames:
 class FrameReader:
     """Follows the NDAttributes of one file of NDFileHDF5 (default layout, SWMR).
 
-    Not for two threads at a time.
-
     Parameters
     ----------
     path
@@ -68,6 +67,8 @@ class FrameReader:
         self.path = path
         self._names = tuple(attributes)
         self._file: h5py.File | None = None
+        # A thread may still be reading when nobody waits for it any more.
+        self._lock = threading.Lock()
         self.rows = 0
 
     def read(self) -> FileFrames:
@@ -80,16 +81,17 @@ class FrameReader:
         KeyError
             If the file has no such NDAttribute.
         """
-        try:
-            if self._file is None:
-                if not self.path.exists():
-                    return _NOTHING
-                self._file = h5py.File(self.path, "r", libver="latest", swmr=True)
-            return self._next_frames(self._file)
-        except (OSError, RuntimeError):
-            # The writer is about to open it, or has written a part of what belongs together.
-            self.close()
-            return _NOTHING
+        with self._lock:
+            try:
+                if self._file is None:
+                    if not self.path.exists():
+                        return _NOTHING
+                    self._file = h5py.File(self.path, "r", libver="latest", swmr=True)
+                return self._next_frames(self._file)
+            except (OSError, RuntimeError):
+                # The writer is about to open it, or has written a part of what belongs together.
+                self._close()
+                return _NOTHING
 
     def _next_frames(self, file: h5py.File) -> FileFrames:
         missing = [name for name in self._names if f"{ATTRIBUTES}/{name}" not in file]
@@ -121,6 +123,10 @@ class FrameReader:
 
     def close(self) -> None:
         """Close the file; `read` opens it again where it was."""
+        with self._lock:
+            self._close()
+
+    def _close(self) -> None:
         if self._file is not None:
             file, self._file = self._file, None
             file.close()
