@@ -14,7 +14,7 @@ import bluesky.preprocessors as bpp
 from bluesky.utils import Msg
 
 from glidepath.flyers import flight_for
-from glidepath.trajectory import Region
+from glidepath.trajectory import Leg, Region
 
 __all__ = ["DELAY", "polling_flyscan"]
 
@@ -48,7 +48,7 @@ def polling_flyscan(
         Metadata for the start document.
     """
     flight = flight_for(axis)
-    region = Region(start, stop, velocity)
+    leg = Leg((Region(start, stop, velocity),))
 
     def point() -> Generator[Msg, Any, Any]:
         for detector in detectors:
@@ -62,7 +62,7 @@ def polling_flyscan(
 
     def body() -> Generator[Msg, Any, Any]:
         uid = yield from bps.open_run({"plan_name": "polling_flyscan", **(md or {})})
-        yield from bps.prepare(flight, region, wait=True)
+        yield from bps.prepare(flight, leg, wait=True)
         yield from bps.kickoff(flight, wait=True)
         flown = yield from bps.complete(flight, group="flight", wait=False)
         while not flown.done:

@@ -85,9 +85,9 @@ def _triggered(setup: Setup, repeats: int) -> dict[str, Any]:
             half = columns["sample_duration"] / 2
             lower, upper = columns["sample_time"] - half, columns["sample_time"] + half
             with setup.truth(float(upper[-1])) as truth:
-                errors.append(
-                    1e3 * direction * (columns["energy"] - truth.mean_energy(lower, upper))
-                )
+                true = truth.exposures("CAM1")
+                nearest = np.abs(true["start"][:, None] - lower).argmin(axis=0)
+                errors.append(1e3 * direction * (columns["energy"] - true["mean_energy"][nearest]))
             period = np.median(np.diff(columns["sample_time"]))
             light.append(float(np.median(columns["sample_duration"]) / period))
             signal = columns["quad_sample"] / columns["quad_mesh"]
@@ -153,7 +153,7 @@ def _fault(setup: Setup, name: str, fault: Mapping[str, Any]) -> dict[str, Any]:
         _put(setup, {"CAM1_slow": 0.0})
     stop = recorded.of("stop")[-1]
     columns = recorded.columns([*COLUMNS, "camera_frame", "camera_total"])
-    marked = (columns["quality"] & ~np.uint16(Quality.HELD)) != 0
+    marked = (columns["quality"].astype(np.uint16) & ~np.uint16(Quality.HELD)) != 0
     begin = columns["sample_time"] - columns["sample_duration"] / 2
     with setup.truth(float(begin[-1] + 1.0)) as truth:
         exposures = truth.exposures("CAM1")

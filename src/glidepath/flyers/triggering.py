@@ -52,9 +52,12 @@ SHORTER = 0.998
 PROBE = 1e-6
 """Shortest exposure in s that is asked for to learn how far triggers are apart."""
 
-UNEVEN = 0.045
-"""Share by which a step may take less time than the velocity says: a servo's ripple of 2 meV
-makes steps of 50 meV that uneven at 0.2 eV/s, and less so at higher velocities."""
+UNEVEN = 0.04
+"""Units of the axis per second by which its velocity may vary: a servo's ripple of 2 meV at some
+hertz. Slower flights are that much more uneven, and their exposures that much shorter."""
+
+LEAST_UNEVEN, MOST_UNEVEN = 0.005, 0.2
+"""Smallest and largest share of a step's time that is left for that."""
 
 
 @dataclass(frozen=True)
@@ -133,8 +136,8 @@ class Triggering:
     step, period
         One of them: a trigger each so many units of the axis, or each so many seconds.
     exposure
-        Length of an exposure in s; None: as long as all detectors allow, by steps less the share
-        `UNEVEN` of their time.
+        Length of an exposure in s; None: as long as all detectors allow, by steps less what the
+        axis's ripple may take of their time (`UNEVEN`).
     """
 
     def __init__(
@@ -242,7 +245,10 @@ class Triggering:
             )
             shortest = probe.shortest_period
         dead = max((await self.dead_times()).values(), default=0.0)
-        longest = shortest * (1 - UNEVEN * (self._period is None)) - dead
+        uneven = 0.0
+        if self._period is None:
+            uneven = min(max(UNEVEN / leg.slowest, LEAST_UNEVEN), MOST_UNEVEN)
+        longest = shortest * (1 - uneven) - dead
         if not longest > 0:
             raise PreflightError(
                 f"A trigger would come each {1e3 * shortest:.4g} ms, but the detectors need "
