@@ -261,6 +261,38 @@ def test_a_run_that_is_still_recorded_is_not_replayed(client, growing_file, tmp_
     publisher.close()
 
 
+def test_a_run_that_is_still_on_its_way_into_tiled_is_not_replayed(
+    server, client, growing_file, tmp_path
+):
+    publisher = Publisher(tmp_path / "journal", server.client)
+    scan = Scan(publisher, growing_file.path)
+    path = tmp_path / "journal" / f"{scan.uid}.jsonl"
+    wait_for(lambda: scan.uid in list(client))
+    os.kill(server.process_id, signal.SIGSTOP)
+    try:
+        growing_file.grow(100)
+        scan.announce(100)
+        scan.stop()
+        wait_for(lambda: _names(path)[-1] == "stop")
+        with pytest.raises(CatalogError, match="still being recorded or published"):
+            replay_run(path, client)
+        assert unpublished(tmp_path / "journal") == []
+    finally:
+        os.kill(server.process_id, signal.SIGCONT)
+    assert publisher.wait_published(scan.uid)
+    assert wait_for(lambda: replay_run(path, client).action == "present")
+    publisher.close()
+
+
+def test_a_run_without_tiled_can_be_replayed_when_it_has_ended(client, growing_file, tmp_path):
+    publisher = Publisher(tmp_path / "journal")
+    scan = Scan(publisher, growing_file.path)
+    scan.stop()
+    wait_for(lambda: unpublished(tmp_path / "journal"))
+    assert replay_run(tmp_path / "journal" / f"{scan.uid}.jsonl", client).action == "written"
+    publisher.close()
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [

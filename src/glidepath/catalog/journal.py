@@ -62,8 +62,9 @@ def _with_text_keys(value: Any) -> Any:
 class JournalWriter:
     """The journal of one run while it is recorded.
 
-    The file is locked, so that a replay can tell a run that is still recorded from one whose
-    process was killed. What could not be written (disk full) is kept and tried again.
+    The file is locked, so that a replay can tell a run that is still recorded, or on its way into
+    Tiled, from one whose process was killed. What could not be written (disk full) is kept and
+    tried again.
 
     Parameters
     ----------
@@ -93,13 +94,20 @@ class JournalWriter:
         while self._unwritten:
             del self._unwritten[: os.write(self._descriptor, self._unwritten)]
 
-    def close(self) -> None:
-        """Write what is left, force it to the disk and release the file."""
-        try:
-            self.write(b"")
-            os.fsync(self._descriptor)
-        finally:
-            os.close(self._descriptor)
+    def finish(self) -> None:
+        """Write what is left and force it to the disk.
+
+        Raises
+        ------
+        OSError
+            It could not be written, and now it is lost.
+        """
+        self.write(b"")
+        os.fsync(self._descriptor)
+
+    def release(self) -> None:
+        """Close the file and give up its lock: from now on the run may be replayed."""
+        os.close(self._descriptor)
 
 
 def read_journal(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -167,7 +175,7 @@ def unpublished(folder: Path) -> list[Path]:
 
 
 def is_recording(path: Path) -> bool:
-    """Tell whether some process still records into this journal."""
+    """Tell whether some process still records this run, or brings it into Tiled."""
     try:
         with open(path, "rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

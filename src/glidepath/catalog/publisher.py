@@ -114,6 +114,7 @@ class Publisher:
         self._lines: deque[tuple[str, str, bytes]] = deque()
         self._no_more_lines = False
         self._published: set[str] = set()
+        self._recorded: dict[str, JournalWriter] = {}
         self._to_replay: dict[str, None] = {}
         self._tiled_error: str | None = None
         self._journal_error: str | None = None
@@ -346,9 +347,12 @@ class _Recorder:
         self._run_of = {key: run for key, run in self._run_of.items() if run != uid}
         if journal is not None:
             try:
-                journal.close()
+                journal.finish()
             except OSError as error:
                 self._owner._journal_failed(error)
+            # Not released yet: until the other thread is done with the run, a replay would collide.
+            with self._owner._condition:
+                self._owner._recorded[uid] = journal
 
 
 class _Feeder:
@@ -370,7 +374,9 @@ class _Feeder:
             with owner._condition:
                 overdue, pause = self._outlook()
                 owner._busy_since = (owner._busy_since or time.monotonic()) if overdue else None
-                owner._condition.wait_for(lambda: owner._lines or owner._no_more_lines, pause)
+                owner._condition.wait_for(
+                    lambda: owner._lines or owner._no_more_lines or self._done_with(), pause
+                )
                 lines, owner._lines = owner._lines, deque()
                 if owner._no_more_lines and not lines:
                     break
@@ -379,10 +385,13 @@ class _Feeder:
                 if uid not in owner._to_replay:
                     self._deliver(uid, name, line)
             self._forget_given_up()
+            self._release_journals()
             self._flush_most_urgent()
         for uid in list(self._runs):
             self._try(uid, self._flush_all, uid)
+            self._runs.pop(uid, None)
             owner._give_up(uid, f"Run {uid} ended without a stop document.")
+        self._release_journals()
         self._disconnect()
 
     def abandon_all(self) -> list[str]:
@@ -485,6 +494,16 @@ class _Feeder:
     def _forget_given_up(self) -> None:
         for uid in [uid for uid in self._runs if uid in self._owner._to_replay]:
             del self._runs[uid]
+
+    def _done_with(self) -> list[str]:
+        """Return the recorded runs with which both threads are done; called with the condition."""
+        done = self._owner._published | self._owner._to_replay.keys()
+        return [uid for uid in self._owner._recorded if uid in done and uid not in self._runs]
+
+    def _release_journals(self) -> None:
+        with self._owner._condition:
+            for uid in self._done_with():
+                self._owner._recorded.pop(uid).release()
 
 
 def _sentence(error: Exception) -> str:

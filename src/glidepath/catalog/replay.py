@@ -66,17 +66,20 @@ def replay_run(journal: Path | str, client: Any, folder: Path | None = None) -> 
     Raises
     ------
     CatalogError
-        There is no such journal, it is damaged or empty, or the run is still being recorded.
+        There is no such journal, it is damaged or empty, or the run is still being recorded or
+        published.
     """
     path = find_journal(folder, str(journal)) if folder is not None else Path(journal)
+    if is_recording(path):
+        raise CatalogError(
+            f"Run {path.stem} is still being recorded or published; replay it when that has ended."
+        )
     documents = list(read_journal(path))  # all of it, before anything is changed in Tiled
     if not documents or documents[0][0] != "start":
         raise CatalogError(
             f"The journal {path} does not begin with a start document; there is no run to replay."
         )
     uid = documents[0][1]["uid"]
-    if is_recording(path):
-        raise CatalogError(f"Run {uid} is still being recorded; replay it when it has ended.")
     action: Literal["written", "rewritten"] = "written"
     present = _find(client, uid)
     if present is not None:
