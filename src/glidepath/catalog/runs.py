@@ -180,7 +180,8 @@ def read_stream(
     stream
         Name of the stream.
     columns
-        Data keys to read; None: all of the stream.
+        Data keys to read; None: all of the stream but images, which may be large: they are read
+        as ``run["primary"]["camera_image"][10:20]``.
     start, stop
         Range of rows, as in a slice; negative numbers count from the end.
 
@@ -195,8 +196,11 @@ def read_stream(
         The run has no such stream, or the stream has no such column.
     """
     container = _stream(run, stream)
-    known = list(container.metadata.get("data_keys", {}))
-    wanted = known if columns is None else list(columns)
+    described = container.metadata.get("data_keys", {})
+    known = list(described)
+    wanted = [key for key in known if len(described[key].get("shape", [])) < 2]
+    if columns is not None:
+        wanted = list(columns)
     for column in wanted:
         if column not in known:
             raise CatalogError(
@@ -277,8 +281,9 @@ def read_verdict(run: Any) -> dict[str, Any]:
     Returns
     -------
     dict
-        One Python value per data key; ``channels`` (what each channel did) and ``flagged`` (rows
-        per quality bit) are dictionaries.
+        One Python value per data key; ``channels`` (what each channel did), ``flagged`` (rows
+        per quality bit) and ``triggered`` (what each detector made of its triggers) are
+        dictionaries, ``interruptions`` is a list of reasons and places.
 
     Raises
     ------
@@ -289,7 +294,7 @@ def read_verdict(run: Any) -> dict[str, Any]:
     if not data or not all(len(values) for values in data.values()):
         raise CatalogError(f"The verdict of {_name(run)} is not in the catalogue yet; try again.")
     verdict = {key: values[-1].tolist() for key, values in data.items()}
-    for key in ("channels", "flagged"):
+    for key in ("channels", "flagged", "triggered", "interruptions"):
         if isinstance(verdict.get(key), str):
             verdict[key] = json.loads(verdict[key])
     return verdict

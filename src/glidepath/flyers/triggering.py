@@ -186,11 +186,13 @@ class Triggering:
 
     def image_keys(self) -> dict[str, tuple[str, DataKey]]:
         """Return detector -> name and description of its images; known when it is armed."""
-        return {
-            name: (f"{name}_image", {**part.file.data_key, "external": "STREAM:"})
-            for name, part in self._parts.items()
-            if part.file is not None
-        }
+        keys: dict[str, tuple[str, DataKey]] = {}
+        for name, part in self._parts.items():
+            if part.file is not None:
+                # One image a row, not one of several frames.
+                key: DataKey = {**part.file.data_key, "shape": list(self.images[name].shape)}
+                keys[name] = (f"{name}_image", {**key, "external": "STREAM:"})
+        return keys
 
     # ---- planning -------------------------------------------------------------------------
 
