@@ -47,8 +47,10 @@ from .area_detector_logic import ImageFileLogic, ImagePaths, StatisticsLogic
 from .changes import Changes
 from .drivers import Driver, find_driver
 from .frame_reader import IMAGES, FileFrames, FrameReader
+from .handshake import pv_of
+from .limits import check_timing
 from .time_series import TimeSeries, join
-from .triggered import FrameFile, Frames, FrameSettings, TriggerMode
+from .triggered import FrameFile, Frames, FrameSettings, TriggerMode, no_frames
 
 Floats = NDArray[np.float64]
 
@@ -380,7 +382,7 @@ class Camera(AreaDetector[ADBaseIO]):
             source = await last.nd_array_port.get_value()
             raise TimeoutError(
                 f"{self.name} made a frame, but it did not come through to "
-                f"{_pv(last.nd_array_port)}, which is {source!r}: connect and enable the plugins "
+                f"{pv_of(last.nd_array_port)}, which is {source!r}: connect and enable the plugins "
                 "between them."
             )
         self._primed_for = await self._frame_kind()
@@ -476,7 +478,7 @@ class Camera(AreaDetector[ADBaseIO]):
             counter = self.stats.array_counter
             if not await seen.until(lambda: seen.value(counter) != before, within):
                 raise TimeoutError(
-                    f"{self.name} runs, but no frame came to {_pv(counter)} within {within:g} s: "
+                    f"{self.name} runs, but no frame came to {pv_of(counter)} within {within:g} s: "
                     "connect and enable the plugins between them."
                 )
 
@@ -519,23 +521,7 @@ class Camera(AreaDetector[ADBaseIO]):
 
     async def check_frames(self, settings: FrameSettings) -> None:
         """Refuse (ValueError, one sentence) what cannot be done. Nothing is changed."""
-        modes = await self.trigger_modes()
-        if settings.mode not in modes:
-            raise ValueError(
-                f"{self.name} cannot be triggered by {settings.mode.value!r}; it can by "
-                f"{', '.join(sorted(mode.value for mode in modes))}."
-            )
-        dead = await self.dead_time()
-        if not settings.exposure > 0:
-            raise ValueError(f"{self.name} cannot expose for {settings.exposure!r} s.")
-        # Rounding must not refuse what fits exactly.
-        if settings.exposure + dead > settings.period * (1 + 1e-6):
-            raise ValueError(
-                f"{self.name} needs {1e3 * (settings.exposure + dead):.4g} ms for an exposure of "
-                f"{1e3 * settings.exposure:.4g} ms and its dead time, but a trigger comes each "
-                f"{1e3 * settings.period:.4g} ms; expose for at most "
-                f"{1e3 * max(settings.period - dead, 0.0):.4g} ms or fly slower."
-            )
+        await check_timing(self, settings)
         if self._series is not None and not await self._can_use_file():
             await self._check_series(self._series, settings)
 
@@ -687,7 +673,7 @@ class Camera(AreaDetector[ADBaseIO]):
         """
         armed = self._armed
         if armed is None:
-            return self._frames_of(_NO_IDS, np.empty(0), 0.0, {})
+            return no_frames(self.columns())
         await self._check_writer(armed)
         await self._check_life(armed)
         if armed.reader is None:
@@ -738,7 +724,7 @@ class Camera(AreaDetector[ADBaseIO]):
 
     def _dead(self) -> ConnectionError:
         return ConnectionError(
-            f"The server of {self.name} does not answer any more ({_pv(self.driver.acquire)})."
+            f"The server of {self.name} does not answer any more ({pv_of(self.driver.acquire)})."
         )
 
     def _count(self, armed: _Armed, new: FileFrames) -> None:
@@ -940,10 +926,6 @@ class Camera(AreaDetector[ADBaseIO]):
         armed, self._armed = self._armed, None
         if armed is not None and armed.reader is not None:
             armed.reader.close()
-
-
-def _pv(signal: SignalR[Any]) -> str:
-    return signal.source.removeprefix("ca://")
 
 
 def _fwhm(sigma: float) -> float:
