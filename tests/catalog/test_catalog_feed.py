@@ -55,6 +55,25 @@ def test_all_columns_of_several_streams_go_in_one_request(client, growing_file, 
         ]
 
 
+def test_columns_whose_documents_share_their_indices_keep_their_length(client, growing_file):
+    feed = RunFeed(client)
+    shared: dict[tuple[int, int], dict[str, int]] = {}
+
+    def emit(name, document):
+        if name == "stream_datum":
+            indices = document["indices"]
+            document["indices"] = shared.setdefault((indices["start"], indices["stop"]), indices)
+        feed(name, document)
+
+    scan = Scan(emit, growing_file.path)
+    growing_file.grow(40)
+    for rows in (10, 25, 40):
+        scan.announce(rows)
+    scan.stop()
+    run = load_run(client, scan.uid)
+    assert {run["primary"].base[key].shape for key in COLUMNS} == {(40,)}
+
+
 def test_a_server_that_cannot_take_many_columns_gets_one_at_a_time(
     client, growing_file, requests, monkeypatch
 ):

@@ -48,6 +48,13 @@ def test_nothing_is_announced_before_the_first_row():
     assert [name for name, _ in table.until(2)] == ["stream_datum"] * 2
 
 
+def test_the_documents_share_nothing_that_somebody_may_change():
+    table = documents()
+    datums = [document for name, document in table.until(10) if name == "stream_datum"]
+    datums[0]["indices"]["stop"] = 99
+    assert datums[1]["indices"] == {"start": 0, "stop": 10}
+
+
 def test_the_documents_are_valid_and_point_into_the_file():
     for name, document in documents().until(10):
         schema_validators[DocumentNames[name]].validate(

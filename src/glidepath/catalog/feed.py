@@ -148,17 +148,11 @@ class RunFeed(DocumentRouter):
     def stream_datum(self, doc: Any) -> Any:
         """Merge with what waits for the next flush, if it continues it."""
         merged = self._merged.setdefault(self._stream_of[doc["descriptor"]], {})
-        resource = doc["stream_resource"]
-        earlier = merged.get(resource)
-        if earlier is None:
-            merged[resource] = doc
-        elif _continues(earlier, doc):
-            earlier["indices"]["stop"] = doc["indices"]["stop"]
-            earlier["seq_nums"]["stop"] = doc["seq_nums"]["stop"]
-            earlier["uid"] = doc["uid"]
-        else:
+        earlier = merged.get(doc["stream_resource"])
+        if earlier is not None and not _continues(earlier, doc):
             self._writer.stream_datums([earlier])
-            merged[resource] = doc
+            earlier = None
+        merged[doc["stream_resource"]] = doc if earlier is None else _together(earlier, doc)
 
     def resource(self, doc: Any) -> Any:
         """Refuse the older kind of external data, which ophyd-async does not make."""
@@ -179,3 +173,12 @@ def _continues(earlier: dict[str, Any], later: dict[str, Any]) -> bool:
         and earlier["indices"]["stop"] == later["indices"]["start"]
         and earlier["seq_nums"]["stop"] == later["seq_nums"]["start"]
     )
+
+
+def _together(earlier: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
+    # A new one: documents may share their parts with each other.
+    ranges = {
+        key: {"start": earlier[key]["start"], "stop": later[key]["stop"]}
+        for key in ("indices", "seq_nums")
+    }
+    return later | ranges

@@ -73,10 +73,10 @@ class TableDocuments:
         if not self.announced:
             for resource, _ in self._bundles:
                 yield "stream_resource", resource
-        indices = {"start": self.announced, "stop": rows}
-        self.announced = rows
+        begin, self.announced = self.announced, rows
         for _, compose in self._bundles:
-            yield "stream_datum", compose(indices)
+            # Each its own: who takes them may change them.
+            yield "stream_datum", compose({"start": begin, "stop": rows})
 
 
 def _resource(path: Path, data_key: str, dataset: str, chunk: Sequence[int]) -> Any:
