@@ -32,6 +32,11 @@ TEXTS = {
     "that polls as the classic BESSY one does (`benchmarks/sequential.py`). Bias and RMS are over "
     "all points of all repeats, each with another phase between exposures and motion; the shift is "
     "the median of its absolute values.",
+    "tracking": "Distance of the true harmonic to the true energy while monochromator and "
+    "undulator fly as separate axes, the gap in straight pieces, against what the pre-flight "
+    "predicted. One piece is the linear gap. The offset of the undulator's table was measured "
+    "before, by scans over the harmonic at two gaps. `default`: as few pieces as keep the bound. "
+    "The last column is the recorded `tracking_error` against the truth.",
     "overhead": "Fixed time of a sampled scan without motion, per phase (ms): what a scan costs "
     "beyond its flight. `staged`: every channel is a device of ophyd-async that has a monitor of "
     "its own while it is staged.",
@@ -141,6 +146,44 @@ def draw_accuracy(rows: Rows, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
+def draw_tracking(rows: Rows, path: Path) -> None:
+    """Mismatch over the range of one undulator; largest mismatch against pieces, of all."""
+    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    over, largest = figure.subplots(1, 2)
+    first = rows[0]["undulator"]
+    for row in rows:
+        if row["undulator"] == first:
+            label = f"{row['segments']}{' (default)' if row['default'] else ''}"
+            energy, off = np.array(row["mismatch_curve"]).T
+            over.plot(energy, off, label=label, lw=2 if row["default"] else 1)
+    over.set(
+        xlabel="energy (eV)",
+        ylabel="harmonic - energy (eV)",
+        title=f"{first}, by pieces of the gap",
+    )
+    over.legend(fontsize=8)
+    for undulator in dict.fromkeys(row["undulator"] for row in rows):
+        own = [row for row in rows if row["undulator"] == undulator]
+        points = sorted((row["segments"], row["measured_percent_of_width"]) for row in own)
+        (line,) = largest.plot(*zip(*points, strict=True), "o-", label=undulator)
+        for row in own:
+            if row["default"]:
+                place = (row["segments"], row["measured_percent_of_width"])
+                largest.plot(*place, "s", ms=10, mfc="none", color=line.get_color())
+    largest.axhline(rows[0]["bound_percent"], color="0.4", ls=":", label="bound")
+    largest.set(
+        xscale="log",
+        yscale="log",
+        xlabel="pieces of the gap (square: default)",
+        ylabel="largest mismatch (% of 1/(nN))",
+    )
+    pieces = sorted({row["segments"] for row in rows})
+    largest.set_xticks(pieces, [str(number) for number in pieces])
+    largest.minorticks_off()
+    largest.legend(fontsize=8)
+    figure.savefig(path, dpi=110)
+
+
 def draw_overhead(rows: Rows, path: Path) -> None:
     """Stacked bars: time per phase, for each number of channels."""
     figure = Figure(figsize=(7, 4), layout="constrained")
@@ -164,6 +207,7 @@ def draw_overhead(rows: Rows, path: Path) -> None:
 DRAWINGS = {
     "throughput": draw_throughput,
     "accuracy": draw_accuracy,
+    "tracking": draw_tracking,
     "overhead": draw_overhead,
 }
 

@@ -46,7 +46,7 @@ CURVE_POINTS = 200
 def rows(quick: bool = False) -> list[dict[str, Any]]:
     """Measure; a row for each undulator and number of straight pieces."""
     if quick:
-        return in_own_process(measure, "UE48", (390.0, 410.0, 5.0), (1, None))
+        return in_own_process(measure, "UE48", (380.0, 430.0, 5.0), (1, None))
     return [
         row
         for undulator, flight in RANGES.items()
@@ -187,7 +187,7 @@ def table(rows: Iterable[Mapping[str, Any]]) -> Table:
             row["undulator"],
             row["range_eV"],
             f"{row['velocity_eV_per_s']:g}",
-            pieces if row["segments"] > 1 else "1 (linear gap)",
+            pieces if row["default"] or row["segments"] > 1 else "1 (linear gap)",
             f"{row['predicted_eV']:.3f}",
             f"{row['measured_eV']:.3f}",
             f"{row['measured_percent_of_width']:.1f}",

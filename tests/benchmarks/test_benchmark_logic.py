@@ -12,7 +12,7 @@ from benchmarks.medians import median, shown
 from bluesky.utils import Msg
 from rich.console import Console
 
-from benchmarks import accuracy, document_counts, overhead, report, throughput
+from benchmarks import accuracy, document_counts, overhead, report, throughput, tracking
 from glidepath.flyers import Sampler
 from glidepath.physics.nitrogen import absorption
 from glidepath.plans.messages import wait_for
@@ -305,3 +305,37 @@ def test_without_the_fast_path_the_others_are_measured_and_the_reason_is_said(mo
         assert "There is no fast path here" in printed(throughput.table(THROUGHPUT))
     finally:
         throughput.load.cache_clear()
+
+
+def tracked(segments, measured, default=False):
+    return {
+        "benchmark": "tracking",
+        "undulator": "UE48",
+        "range_eV": "370-470",
+        "velocity_eV_per_s": 5.0,
+        "segments": segments,
+        "default": default,
+        "predicted_eV": measured,
+        "measured_eV": measured,
+        "measured_percent_of_width": 15 * measured,
+        "bound_percent": 5.0,
+        "kept": 15 * measured < 5,
+        "recorded_against_truth_rms_meV": 3.0,
+        "mismatch_curve": [[370.0, 0.0], [420.0, measured], [470.0, 0.0]],
+    }
+
+
+def test_a_mismatch_is_averaged_over_each_row():
+    time = np.linspace(0.0, 2.0, 2001)
+    means = tracking.mean_over(time, time**2, np.array([0.0, 1.0]), np.array([1.0, 2.0]))
+    assert means == pytest.approx([1 / 3, 7 / 3], abs=1e-3)
+
+
+def test_the_linear_gap_and_the_default_are_told_apart(tmp_path):
+    rows = [tracked(1, 5.5), tracked(6, 0.2, default=True)]
+    text = printed(tracking.table(rows))
+    assert "1 (linear gap)" in text
+    assert "6 (default)" in text
+    report.draw_tracking(rows, tmp_path / "tracking.png")
+    assert (tmp_path / "tracking.png").stat().st_size > 1000
+    assert "mismatch_curve" not in report.table(rows)

@@ -5,6 +5,7 @@ from ophyd_async.core import FlyMotorInfo, callback_on_mock_put, get_mock_put, s
 
 from glidepath.devices import (
     PGM,
+    SGM,
     ControlMode,
     EnergyAxis,
     MotionError,
@@ -85,6 +86,84 @@ async def test_an_undulator_that_does_not_follow_is_an_error(energy):
     set_mock_value(energy.undulator().gap.velocity, 1e6)
     with pytest.raises(MotionError, match=r"ue48 did not follow to 450 eV .*harmonic 1 at 400\.0"):
         await energy.set(450.0)
+
+
+async def separate(monochromator=PGM, **options):
+    mono = monochromator("ANY:", name="mono")
+    ue48 = Undulator("ANY:", UE48, name="ue48", gap_range=(15.0, 200.0))
+    axis = EnergyAxis(mono, ue48, coupling="separate", **options)
+    for device in (mono, ue48, axis):
+        await device.connect(mock=True)
+    return axis
+
+
+@pytest.mark.parametrize("monochromator", [PGM, SGM, Motor])
+async def test_separate_axes_are_uncoupled_and_moved_together(monochromator):
+    axis = await separate(monochromator)
+    mono, ue48 = axis.monochromator(), axis.undulator()
+    set_mock_value(ue48.control_mode, ControlMode.MONOCHROMATOR)
+    if monochromator is PGM:
+        set_mock_value(mono.id_on, True)
+    if monochromator is Motor:
+        set_mock_value(mono.velocity, 10.0)
+    await axis.set(400.0)
+    if monochromator is PGM:
+        assert not await mono.id_on.get_value()
+    assert await ue48.control_mode.get_value() == ControlMode.PANEL
+    assert (await axis.read())["energy"]["value"] == 400.0
+    assert await axis.undulator_energy.get_value() == pytest.approx(400.0, abs=1e-3)
+
+
+async def test_one_that_fails_stops_the_other(monkeypatch):
+    axis = await separate()
+    gap = axis.undulator().gap
+    gap.movable_logic.pace = QUICK
+    callback_on_mock_put(gap.setpoint, lambda value: None)
+    with pytest.raises(MotionError, match=r"^ue48-gap did not start to move"):
+        await axis.set(400.0)
+    get_mock_put(axis.monochromator().sweep.action).assert_called_with(0)
+    assert get_mock_put(axis.undulator().user_stop).called
+
+
+async def test_polarisation_and_offset_count_at_the_next_move():
+    axis = await separate()
+    ue48 = axis.undulator()
+    await axis.polarisation.set("vertical")
+    await axis.offset.set(0.12)
+    await axis.set(400.0)
+    assert await ue48.shift.readback.get_value() == 24.0
+    gap = await ue48.gap.readback.get_value()
+    assert float(UE48.energy(gap, 1, 24.0)) == pytest.approx(399.88, abs=1e-3)
+    assert await axis.harmonic.get_value() == 1
+
+
+async def test_a_controller_that_leads_the_undulator_is_told_the_harmonic(energy):
+    await energy.harmonic.set(3)
+    assert energy.undulator().curve.harmonic == 3
+    get_mock_put(energy.monochromator().harmonic).assert_called_once_with("3")
+    with pytest.raises(ValueError, match=r"follows pgm, which knows no polarisation 'circular'"):
+        await energy.polarisation.set("circular")
+
+
+async def test_limits_are_signals(energy):
+    low, high = await energy.limits()
+    assert await energy.low_limit.get_value() == low
+    assert await energy.high_limit.get_value() == high
+    assert (await energy.read_configuration())["energy-high_limit"]["value"] == high
+    assert (await energy.describe_configuration())["energy-low_limit"]["units"] == "eV"
+
+
+async def test_an_undulator_cannot_follow_what_does_not_lead_it():
+    ue48 = Undulator("ANY:", UE48, name="ue48")
+    with pytest.raises(TypeError, match=r'can follow mono by itself; .* coupling="separate"'):
+        EnergyAxis(Motor("ANY:", name="mono"), ue48)
+
+
+async def test_rows_beyond_the_bound_of_the_axis_are_marked():
+    axis = await separate(tracking_bound=0.1)
+    harmonic, error = axis.derived()
+    assert harmonic.function(UE48.gap(400.0)) == pytest.approx(400.0)
+    assert error.bound(None, 400.0) == pytest.approx(0.1 * 400.0 / 62)
 
 
 async def test_stop_stops_both(energy):

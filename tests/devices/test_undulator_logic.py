@@ -1,10 +1,11 @@
 """What the undulator does with its signals, in mock mode."""
 
+import numpy as np
 import pytest
 from ophyd_async.core import callback_on_mock_put, get_mock, set_mock_value
 
 from glidepath.devices import ControlMode, MotionError, Undulator
-from glidepath.physics import UE48
+from glidepath.physics import UE48, Calibration
 from glidepath.timeline import ChannelKind
 
 
@@ -73,3 +74,49 @@ async def test_its_channel_is_the_gap(undulator):
     assert sampled.channel.kind is ChannelKind.READBACK
     assert sampled.channel.unit == "mm"
     assert sampled.source == undulator.gap.readback.source
+
+
+async def test_harmonic_and_polarisation_choose_the_curve(undulator):
+    await undulator.harmonic.set(3)
+    await undulator.polarisation.set("vertical")
+    assert (undulator.curve.harmonic, undulator.curve.polarisation) == (3, "vertical")
+    with pytest.raises(ValueError, match="no harmonic 3 in circular polarisation; it has 1"):
+        await undulator.polarisation.set("circular")
+    assert undulator.curve.polarisation == "vertical"
+    configuration = await undulator.read_configuration()
+    assert configuration["ue48-harmonic"]["value"] == 3
+    assert configuration["ue48-polarisation"]["value"] == "vertical"
+
+
+async def test_offset_and_slope_are_those_of_the_calibration(undulator):
+    undulator.calibrate(Calibration(0.12, 1.001, 0.01, 1e-5))
+    assert await undulator.offset.get_value() == 0.12
+    set_mock_value(undulator.gap.readback, float(UE48.gap(400.0)))
+    assert await undulator.energy.get_value() == pytest.approx(400.52)
+    await undulator.offset.set(0.0)
+    await undulator.slope.set(1.0)
+    assert await undulator.energy.get_value() == pytest.approx(400.0)
+    assert (await undulator.describe_configuration())["ue48-offset"]["units"] == "eV"
+    with pytest.raises(ValueError, match="a slope above zero"):
+        await undulator.slope.set(0.0)
+
+
+async def test_an_energy_out_of_reach_names_the_harmonic_that_reaches_it(undulator):
+    await undulator.check_energy(400.0)
+    with pytest.raises(
+        ValueError, match=r"cannot go to 900 eV: .* eV, but harmonic 3 reaches it\.$"
+    ):
+        await undulator.check_energy(900.0)
+    with pytest.raises(ValueError, match=r"cannot go to 5 eV: its range is .* eV\.$"):
+        await undulator.check_energy(5.0)
+
+
+async def test_velocities_of_the_gap_are_given_or_those_of_the_record(undulator):
+    assert await undulator.gap_velocities() is None
+    told = Undulator("ANY:", UE48, name="ue48", gap_velocities=(0.01, 2.0))
+    assert await told.gap_velocities() == (0.01, 2.0)
+
+
+async def test_a_gap_outside_the_table_has_no_energy(undulator):
+    set_mock_value(undulator.gap.readback, 14.0)
+    assert np.isnan(await undulator.energy.get_value())

@@ -48,8 +48,8 @@ SWEEP_TIMING = SweepTiming(overhead=0.8, way_velocity=25.0, way_acceleration=50.
 
 DEFAULT_PREFIX = "SIM:"
 
-GAP_RANGE = (15.0, 100.0)
-"""Range of the undulator's gap in mm in which it gives light."""
+GAP_RANGE = (15.0, 200.0)
+"""Range of the undulator's gap in mm; its records have no drive limits."""
 
 GAP_ACCELERATION = 4.0
 """How fast its gap changes its velocity, mm/s^2."""

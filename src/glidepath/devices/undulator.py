@@ -362,7 +362,8 @@ class Undulator(StandardReadable):
             ]
             if not others:
                 raise
-            raise ValueError(f"{error} Harmonic {others[0]} reaches it.") from None
+            text = str(error).removesuffix(".")
+            raise ValueError(f"{text}, but harmonic {others[0]} reaches it.") from None
 
     async def _reaches(self, harmonic: int, energy: float) -> bool:
         gaps = await self.gap.limits()

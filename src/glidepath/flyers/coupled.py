@@ -248,6 +248,9 @@ class Coupled(BackEnd):
             if isinstance(monochromator, PGM | DCM):
                 changed.append(monochromator.id_on)
             self._saved = [(signal, await signal.get_value()) for signal in changed]
+        else:
+            # The flight before was perhaps a slow one.
+            await put_back((s, value) for s, value in self._saved if s is undulator.gap.velocity)
         await decouple(monochromator, undulator)
 
     async def _lead(self) -> float:

@@ -35,6 +35,9 @@ LONGEST_WAIT = 0.25
 PUT_TIMEOUT = 3.0
 """Seconds within which the undulator must take a new velocity."""
 
+SLOW = 0.2
+"""Share of what it should have travelled below which the gap makes no progress."""
+
 SMALLEST_TRAVEL = 0.003
 """Travel of the gap in mm that is well above its noise."""
 
@@ -122,8 +125,6 @@ class GapDrive:
     due
         When the gap is to be started though the energy has not been seen to come in phase: its
         updates may be late (s, of ``time.monotonic``).
-    commands
-        Velocities sent.
     """
 
     undulator: Undulator
@@ -138,7 +139,6 @@ class GapDrive:
     bounds: DriveBounds = field(default_factory=DriveBounds)
     under_way: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     due: float = field(default=float("inf"), init=False)
-    commands: int = field(default=0, init=False)
     _sent: float = field(default=0.0, init=False)
 
     async def run(self, patience: float) -> None:
@@ -183,7 +183,7 @@ class GapDrive:
         energy = MeasuredEnergy(
             direction, 1.2 * self.velocity, seen.value(self.energy), seen.timestamp(self.energy)
         )
-        progress = _Progress(seen.value(gap.readback), time.monotonic())
+        progress = _Progress(seen.value(gap.readback), seen.timestamp(gap.readback))
         clock = float("inf")
         lost_since: float | None = None
         # Half of the time that the gap needs to come to its velocity, it is behind the energy.
@@ -206,12 +206,12 @@ class GapDrive:
             if self._sent == 0.0:
                 if direction * (here - signal) >= 0 or time.monotonic() >= self.due:
                     await self._command(nominal)
-                    progress = _Progress(seen.value(gap.readback), time.monotonic())
+                    progress = _Progress(seen.value(gap.readback), seen.timestamp(gap.readback))
             else:
                 position, when = seen.value(gap.readback), seen.timestamp(gap.readback)
                 then = energy.at(when)
                 ahead = direction * (position - float(path.gap(then)))
-                await self._check_progress(seen, progress, position, moved_off())
+                await self._check_progress(seen, progress, moved_off())
                 lost_since = self._check_step(position, float(path.gap(then)), then, lost_since)
                 await self._correct(nominal, path.slopes[piece], ahead, here)
             await seen.until(
@@ -264,21 +264,17 @@ class GapDrive:
                 f"{PUT_TIMEOUT:g} s: {gap.velocity.source} does not answer."
             ) from error
         self._sent = velocity
-        self.commands += 1
 
-    async def _check_progress(
-        self, seen: Watch, progress: "_Progress", position: float, moved_off: bool
-    ) -> None:
+    async def _check_progress(self, seen: Watch, progress: "_Progress", moved_off: bool) -> None:
         """Raise if the gap has not started, stands, or has stopped by itself."""
-        now = time.monotonic()
         name, gap = self.undulator.name, self.undulator.gap
+        position, when = seen.value(gap.readback), seen.timestamp(gap.readback)
         status = f"{gap.status.source} is {seen.value(gap.status)!r}"
-        travelled = abs(position - progress.position)
         if not self.under_way.is_set():
-            if travelled > SMALLEST_TRAVEL or moved_off:
+            if abs(position - progress.position) > SMALLEST_TRAVEL or moved_off:
                 self.under_way.set()
-                progress.restart(position, now)
-            elif now - progress.since > self.bounds.started:
+                progress.restart(position, when)
+            elif time.monotonic() - progress.since > self.bounds.started:
                 raise FlightError(
                     f"The gap of {name} did not start to move within {self.bounds.started:g} s: "
                     f"it is at {position:.3f} mm and {status}."
@@ -289,16 +285,15 @@ class GapDrive:
             raise FlightError(
                 f"The gap of {name} stopped by itself at {position:.3f} mm: {status}."
             )
-        progress.expected += self._sent * (now - progress.looked)
-        progress.looked = now
-        if now - progress.since > self.bounds.stalled and progress.expected > SMALLEST_TRAVEL:
-            if travelled < 0.2 * progress.expected:
+        seconds = progress.look(self._sent, when, self.bounds.stalled)
+        if seconds > self.bounds.stalled and progress.expected > SMALLEST_TRAVEL:
+            if abs(position - progress.position) < SLOW * progress.expected:
                 cause = await silent(gap.readback, gap.status)
                 raise FlightError(
                     f"The gap of {name} stalled at {position:.3f} mm: "
-                    f"{cause or f'no progress for {now - progress.since:.1f} s while {status}'}."
+                    f"{cause or f'no progress for {seconds:.1f} s while {status}'}."
                 )
-            progress.restart(position, now)
+            progress.restart(position, when)
 
     def _check_step(
         self, position: float, path: float, energy: float, since: float | None
@@ -319,21 +314,34 @@ class GapDrive:
         return now if since is None else since
 
 
-@dataclass
 class _Progress:
-    """What the gap has done since some instant, and what it should have done."""
+    """What the gap has done since some update of it, and what it should have done.
 
-    position: float
-    since: float
-    expected: float = 0.0
-    looked: float = field(default=0.0)
+    Counted in its server's time: that this machine was busy meanwhile is no stall of the gap.
+    """
 
-    def __post_init__(self) -> None:
-        self.looked = self.since
+    def __init__(self, position: float, when: float) -> None:
+        self.since = time.monotonic()
+        self.restart(position, when)
 
-    def restart(self, position: float, now: float) -> None:
-        """Begin to count again."""
-        self.position, self.since, self.looked, self.expected = position, now, now, 0.0
+    def restart(self, position: float, when: float) -> None:
+        """Begin to count, at a position in mm and its time in s."""
+        self.position = position
+        self._begin = self._looked = self._newest = when
+        self._heard = time.monotonic()
+        self.expected = 0.0
+
+    def look(self, velocity: float, when: float, patience: float) -> float:
+        """Add what a velocity in mm/s makes since the last look; return the seconds counted.
+
+        Where no update comes for longer than a patience in s, the time goes on without one.
+        """
+        if when != self._newest:
+            self._newest, self._heard = when, time.monotonic()
+        now = when + max(time.monotonic() - self._heard - patience, 0.0)
+        self.expected += velocity * (now - self._looked)
+        self._looked = now
+        return now - self._begin
 
 
 __all__ = ["DriveBounds", "GapDrive", "MeasuredEnergy"]
