@@ -15,6 +15,7 @@ from glidepath.devices import (
     LinearEncoder,
     Motor,
     ProfileMotor,
+    PulseGenerator,
     Ring,
     SweepTiming,
     Undulator,
@@ -140,5 +141,6 @@ def make_devices(prefix: str | None = None, undulator: str = "UE48") -> dict[str
         mono_motor,
         ProfileMotor(f"{prefix}m3", f"{prefix}PM1:", axis=3, axes=(2, 3), name="mono_profile"),
         zebra,
+        PulseGenerator(f"{prefix}PULSE:", "pulses"),
     ]
     return {device.name: device for device in devices}

@@ -5,6 +5,7 @@ import typer
 from glidepath import __version__
 
 from .bench import bench
+from .check import check
 from .demo import demo
 from .fly import fly
 from .focus import focus
@@ -28,6 +29,7 @@ app.command(context_settings={"ignore_unknown_options": True})(focus)
 app.command()(demo)
 app.command()(sim)
 app.command()(bench)
+app.add_typer(check, name="check")
 app.command()(serve)
 app.command()(replay)
 app.command(context_settings={"ignore_unknown_options": True})(rebin)

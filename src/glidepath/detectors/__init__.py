@@ -4,6 +4,7 @@ Detectors that run freely and are sampled (electrometers) are in `glidepath.devi
 """
 
 from .area_detector import Camera, StatisticsSource
+from .check import DetectorCheck, Finding, Result
 from .counter import Counter
 from .drivers import DRIVERS, Driver
 from .quad_electrometer import QuadElectrometer
@@ -15,11 +16,14 @@ __all__ = [
     "DRIVERS",
     "Camera",
     "Counter",
+    "DetectorCheck",
     "Driver",
+    "Finding",
     "FrameFile",
     "FrameSettings",
     "Frames",
     "QuadElectrometer",
+    "Result",
     "Scaler",
     "StatisticsSource",
     "TriggerMode",

@@ -27,6 +27,7 @@ from .monochromator import (
 from .motion import Motor
 from .positioning import MotionError, Pace
 from .profile_move import ExecuteState, ProfileMotor, ProfileMove, ProfileStatus
+from .pulse_generator import PulseGenerator, Pulses
 from .sampled import Sampled, SampledChannel
 from .signals import Watch, signal_r, signal_rw, watch
 from .undulator import ControlMode, Undulator, UndulatorAxis
@@ -56,6 +57,8 @@ __all__ = [
     "ProfileMotor",
     "ProfileMove",
     "ProfileStatus",
+    "PulseGenerator",
+    "Pulses",
     "Ring",
     "Sampled",
     "SampledChannel",

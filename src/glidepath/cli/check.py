@@ -1,0 +1,69 @@
+"""`glidepath check`: acceptance tests of devices, on the live ones."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from .errors import FAILED, spoken
+from .serve import DataOption
+
+check = typer.Typer(help="Measure whether a device does what a scan relies on.")
+
+STYLES = {"pass": "green", "FAIL": "bold red", "note": ""}
+
+
+@check.callback()
+def _group() -> None:
+    pass
+
+
+@check.command()
+def detector(
+    name: Annotated[str, typer.Argument(help="Detector to check, such as camera.")],
+    exposure: Annotated[float, typer.Option(help="Exposure of its frames (s).")] = 0.02,
+    pulses: Annotated[
+        str, typer.Option(help="Device that sends pulses to its trigger input; '' for none.")
+    ] = "pulses",
+    beamline: Annotated[
+        str, typer.Option(help="Python module of the beamline.")
+    ] = "glidepath.beamlines.simulated",
+    data: DataOption = Path("glidepath-data"),
+) -> None:
+    """Measure trigger modes, dead time, highest rate, latency and files of a triggered detector."""
+    from glidepath.detectors import DetectorCheck, Finding, Result, TriggeredDetector
+    from glidepath.devices import Pulses
+
+    from .session import Session
+
+    console = Console(highlight=False)
+    with spoken(), Session(beamline, data) as session:
+        (checked,) = session.devices([name])
+        if not isinstance(checked, TriggeredDetector):
+            raise ValueError(f"{name} is no triggered detector; name one that is.")
+        sender = session.devices([pulses])[0] if pulses else None
+        if sender is not None and not isinstance(sender, Pulses):
+            raise ValueError(f"{pulses} sends no pulses; name a device with send() and stop().")
+        folder = session.root / "check" / f"{name}_{time.strftime('%Y%m%d_%H%M%S')}"
+        folder.mkdir(parents=True)
+        findings: list[Finding] = []
+
+        async def measure() -> None:
+            async for finding in DetectorCheck(checked, sender, exposure, folder).findings():
+                findings.append(finding)
+                console.print(f"{finding.result:>4}  {finding.what}: {finding.found}")
+
+        session.call(measure)
+        table = Table("check", "result", "found", "put in", title=f"{name}, {1e3 * exposure:g} ms")
+        for finding in findings:
+            style = STYLES[finding.result]
+            table.add_row(finding.what, finding.result, finding.found, finding.put_in, style=style)
+        console.print(table)
+        if any(finding.result is Result.FAIL for finding in findings):
+            raise typer.Exit(FAILED)
+
+
+__all__ = ["check"]
