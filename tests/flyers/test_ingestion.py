@@ -63,7 +63,6 @@ def finish(process):
         "what_nobody_drains_is_counted",
         "closing_leaves_nothing",
         "the_fast_path_is_chosen",
-        "the_fast_path_is_chosen_for_a_record_that_does_not_change",
         "the_portable_path_is_chosen_and_says_why",
     ],
 )

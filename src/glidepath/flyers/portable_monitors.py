@@ -1,5 +1,8 @@
 """Monitors on aioca's public interface; correct everywhere, about twice as fast as bare aioca."""
 
+import asyncio
+import functools
+import threading
 import time
 from collections.abc import Callable, Sequence
 from itertools import chain
@@ -36,7 +39,7 @@ _LOSS = _Loss("nan")
 
 
 class _Receiver:
-    """Takes in the updates of one channel in the event loop, as aioca made them.
+    """Takes in the updates of one channel, as aioca made them; in the thread of `_loop`.
 
     The less is done for each, the sooner libca's thread gets the interpreter back.
     """
@@ -44,26 +47,48 @@ class _Receiver:
     def __init__(self, index: int, link: Link, capacity: int) -> None:
         self.lost = self._reported = 0
         self._index, self._link = index, link
+        self._room = max(capacity // link.elements, 1)
         self._values: list[Any] = []
         self._arrivals: list[float] = []
-        self.receive = self._receive_into(max(capacity // link.elements, 1))
+        self._subscription: Any = None
 
-    def _receive_into(self, capacity: int) -> Callable[[Any], None]:
-        values, keep, note, now = (
-            self._values,
-            self._values.append,
-            self._arrivals.append,
-            time.time,
+    def subscribe(self) -> None:
+        from aioca import FORMAT_TIME, camonitor
+
+        self._subscription = camonitor(
+            self._link.name,
+            self._receive(),
+            datatype=float,
+            format=FORMAT_TIME,
+            count=self._link.count,
+            all_updates=True,
+            notify_disconnect=True,
         )
 
+    def _receive(self) -> Callable[[Any], None]:
+        values, keep, note = self._values, self._values.append, self._arrivals.append
+        now = time.time
+
         def receive(value: Any) -> None:
-            if len(values) < capacity:
+            if len(values) < self._room:
                 keep(value if value.ok else _LOSS)
                 note(now())
-            else:
+            elif self._room:
                 self.lost += np.size(value)
+            else:
+                # Too many come for anything else to have its turn.
+                self.unsubscribe()
 
         return receive
+
+    def refuse(self) -> None:
+        """Let the next update end the subscription; in any thread."""
+        self._room = 0
+
+    def unsubscribe(self) -> None:
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            subscription.close()
 
     @property
     def answered(self) -> bool:
@@ -71,11 +96,13 @@ class _Receiver:
         return any(value is not _LOSS for value in self._values)
 
     def decode(self) -> Batch:
-        """Return what was kept and forget it."""
-        values, arrivals = self._values[:], np.array(self._arrivals)
-        self._values.clear()
-        self._arrivals.clear()
+        """Return what was kept and forget it; in any thread."""
+        count = len(self._arrivals)
+        values, arrivals = self._values[:count], np.array(self._arrivals[:count])
+        # Before there is room again: what was lost until now is behind these.
         lost, self._reported = self.lost - self._reported, self.lost
+        del self._arrivals[:count]
+        del self._values[:count]
         # Not value.timestamp, which is rounded to whole microseconds.
         stamps = chain.from_iterable([value.raw_stamp for value in values])
         seconds, nanoseconds = np.fromiter(stamps, np.int64).reshape(-1, 2).T
@@ -98,12 +125,24 @@ class _Receiver:
         )
 
 
+@functools.cache
+def _loop() -> asyncio.AbstractEventLoop:
+    """Return the event loop in which aioca works for us, in a thread of its own.
+
+    aioca stays in its callbacks as long as updates come faster than they are taken, and keeps
+    everything else in its event loop waiting: the scan's own is not to be that one. It lives as
+    long as the process, for aioca keeps the channels of a loop.
+    """
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="aioca", daemon=True).start()
+    return loop
+
+
 class PortableMonitors:
     """Monitors on aioca's public interface, with an interpreter that is quick for it.
 
-    If the event loop is blocked while a server restarts, the mark of the loss can come behind
-    the first updates after it, for aioca hands on updates and losses in two ways. And aioca
-    keeps without bound what the event loop does not fetch.
+    If its thread is busy while a server restarts, the mark of the loss can come behind the first
+    updates after it, for aioca hands on updates and losses in two ways.
 
     Parameters
     ----------
@@ -122,7 +161,6 @@ class PortableMonitors:
         self._capacity = capacity
         self._pin = pin
         self._receivers: list[_Receiver] = []
-        self._subscriptions: list[Any] = []
         self._pins: PinnedThreads | None = None
         self._interpreter: BriskInterpreter | None = None
 
@@ -133,38 +171,31 @@ class PortableMonitors:
 
     async def open(self, timeout: float = CONNECT_TIMEOUT) -> None:
         """Subscribe to all channels; see `Monitors.open`."""
-        # aioca reads EPICS_* from the environment when it is first imported.
-        from aioca import FORMAT_TIME, cainfo, camonitor
-
         deadline = time.monotonic() + timeout
+        self._interpreter = BriskInterpreter()
+        try:
+            subscribing = asyncio.run_coroutine_threadsafe(self._subscribe(timeout), _loop())
+            await asyncio.wrap_future(subscribing)
+            await until_none(self._silent, deadline, timeout)
+        except BaseException:
+            self.close()
+            raise
+
+    async def _subscribe(self, timeout: float) -> None:
+        # aioca reads EPICS_* from the environment when it is first imported.
+        from aioca import cainfo
+
         names = [pv_name(sampled.source) for sampled in self._channels]
         infos = await cainfo(names, timeout=timeout, throw=False)
         pairs = list(zip(self._channels, infos, strict=True))
         if silent := [sampled for sampled, info in pairs if not info.ok]:
             raise no_answer(silent, timeout)
         links = [link(sampled, info.datatype, info.count) for sampled, info in pairs]
-        self._interpreter = BriskInterpreter()
-        try:
-            if self._pin:
-                self._pins = PinnedThreads({info.host: info.name for info in infos}.values())
-            for index, known in enumerate(links):
-                receiver = _Receiver(index, known, self._capacity)
-                self._receivers.append(receiver)
-                self._subscriptions.append(
-                    camonitor(
-                        known.name,
-                        receiver.receive,
-                        datatype=float,
-                        format=FORMAT_TIME,
-                        count=known.count,
-                        all_updates=True,
-                        notify_disconnect=True,
-                    )
-                )
-            await until_none(self._silent, deadline, timeout)
-        except BaseException:
-            self.close()
-            raise
+        if self._pin:
+            self._pins = PinnedThreads({info.host: info.name for info in infos}.values())
+        for index, known in enumerate(links):
+            self._receivers.append(_Receiver(index, known, self._capacity))
+            self._receivers[-1].subscribe()
 
     def _silent(self) -> list[SampledChannel]:
         pairs = zip(self._channels, self._receivers, strict=True)
@@ -178,13 +209,20 @@ class PortableMonitors:
 
     def close(self) -> None:
         """End all subscriptions."""
-        for subscription in self._subscriptions:
-            subscription.close()
-        self._subscriptions.clear()
+        if self._interpreter is None:
+            return
+        for receiver in self._receivers:
+            receiver.refuse()
+        asyncio.run_coroutine_threadsafe(self._unsubscribe(), _loop()).result()
+        self._interpreter.close()
+        self._interpreter = None
+
+    async def _unsubscribe(self) -> None:
+        for receiver in self._receivers:
+            receiver.unsubscribe()
         if self._pins is not None:
             self._pins.close()
-        if self._interpreter is not None:
-            self._interpreter.close()
+            self._pins = None
 
 
 __all__ = ["PortableMonitors"]
