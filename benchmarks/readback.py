@@ -162,35 +162,37 @@ def measure(total: int = ROWS, repeats: int = REPEATS) -> Iterator[dict[str, Any
         they were written; for "rebin": the time of all exposures is in the bins, none twice),
         ``seconds`` (median) and ``MB_per_s``.
     """
-    with tempfile.TemporaryDirectory(prefix="glidepath-bench-") as place:
-        with LocalTiledServer(Path(place)) as server:
-            client = server.client()
-            path = server.data_root / "long" / "glidepath.h5"
-            run = load_run(client, make_run(RunFeed(client), path, total))
-            names = [column.name for column in PRIMARY]
-            megabytes = total * sum(np.dtype(column.dtype).itemsize for column in PRIMARY) / 1e6
-            ways: dict[str, Callable[[], Mapping[str, np.ndarray]]] = {
-                "h5py": lambda: read_columns(path, "/entry/data", names),
-                "Tiled": lambda: read_primary(run),
-            }
-            for way, read in ways.items():
-                seconds, complete = [], True
-                for _ in range(repeats):
-                    begin = time.perf_counter()
-                    found = read()
-                    seconds.append(time.perf_counter() - begin)
-                    complete &= _same(found, total)
-                    del found
-                yield _row(way, total, len(names), complete, seconds, megabytes)
-            edges = uniform_grid(START, STOP, 0.05)
+    with (
+        tempfile.TemporaryDirectory(prefix="glidepath-bench-") as place,
+        LocalTiledServer(Path(place)) as server,
+    ):
+        client = server.client()
+        path = server.data_root / "long" / "glidepath.h5"
+        run = load_run(client, make_run(RunFeed(client), path, total))
+        names = [column.name for column in PRIMARY]
+        megabytes = total * sum(np.dtype(column.dtype).itemsize for column in PRIMARY) / 1e6
+        ways: dict[str, Callable[[], Mapping[str, np.ndarray]]] = {
+            "h5py": lambda: read_columns(path, "/entry/data", names),
+            "Tiled": lambda: read_primary(run),
+        }
+        for way, read in ways.items():
             seconds, complete = [], True
             for _ in range(repeats):
                 begin = time.perf_counter()
-                columns = rebin_run(run, edges, ["sample"]).columns
+                found = read()
                 seconds.append(time.perf_counter() - begin)
-                complete &= bool(np.isclose(columns["sample_time"].sum(), total * PERIOD, 1e-6))
-            yield _row("rebin", total, 4, complete, seconds, 4 * 8 * total / 1e6)
-            client.context.http_client.close()
+                complete &= _same(found, total)
+                del found
+            yield _row(way, total, len(names), complete, seconds, megabytes)
+        edges = uniform_grid(START, STOP, 0.05)
+        seconds, complete = [], True
+        for _ in range(repeats):
+            begin = time.perf_counter()
+            columns = rebin_run(run, edges, ["sample"]).columns
+            seconds.append(time.perf_counter() - begin)
+            complete &= bool(np.isclose(columns["sample_time"].sum(), total * PERIOD, 1e-6))
+        yield _row("rebin", total, 4, complete, seconds, 4 * 8 * total / 1e6)
+        client.context.http_client.close()
 
 
 def _row(

@@ -44,6 +44,8 @@ TEXTS = {
     "saw through Tiled while the scan ran.",
     "documents": "What the run engine pays per document with Tiled subscribed, and how much the "
     "writing process grows.",
+    "readback": "A run of 1e7 rows with twelve columns, read with h5py and through Tiled, and one "
+    "detector of it rebinned from the raw streams (read through Tiled too).",
     "rebin": "Rebinning 1e6 updates of each of 20 channels.",
 }
 
