@@ -17,7 +17,7 @@ EXPOSURE = 0.002
 @pytest.fixture(autouse=True)
 def _shorter(monkeypatch):
     """Few triggers are enough to see that the check sees."""
-    for name, value in {"FEW": 10, "MANY": 40, "STALL": 0.3, "STEPS": 3}.items():
+    for name, value in {"FEW": 10, "MANY": 40, "STALL": 0.3, "STEPS": 5}.items():
         monkeypatch.setattr(check, name, value)
 
 

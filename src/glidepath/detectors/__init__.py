@@ -4,17 +4,28 @@ Detectors that run freely and are sampled (electrometers) are in `glidepath.devi
 """
 
 from .area_detector import Camera, StatisticsSource
+from .changes import Changes
 from .check import DetectorCheck, Finding, Result
 from .counter import Counter
 from .drivers import DRIVERS, Driver
+from .handshake import confirm, put_and_confirm, read_together
+from .limits import check_timing
 from .quad_electrometer import QuadElectrometer
 from .scaler import Scaler
-from .triggered import FrameFile, Frames, FrameSettings, TriggeredDetector, TriggerMode
+from .triggered import (
+    FrameFile,
+    Frames,
+    FrameSettings,
+    TriggeredDetector,
+    TriggerMode,
+    no_frames,
+)
 from .triggered_electrometer import TriggeredElectrometer
 
 __all__ = [
     "DRIVERS",
     "Camera",
+    "Changes",
     "Counter",
     "DetectorCheck",
     "Driver",
@@ -29,4 +40,9 @@ __all__ = [
     "TriggerMode",
     "TriggeredDetector",
     "TriggeredElectrometer",
+    "check_timing",
+    "confirm",
+    "no_frames",
+    "put_and_confirm",
+    "read_together",
 ]
