@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from lmfit import Model
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["FocusError", "FocusFit", "beam_width", "fit_focus"]
@@ -81,6 +80,9 @@ def fit_focus(position: ArrayLike, width: ArrayLike) -> FocusFit:
     >>> round(fit_focus(at, beam_width(at, 7.0, 3.0, 0.2)).position, 6)
     7.0
     """
+    # lmfit takes a second to import, which the servers of the simulation need not wait for.
+    from lmfit import Model
+
     x, y = (np.asarray(values, dtype=np.float64) for values in (position, width))
     good = np.isfinite(x) & np.isfinite(y) & (y > 0)
     x, y = x[good], y[good]

@@ -20,7 +20,7 @@ from .settings import Settings
 __all__ = ["SimulatedBeamline"]
 
 _NAMES = ("optics", "detectors")
-_START_SECONDS = 30.0
+_START_SECONDS = 90.0
 _STOP_SECONDS = 3.0
 _ARRAY_BYTES = 20_000_000
 
