@@ -57,7 +57,7 @@ def test_without_faults_every_row_has_its_frame(seed, kind, jitter, drift):
     assert outcome.durations["camera"] == pytest.approx(camera.ends - camera.begins, abs=1e-9)
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(
     seeds,
     kinds,
