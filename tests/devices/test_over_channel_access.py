@@ -256,6 +256,33 @@ async def test_the_undulator_follows_the_energy(devices):
         assert await devices["ue48"].gap.status.get_value() == "STOP"
 
 
+async def test_separate_axes_move_at_once_and_tell_how_far_they_are(devices):
+    energy, ue48 = devices["energy_separate"], devices["ue48"]
+    await energy.set(400.0)
+    seen = []
+    status = energy.set(420.0)
+    status.watch(lambda **update: seen.append((update["current"], update["unit"])))
+    await status
+    assert any(402.0 < at < 418.0 for at, _ in seen)
+    assert {unit for _, unit in seen} == {"eV"}
+    assert await ue48.energy.get_value() == pytest.approx(420.0, abs=0.1)
+    assert await ue48.control_mode.get_value() == ControlMode.PANEL
+
+
+async def test_stop_in_mid_move_stops_separate_axes(devices):
+    energy, pgm, ue48 = devices["energy_separate"], devices["pgm"], devices["ue48"]
+    await energy.set(400.0)
+    status = energy.set(480.0)
+    async with watch(pgm.readback) as seen:
+        assert await seen.until(lambda: seen.value(pgm.readback) > 405.0, 10.0)
+    await energy.stop()
+    with pytest.raises(RuntimeError, match="Device energy_separate was stopped"):
+        await status
+    assert await pgm.status.get_value() == 0
+    assert await ue48.gap.status.get_value() == "STOP"
+    assert await ue48.energy.get_value() < 479.0
+
+
 async def test_setting_the_energy_takes_the_undulator_back_from_its_panel(devices):
     energy, ue48 = devices["energy"], devices["ue48"]
     await ue48.set_control(ControlMode.PANEL)
