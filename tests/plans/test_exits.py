@@ -15,7 +15,7 @@ from bluesky.utils import RunEngineInterrupted
 from glidepath.devices.signals import watch
 from glidepath.plans import flyscan
 
-BACK_ENDS = ["energy", "mono_motor"]
+BACK_ENDS = ["energy", "mono_motor", "mono_profile", "energy_separate"]
 
 EXITS = {
     "success": "success",
@@ -42,6 +42,8 @@ def settings_of(s):
         "undulator on": s.pgm.id_on,
         "control of the gap": s.ue48.control_mode,
         "gap velocity": s.ue48.gap.velocity,
+        "gap drive": s.ue48.gap.drive,
+        "profile mode": s.mono_profile.profile.time_mode,
         "motor velocity": s.mono_motor.velocity,
         "motor acceleration": s.mono_motor.acceleration_time,
         "integration time": s.mesh.nplc,
@@ -89,19 +91,23 @@ def act(engine, how: str, reached: threading.Event, times: list[float]):
 
 async def standing(s, signals, before):
     """Return when all stands and is as before: the time at which the last axis came to rest."""
-    async with watch(s.pgm.status, s.mono_motor.motor_done_move, *signals.values()) as seen:
+    gap = s.ue48.gap.status
+    async with watch(s.pgm.status, s.mono_motor.motor_done_move, gap, *signals.values()) as seen:
 
         def calm():
             return (
                 seen.value(s.pgm.status) == 0
                 and bool(seen.value(s.mono_motor.motor_done_move))
+                and seen.value(gap) == "STOP"
                 and {name: seen.value(signal) for name, signal in signals.items()} == before
             )
 
         assert await seen.until(calm, BOUND), {
             name: (seen.value(signal), before[name]) for name, signal in signals.items()
         }
-        return max(seen.timestamp(s.pgm.status), seen.timestamp(s.mono_motor.motor_done_move))
+        return max(
+            seen.timestamp(signal) for signal in (s.pgm.status, s.mono_motor.motor_done_move, gap)
+        )
 
 
 @pytest.mark.parametrize("axis", BACK_ENDS)

@@ -344,17 +344,19 @@ class Triggering:
         assert self._plan is not None
         begins = self._zero + matched.times
         columns: dict[str, NDArray] = {}
+        quality = self._with_gaps(matched)
         images = {}
         for name, part in self._parts.items():
             frames = matched.frames[name][:, 0]
             for column in part.device.columns():
                 columns[column] = part.values(column, frames)
+                # The frame came, but not all that belongs to it.
+                unknown = (frames >= 0) & np.isnan(columns[column])
+                quality[unknown] |= np.uint16(Quality.NO_DATA)
             columns[f"{name}_frame"] = np.where(frames >= 0, frames + part.base, -1)
             if (file := part.file) is not None:
                 images[name] = (file, frames)
-        return TriggeredRows(
-            begins, begins + self._plan.exposure, columns, self._with_gaps(matched), images
-        )
+        return TriggeredRows(begins, begins + self._plan.exposure, columns, quality, images)
 
     def _with_gaps(self, matched: MatchedRows) -> NDArray[np.uint16]:
         """Mark rows before which the source did not make a trigger."""
