@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from bluesky_tiled_plugins.writing.consolidators import consolidator_factory
 from bluesky_tiled_plugins.writing.tiled_writer import _RunWriter
 from event_model import DocumentRouter
 from tiled.client.utils import handle_error, retry_context
@@ -23,55 +25,96 @@ COLUMNS_AT_ONCE = 64
 """In one request, so that it takes no longer than a second."""
 
 
+@dataclass
+class _Column:
+    """A column that is written to together with others.
+
+    Parameters
+    ----------
+    stream
+        Name of its stream.
+    consolidator
+        Describes it to Tiled.
+    assets
+        How many of its files the server knows.
+    """
+
+    stream: str
+    consolidator: Any
+    assets: int = 0
+
+
 class _FlushableRunWriter(_RunWriter):
     """The stock writer of one run, told from outside when to write what it has.
 
-    It leans on private names of bluesky-tiled-plugins, which is pinned to one minor release:
-    with the public batch size alone, events and StreamDatums cannot be timed.
+    Columns go to the server in one request if it has `glidepath.catalog.router`, else as the
+    stock writer sends them. It leans on private names of bluesky-tiled-plugins, which is pinned
+    to one minor release: with the public batch size alone, events and StreamDatums cannot be
+    timed.
     """
 
     def __init__(self, client: Any) -> None:
         super().__init__(client, batch_size=sys.maxsize)
-        self._takes_many = True
-        self._sent_assets: dict[str, int] = {}
+        # Stream resource's uid, and (stream, data key) -> column.
+        self._columns: dict[str | tuple[str, str], _Column] = {}
+        self._has_router = True
 
     def stream_datums(self, docs: Sequence[Any]) -> None:
-        """Write what these documents announce: in one request, where the server takes it."""
-        news = [self._update_consolidator(doc) for doc in docs]
-        for begin in range(0, len(news), COLUMNS_AT_ONCE):
-            part = news[begin : begin + COLUMNS_AT_ONCE]
-            if not (self._takes_many and self._put_columns(part)):
-                for node, consolidator, patch in part:
-                    self._update_data_source_for_node(node, consolidator.get_data_source(), patch)
+        """Write what these documents announce."""
+        for begin in range(0, len(docs), COLUMNS_AT_ONCE):
+            part = docs[begin : begin + COLUMNS_AT_ONCE]
+            if not (self._has_router and self._put_columns(part)):
+                for doc in part:
+                    self._write_external_data(doc)
 
-    def _put_columns(self, news: Sequence[tuple[Any, Any, Any]]) -> bool:
-        """Use `glidepath.catalog.router`; return False if the server does not have it."""
-        columns = []
-        for node, consolidator, patch in news:
-            data_source = consolidator.get_data_source()
-            data_source.id = node.data_sources()[0].id
-            # Two queries each; the server keeps those that it knows.
-            assets = data_source.assets
-            data_source.assets = assets[self._sent_assets.get(node.uri, 0) :]
-            self._sent_assets[node.uri] = len(assets)
-            *_, stream, key = node.path_parts
-            columns.append(
+    def _put_columns(self, docs: Sequence[Any]) -> bool:
+        news = []
+        for doc in docs:
+            column = self._column(doc["stream_resource"], doc["descriptor"])
+            patch = column.consolidator.consume_stream_datum(doc)
+            source = column.consolidator.get_data_source()
+            known, column.assets = column.assets, len(source.assets)
+            source.assets = source.assets[known:]
+            news.append(
                 {
-                    "stream": stream,
-                    "key": key,
-                    "data_source": data_source,
+                    "stream": column.stream,
+                    "key": column.consolidator.data_key,
+                    "metadata": column.consolidator.metadata,
+                    "data_source": source,
                     "patch": {"shape": patch.shape, "offset": patch.offset},
                 }
             )
+        return self._request("PUT", content=safe_json_dump(news))
+
+    def _request(self, method: str, **more: Any) -> bool:
+        """Send a request to `glidepath.catalog.router`; return False if the server has none."""
         uri = self.root_node.uri.replace("/metadata/", f"{COLUMNS_PATH}/", 1)
         for attempt in retry_context():
             with attempt:
-                response = self.client.context.http_client.put(uri, content=safe_json_dump(columns))
+                response = self.client.context.http_client.request(method, uri, **more)
                 if response.status_code in (404, 405):
-                    self._takes_many = False
+                    self._has_router = False
                     return False
                 handle_error(response)
         return True
+
+    def _column(self, resource_uid: str, descriptor_uid: str) -> _Column:
+        if resource_uid not in self._columns:
+            resource = self._stream_resource_cache[resource_uid]
+            stream = self._desc_nodes[descriptor_uid]
+            name = (stream.item["id"], resource["data_key"])
+            column = self._columns.get(name)
+            if column is None:
+                consolidator = consolidator_factory(resource, stream.metadata)
+                column = self._columns[name] = _Column(name[0], consolidator)
+            else:
+                column.consolidator.update_from_stream_resource(resource)
+            self._columns[resource_uid] = column
+        return self._columns[resource_uid]
+
+    def _close_stream_tree(self) -> None:
+        if not (self._has_router and self._request("DELETE")):
+            super()._close_stream_tree()
 
     def flush_events(self, stream: str) -> None:
         rows = self._internal_data_cache[stream]
