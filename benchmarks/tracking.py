@@ -23,8 +23,8 @@ Floats = NDArray[np.float64]
 RANGES = {
     "UE48": (370.0, 470.0, 5.0),
     "UE52": (370.0, 470.0, 4.0),
-    "UE56": (370.0, 470.0, 1.9),
-    "UE46": (520.0, 580.0, 1.8),
+    "UE56": (370.0, 470.0, 1.7),
+    "UE46": (520.0, 580.0, 1.5),
 }
 """Range (eV) and velocity (eV/s) for each undulator; its gap can follow none much faster."""
 

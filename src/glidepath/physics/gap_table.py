@@ -3,11 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.interpolate import PchipInterpolator
 
 from .calibration import Calibration
 from .undulator import UndulatorLaw
@@ -79,7 +78,10 @@ class GapCurve:
         return f"The gap curve of harmonic {self.harmonic}, {self.polarisation},"
 
     @cached_property
-    def _cubic(self) -> PchipInterpolator:
+    def _cubic(self) -> Any:
+        # Imported here: who only needs the rest of the physics starts half a second sooner.
+        from scipy.interpolate import PchipInterpolator
+
         return PchipInterpolator(self.energies, self.gaps, extrapolate=False)
 
     @property
