@@ -21,6 +21,7 @@ from glidepath.storage import (
     Table,
     TableDocuments,
     column_key,
+    compile_validators,
     dataset_paths,
 )
 from glidepath.storage.aligned_images import DATASET
@@ -254,6 +255,8 @@ class Sampler:
     def _create(
         self, path: Path, entry: Mapping[str, str], channels: Sequence[SampledChannel]
     ) -> GrowingFile:
+        # Next the run engine describes the streams, four data keys for each channel.
+        compile_validators()
         primary, keys = self._primary_columns(channels)
         axis = channels[0].channel.name
         detectors = [c.channel.name for c in channels if c.channel.kind == "detector"]
