@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 from ophyd_async.core import AsyncStatus
 
 from glidepath.detectors import TriggerMode
-from glidepath.devices.sampled import Derived, Sampled, SampledChannel, WithDerived, WithMarks
+from glidepath.devices.sampled import (
+    Derived,
+    Sampled,
+    SampledChannel,
+    WithDerived,
+    WithMarks,
+    offers,
+)
 from glidepath.storage import (
     AlignedImages,
     Column,
@@ -174,7 +181,7 @@ class Sampler:
         monitors: Callable[[Sequence[SampledChannel]], Monitors] = choose_monitors,
         flush_period: float = FLUSH_PERIOD,
     ) -> None:
-        self._devices: list[Sampled] = [axis, *(d for d in detectors if d is not axis)]
+        self._devices: list[Any] = [axis, *(d for d in detectors if d is not axis)]
         self._period = period
         self._triggering = triggering
         self._leg: Leg | None = None
@@ -218,9 +225,9 @@ class Sampler:
         marks: list[Mark] = []
         for device in self._devices:
             channels += [c for c in await device.channels() if c not in channels]
-            if isinstance(device, WithDerived):
+            if offers(device, WithDerived):
                 self._derived += device.derived()
-            if isinstance(device, WithMarks):
+            if offers(device, WithMarks):
                 marks += device.marks()
         self._channels = channels
         names = [c.channel.name for c in channels]

@@ -14,7 +14,7 @@ from bluesky.utils import FailedPause, Msg, RequestAbort, RequestStop
 from ophyd_async.core import AsyncLocatable
 
 from glidepath.detectors import TriggeredDetector
-from glidepath.devices.sampled import Sampled, WithExposure
+from glidepath.devices.sampled import Sampled, WithExposure, offers
 from glidepath.flyers import (
     BeamGuard,
     Flight,
@@ -128,12 +128,13 @@ def trajectory_scan(
         **(md or {}),
     }
     # Whatever has channels can be sampled; most of it has nothing to prepare.
-    staged = [detector for detector in detectors if isinstance(detector, Stageable)]
+    staged = [detector for detector in detectors if offers(detector, Stageable)]
+    run = scan.run(metadata)
+    if staged:
+        run = bpp.stage_wrapper(run, staged)
     try:
         # What was flown cannot be replayed: a pause interrupts the flight, the rest is flown.
-        return (
-            yield from bpp.rewindable_wrapper(bpp.stage_wrapper(scan.run(metadata), staged), False)
-        )
+        return (yield from bpp.rewindable_wrapper(run, False))
     except GeneratorExit:
         # RE.halt: no message is carried out any more. The axis must stand all the same.
         scan.abandon()
@@ -372,7 +373,7 @@ class _Scan:
         seconds = self.period
         assert seconds is not None
         for detector in self.detectors:
-            if isinstance(detector, WithExposure):
+            if offers(detector, WithExposure):
                 before = await detector.integration_time.get_value()
                 if before != seconds:
                     # Noted first, so that a change that fails half-way is undone too.
@@ -452,7 +453,7 @@ async def _inspect(
         period = min(plan.shortest_period for plan in plans)
     followers = [] if triggering is None else triggering.detectors
     sampled = [d for d in detectors if d not in followers]
-    adjustable = [d for d in sampled if isinstance(d, WithExposure)]
+    adjustable = [d for d in sampled if offers(d, WithExposure)]
     if period is not None and triggering is None:
         period = _positive(period)
         for detector in adjustable:
@@ -505,7 +506,7 @@ def _positive(period: Any) -> float:
 def _check_devices(detectors: Sequence[Any], axis: Any, triggering: Triggering | None) -> None:
     triggered = [] if triggering is None else triggering.detectors
     for device in [*detectors, axis]:
-        if device not in triggered and not isinstance(device, Sampled):
+        if device not in triggered and not offers(device, Sampled):
             raise PreflightError(
                 f"{getattr(device, 'name', device)!r} cannot be sampled: it has no channels(); "
                 "leave it out, or add channels() to its class."
