@@ -39,7 +39,7 @@ def offers(device: Any, protocol: type[Any]) -> bool:
     A scan asks several times for each device, and up to Python 3.11 isinstance takes 20 us for
     each answer.
     """
-    return all(hasattr(device, name) for name in _named_by(protocol))
+    return all(hasattr(device, name) for name in _named_by(protocol))  # type: ignore[arg-type]
 
 
 @cache
