@@ -133,7 +133,9 @@ class GapCurve:
             middle = 0.5 * (low + high)
             value = ((cubic[0] * middle + cubic[1]) * middle + cubic[2]) * middle + cubic[3]
             low, high = np.where(value < known, middle, low), np.where(value < known, high, middle)
-        return np.where(inside, self.energies[interval] + high, np.nan)
+        # Rounding must not put an end beyond itself.
+        found = np.minimum(self.energies[interval] + high, self.energies[interval + 1])
+        return np.where(inside, found, np.nan)
 
     def width(self, energy: ArrayLike) -> NDArray[np.float64]:
         """Natural width in eV of the harmonic at an energy in eV: energy / (harmonic periods)."""
