@@ -48,8 +48,9 @@ class Scaler(StandardReadable):
         }
         for number, signal in self.counts.items():
             setattr(self, f"s{number}", signal)
-        self.add_readables(list(self.counts.values()), Format.HINTED_SIGNAL)
-        with self.add_children_as_readables():
+        self.add_readables(list(self.counts.values()), Format.HINTED_UNCACHED_SIGNAL)
+        with self.add_children_as_readables(Format.UNCACHED_SIGNAL):
+            # Not from the last monitor: it may come later than the end of the counting.
             self.elapsed = signal_r(float, f"{prefix}.T", unit="s")
         with self.add_children_as_readables(Format.CONFIG_SIGNAL):
             self.preset = signal_rw(float, f"{prefix}.TP", unit="s")

@@ -390,7 +390,9 @@ class Triggering:
         complaint = await self.source.complaint()
         if complaint:
             self.complaints.append(complaint)
-        await _all(part.device.disarm() for part in self._parts.values())
+        # Not while somebody looks at one: it would seem to have stopped by itself.
+        async with self._polling:
+            await _all(part.device.disarm() for part in self._parts.values())
         await self.poll()
         for name, part in self._parts.items():
             dropped = await part.device.dropped()
