@@ -89,7 +89,6 @@ def calibrate(setup: Setup, undulator: str, start: float, stop: float) -> Any:
     points = []
     for energy in (start + 0.1 * (stop - start), stop - 0.1 * (stop - start)):
         setup.run(mv(devices["energy_separate"], energy))
-        at = call(setup.engine, source.energy.get_value)
         half = CALIBRATION_SHARE * float(source.curve.width(energy))
         plan = flyscan(
             [devices["mesh"]],
@@ -102,7 +101,8 @@ def calibrate(setup: Setup, undulator: str, start: float, stop: float) -> Any:
         columns = setup.run(plan).columns(["pgm", "mesh"])
         width = source.table.curves[0].width(1.0)
         found = fit_harmonic(columns["pgm"], columns["mesh"], float(width))
-        points.append((at, found.energy))
+        # Behind the scan the gap has come to rest, whatever it was at the end of its move.
+        points.append((call(setup.engine, source.energy.get_value), found.energy))
     calibration = Calibration.two_point(*points)
     source.calibrate(calibration)
     return calibration
