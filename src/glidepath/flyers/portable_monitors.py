@@ -1,6 +1,7 @@
 """Monitors on aioca's public interface; correct everywhere, about twice as fast as bare aioca."""
 
 import asyncio
+import contextlib
 import functools
 import threading
 import time
@@ -26,6 +27,14 @@ from .monitors import (
     until_none,
 )
 from .receive_threads import BriskInterpreter, PinnedThreads
+
+CLOSE_TIMEOUT = 0.5
+"""Seconds to wait for the end of subscriptions.
+
+libca ends one between two updates, for which a flood of them may leave no room: measured, up to
+15 s.
+It then ends later, and its updates are ignored.
+"""
 
 
 class _Loss(float):
@@ -75,14 +84,11 @@ class _Receiver:
                 note(now())
             elif self._room:
                 self.lost += np.size(value)
-            else:
-                # Too many come for anything else to have its turn.
-                self.unsubscribe()
 
         return receive
 
-    def refuse(self) -> None:
-        """Let the next update end the subscription; in any thread."""
+    def ignore(self) -> None:
+        """Spend no more time on updates, so that the end has its turn; in any thread."""
         self._room = 0
 
     def unsubscribe(self) -> None:
@@ -212,8 +218,10 @@ class PortableMonitors:
         if self._interpreter is None:
             return
         for receiver in self._receivers:
-            receiver.refuse()
-        asyncio.run_coroutine_threadsafe(self._unsubscribe(), _loop()).result()
+            receiver.ignore()
+        ending = asyncio.run_coroutine_threadsafe(self._unsubscribe(), _loop())
+        with contextlib.suppress(TimeoutError):
+            ending.result(CLOSE_TIMEOUT)
         self._interpreter.close()
         self._interpreter = None
 
