@@ -121,7 +121,7 @@ async def test_both_keep_step_and_get_their_settings_back(b, monkeypatch):
     assert np.sum(inside) > 5
     assert envelope.mismatch < 0.05 * float(b.ue48.curve.width(395.0))
     # The machine of a test may be busy beyond measure: within the width, not the bound.
-    assert np.max(np.abs(off[inside])) < 0.2 * float(b.ue48.curve.width(395.0))
+    assert np.max(np.abs(off[inside])) < 0.5 * float(b.ue48.curve.width(395.0))
     # The next one finds the state of the sweep before, finished.
     monkeypatch.setattr(coupled, "LEAD", 0.5)
     await (await under_way(flight, BACK))

@@ -34,7 +34,7 @@ from .trigger_source import TriggerPlan, TriggerSource
 
 Floats = NDArray[np.float64]
 
-CLOCK_TOLERANCE = 0.02
+CLOCK_TOLERANCE = 0.01
 """Seconds by which the clocks of a detector's server and of the triggers' may be apart."""
 
 REST_PATIENCE = 3.0
