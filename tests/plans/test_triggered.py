@@ -3,6 +3,7 @@
 import contextlib
 import json
 import threading
+import time
 
 import h5py
 import numpy as np
@@ -41,6 +42,17 @@ def images_of(simulated, camera="camera"):
         return file[resource["parameters"]["dataset"]][:]
 
 
+def true_exposures(beamline, until):
+    """Return the camera's exposures as soon as the truth is written up to a time."""
+    deadline = time.monotonic() + BOUND
+    while True:
+        with Truth(beamline.settings.truth) as truth:
+            exposures = truth.exposures("CAM1")
+        if exposures["start"].max(initial=0.0) > until - 0.01 or time.monotonic() > deadline:
+            return exposures
+        time.sleep(0.1)
+
+
 def check_rows(simulated, beamline, run):
     """Check each row that carries no bit against the truth; return which rows carry one."""
     table = run.primary
@@ -55,9 +67,8 @@ def check_rows(simulated, beamline, run):
     assert np.all(np.isnan(table["camera_total"][~with_frame]))
     assert np.all(marked[~with_frame])
     # What the camera truly saw in a row without a bit is what the row says.
-    truth = Truth(beamline.settings.truth)
-    exposures = truth.exposures("CAM1")
     begin = table["sample_time"] - table["sample_duration"] / 2
+    exposures = true_exposures(beamline, begin[-1])
     nearest = np.abs(exposures["start"][:, None] - begin[~marked]).argmin(axis=0)
     assert np.all(np.abs(exposures["start"][nearest] - begin[~marked]) < 0.01)
     assert len(np.unique(nearest)) == len(nearest)
