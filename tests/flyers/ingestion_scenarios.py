@@ -23,7 +23,7 @@ from glidepath.simulation.repeater import start_repeater
 from glidepath.timeline import Channel, ChannelKind
 
 FIRST_PORT, SECOND_PORT = (int(port) for port in os.environ["TEST_PORTS"].split())
-BOUND = 15.0
+BOUND = 30.0
 SCALARS = ("double", "long", "int64", "enum", "float", "short", "char")
 BOTH = (FastMonitors, PortableMonitors)
 

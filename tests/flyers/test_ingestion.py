@@ -44,7 +44,7 @@ def start(scenario):
 
 def finish(process):
     try:
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=100)
     finally:
         process.kill()
         process.wait()

@@ -32,8 +32,7 @@ CLOSE_TIMEOUT = 0.5
 """Seconds to wait for the end of subscriptions.
 
 libca ends one between two updates, for which a flood of them may leave no room: measured, up to
-15 s.
-It then ends later, and its updates are ignored.
+15 s. It then ends later, and its updates are ignored.
 """
 
 
