@@ -80,9 +80,10 @@ def _control(channels: int, load: float, seconds: float) -> dict[str, Any]:
     program = compiled(Path(__file__).with_name("libca_client.c"), shared=False)
     with (
         LoadServer(channels) as server,
-        Process([str(program), PREFIX], server.environment) as client,
+        Process([str(program)], server.environment) as client,
     ):
-        client.ask(f"{channels} {WARM_UP} {seconds}")
+        ready = client.ask(f"{PREFIX} {channels} {WARM_UP} {seconds}")
+        assert ready == "ready", ready
         server.publish(channels, load)
         updates, took, cpu, lost = map(float, client.answer(seconds + 60).split())
         posted, posting = server.stop()
