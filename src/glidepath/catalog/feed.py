@@ -24,6 +24,9 @@ from glidepath.catalog.errors import CatalogError
 COLUMNS_AT_ONCE = 64
 """In one request, so that it takes no longer than a second."""
 
+NOT_FOR_US = (401, 403, 404, 405)
+"""Answers of a server that has no router of ours, or lets nobody use it."""
+
 
 @dataclass
 class _Column:
@@ -92,7 +95,7 @@ class _FlushableRunWriter(_RunWriter):
         for attempt in retry_context():
             with attempt:
                 response = self.client.context.http_client.request(method, uri, **more)
-                if response.status_code in (404, 405):
+                if response.status_code in NOT_FOR_US:
                     self._has_router = False
                     return False
                 handle_error(response)
