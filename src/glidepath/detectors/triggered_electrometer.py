@@ -211,8 +211,11 @@ class TriggeredElectrometer(StandardReadable):
             self._began = seen.timestamp(self.buffer_state)
 
     async def _listen(self) -> None:
-        current = self.meter.current
+        current, source = self.meter.current, self.meter.trigger_source
         last = (await current.read(cached=False))[current.name]["timestamp"]
+        ready = (await source.read(cached=False))[source.name]["timestamp"]
+        # An exposure that began before it was told to wait for triggers follows none.
+        last = max(last, ready + self.latency + self._exposure)
 
         def hear(readings: dict[str, Reading[float]]) -> None:
             reading = readings[current.name]

@@ -45,7 +45,8 @@ class Electrometer:
     """Electrometer that runs freely or is triggered (Keithley 6514 and its kin).
 
     Exposures follow each other without a gap (but not more than 100 in a second); each lasts NPLC
-    power line cycles of 20 ms and is published with the time of its end. A moving average over
+    power line cycles of 20 ms and is published with the time of its end; one that ``cmdCancel``
+    interrupts is not. A moving average over
     more than one reading (``setFiltAverCnt``) smears what changes meanwhile, as the real one does.
 
     With ``setTrgSrc`` at ``Trigger Link`` a pulse begins each exposure; for 10 ms after its end
@@ -88,6 +89,7 @@ class Electrometer:
         self._generator, self._record = generator, record
         self._free_running = True
         self._single = False
+        self._cancelled = 0
         self._wake = asyncio.Event()
         self._recent: deque[float] = deque(maxlen=100)
         self._input = TriggerInput(database, name, line)
@@ -190,7 +192,11 @@ class Electrometer:
                 continue
             self._single = False
             stop = start + float(self._power_line_cycles.value) / _LINE_HZ
+            cancelled = self._cancelled
             await sleep_until(stop + _READOUT_SECONDS)
+            if cancelled != self._cancelled:
+                start = time.time()
+                continue
             await self._finish(start, stop)
             following = max(stop, start + _SHORTEST_CYCLE)
             start = following if time.time() - following < 1.0 else time.time()
@@ -275,6 +281,7 @@ class Electrometer:
 
     async def _cancel(self, _: int) -> None:
         self._free_running = False
+        self._cancelled += 1
         self._wake.clear()
 
     async def _read_once(self, _: int) -> None:
