@@ -12,7 +12,10 @@ settings.register_profile("glidepath", derandomize=True, deadline=None, database
 settings.load_profile("glidepath")
 
 # Before anything imports Channel Access: only the loopback, never a real beamline.
-os.environ.update(EPICS_CA_ADDR_LIST="127.0.0.1", EPICS_CA_AUTO_ADDR_LIST="NO")
+LOOPBACK = "127.0.0.1"
+asked = os.environ.get("EPICS_CA_ADDR_LIST", "").split()
+addresses = [address for address in asked if address.partition(":")[0] == LOOPBACK] or [LOOPBACK]
+os.environ.update(EPICS_CA_ADDR_LIST=" ".join(addresses), EPICS_CA_AUTO_ADDR_LIST="NO")
 
 
 @pytest.fixture(scope="session")

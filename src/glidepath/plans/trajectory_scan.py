@@ -509,7 +509,8 @@ def _check_devices(detectors: Sequence[Any], axis: Any, triggering: Triggering |
         if device not in triggered and not offers(device, Sampled):
             raise PreflightError(
                 f"{getattr(device, 'name', device)!r} cannot be sampled: it has no channels(); "
-                "leave it out, or add channels() to its class."
+                "leave it out, or add channels() to its class (a motor record has them as "
+                "glidepath.devices.Motor)."
             )
     names = [device.name for device in [*detectors, axis]]
     for name in names:
