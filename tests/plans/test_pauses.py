@@ -3,6 +3,7 @@
 import contextlib
 import json
 import threading
+import time
 from itertools import pairwise
 
 import numpy as np
@@ -235,6 +236,12 @@ def test_a_halt_leaves_no_axis_flying_and_every_setting_as_it_was(simulated, axi
     assert s.call(sampling()) == []
 
 
+def lose_beam(simulated, seconds):
+    simulated.put("FAULT:beam_loss", 1)
+    time.sleep(seconds)
+    simulated.put("FAULT:beam_loss", 0)
+
+
 def good_rows_cover(table, period_and_more):
     """Check that the rows with beam cover the range; return which have lost it."""
     lost = (table["quality"] & Quality.BEAM_LOST) != 0
@@ -249,13 +256,7 @@ def good_rows_cover(table, period_and_more):
 def test_without_beam_the_scan_is_held(simulated):
     s = simulated
 
-    def lose():
-        s.put("FAULT:beam_loss", 1)
-        timer = threading.Timer(1.5, lambda: s.put("FAULT:beam_loss", 0))
-        timer.start()
-        timer.join()
-
-    at = At(s, lose, 8)
+    at = At(s, lambda: lose_beam(s, 1.5), 8)
     guard = BeamGuard(s.ring, settle=0.5)
     try:
         s.run_engine(
@@ -277,13 +278,7 @@ def test_without_beam_the_scan_is_held(simulated):
 def test_rows_that_have_lost_the_beam_are_marked_and_flown_again(simulated):
     s = simulated
 
-    def lose():
-        s.put("FAULT:beam_loss", 1)
-        timer = threading.Timer(0.5, lambda: s.put("FAULT:beam_loss", 0))
-        timer.start()
-        timer.join()
-
-    at = At(s, lose, 8)
+    at = At(s, lambda: lose_beam(s, 0.5), 8)
     try:
         s.run_engine(
             flyscan([s.mesh, s.ring], s.energy, 400.0, 402.5, 1.0, period=0.1, refly="bad rows")

@@ -144,18 +144,6 @@ _ENERGY_PACE = Pace(slowest=1.0, allowance=30.0)
 _ENERGY_TOLERANCE = 0.02
 
 
-async def _range_of(low: SignalR[float], high: SignalR[float]) -> tuple[float, float] | None:
-    """Return the range between two PVs; an IOC that was never configured shows zero for both."""
-    lowest, highest = await low.get_value(), await high.get_value()
-    return None if lowest == highest == 0 else (lowest, highest)
-
-
-def _energy_channel(name: str, readback: SignalR[float], latency: float) -> SampledChannel:
-    return SampledChannel(
-        Channel(name, ChannelKind.READBACK, "eV", latency=latency), readback.source
-    )
-
-
 def _energy_move(
     device: "PGM | SGM | DCM | KMC3DCM",
     action: SignalRW[int] | None,
@@ -194,8 +182,28 @@ class _MonochromatorMock(DeviceMock["PGM | SGM | DCM"]):
         set_mock_value(device.max_energy, 20_000.0)
 
 
+class _Monochromator(StandardReadable, StandardMovable[float]):
+    """What they have in common: an energy with a range, which is a continuous readback."""
+
+    readback: SignalR[float]
+    latency: float
+    min_energy: SignalR[float]
+    max_energy: SignalR[float]
+
+    async def limits(self) -> tuple[float, float] | None:
+        """Return the range of energies in eV that can be reached now, None if not known."""
+        lowest, highest = await self.min_energy.get_value(), await self.max_energy.get_value()
+        # An IOC that was never configured shows zero for both.
+        return None if lowest == highest == 0 else (lowest, highest)
+
+    async def channels(self) -> list[SampledChannel]:
+        """Return the energy as a continuous readback named like the device."""
+        channel = Channel(self.name, ChannelKind.READBACK, "eV", latency=self.latency)
+        return [SampledChannel(channel, self.readback.source)]
+
+
 @default_mock_class(_MonochromatorMock)
-class PGM(StandardReadable, StandardMovable[float]):
+class PGM(_Monochromator):
     """Plane-grating monochromator: one movable energy, its optics, and a sweep of its own.
 
     ``set(energy)`` in eV ends when ``IStatus`` says done and ``monoGetEnergy`` has arrived.
@@ -279,17 +287,9 @@ class PGM(StandardReadable, StandardMovable[float]):
         """How the energy moves."""
         return _energy_move(self, self.sweep.action, self._tolerance, self._pace)
 
-    async def limits(self) -> tuple[float, float] | None:
-        """Return the range of energies in eV with the grating in use, None if not known."""
-        return await _range_of(self.min_energy, self.max_energy)
-
-    async def channels(self) -> list[SampledChannel]:
-        """Return the energy as a continuous readback named like the device."""
-        return [_energy_channel(self.name, self.readback, self.latency)]
-
 
 @default_mock_class(_MonochromatorMock)
-class SGM(StandardReadable, StandardMovable[float]):
+class SGM(_Monochromator):
     """Spherical-grating monochromator: one movable energy, without a sweep of its own.
 
     Parameters
@@ -332,17 +332,9 @@ class SGM(StandardReadable, StandardMovable[float]):
         """How the energy moves."""
         return _energy_move(self, None, self._tolerance, self._pace)
 
-    async def limits(self) -> tuple[float, float] | None:
-        """Return the range of energies in eV with the grating in use, None if not known."""
-        return await _range_of(self.min_energy, self.max_energy)
-
-    async def channels(self) -> list[SampledChannel]:
-        """Return the energy as a continuous readback named like the device."""
-        return [_energy_channel(self.name, self.readback, self.latency)]
-
 
 @default_mock_class(_MonochromatorMock)
-class DCM(StandardReadable, StandardMovable[float]):
+class DCM(_Monochromator):
     """Double-crystal monochromator with BESSY's monochromator software (EMIL's U17 beamline).
 
     Parameters
@@ -404,14 +396,6 @@ class DCM(StandardReadable, StandardMovable[float]):
         """How the energy moves."""
         return _energy_move(self, None, self._tolerance, self._pace)
 
-    async def limits(self) -> tuple[float, float] | None:
-        """Return the range of energies in eV with the crystal in use, None if not known."""
-        return await _range_of(self.min_energy, self.max_energy)
-
-    async def channels(self) -> list[SampledChannel]:
-        """Return the energy as a continuous readback named like the device."""
-        return [_energy_channel(self.name, self.readback, self.latency)]
-
 
 class _ReadyCrystals(DeviceMock["KMC3DCM"]):
     """Mock of a crystal monochromator that is ready and arrives at once."""
@@ -422,7 +406,7 @@ class _ReadyCrystals(DeviceMock["KMC3DCM"]):
 
 
 @default_mock_class(_ReadyCrystals)
-class KMC3DCM(StandardReadable, StandardMovable[float]):
+class KMC3DCM(_Monochromator):
     """The double-crystal monochromator of the KMC-3 beamline, which has a controller of its own.
 
     Parameters
@@ -464,10 +448,6 @@ class KMC3DCM(StandardReadable, StandardMovable[float]):
     async def limits(self) -> tuple[float, float] | None:
         """Return the drive limits of the setpoint in eV, None where it has none."""
         return await read_limits(self.setpoint)
-
-    async def channels(self) -> list[SampledChannel]:
-        """Return the energy as a continuous readback named like the device."""
-        return [_energy_channel(self.name, self.readback, self.latency)]
 
 
 Monochromator = PGM | SGM | DCM | KMC3DCM
