@@ -462,7 +462,11 @@ async def _inspect(
     else:
         exposures = [await detector.integration_time.get_value() for detector in adjustable]
         period = max(exposures, default=DEFAULT_PERIOD) if period is None else period
-    envelopes = [await flight.envelope(leg) for leg in trajectory.legs(joined=joined)]
+    legs = list(trajectory.legs(joined=joined))
+    # Passes fly the same regions again, and each envelope asks the controller.
+    different = {leg.regions: leg for leg in legs}
+    asked = {regions: await flight.envelope(leg) for regions, leg in different.items()}
+    envelopes = [asked[leg.regions] for leg in legs]
     position = None
     if isinstance(axis, AsyncLocatable):
         position = (await axis.locate())["readback"]
