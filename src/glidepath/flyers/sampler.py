@@ -601,13 +601,18 @@ class Sampler:
         parts = []
         while self._waiting:
             rows = self._waiting.pop(0)
-            count = int(np.searchsorted(rows.ends, until, "right"))
+            # A bin that missed its end is longer than those that follow it.
+            ends = np.maximum.accumulate(rows.ends)
+            count = int(np.searchsorted(ends, until, "right"))
             if count:
                 parts.append(self._joined(rows.first(count), now, finish))
             if count < len(rows):
                 self._waiting.insert(0, rows.after(count))
                 break
-        self._aligner.forget(now, self._waiting[0].begins[0] if self._waiting else np.inf)
+        needed = self._waiting[0].begins[0] if self._waiting else np.inf
+        if self._triggering is not None:
+            needed = min(needed, self._triggering.needed_from)
+        self._aligner.forget(now, needed)
         if not parts:
             return {}
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
