@@ -434,11 +434,8 @@ class Camera(AreaDetector[ADBaseIO]):
 
     # ---- sampled --------------------------------------------------------------------------
 
-    async def channels(self) -> list[SampledChannel]:
-        """Return the statistics as detectors whose aperture is the exposure.
-
-        While the camera is staged, this also lets it run freely: it was stopped when it was
-        staged, and what does not run cannot be sampled.
+    async def begin_sampling(self) -> None:
+        """Let it run freely: it was stopped when it was staged.
 
         Raises
         ------
@@ -447,6 +444,9 @@ class Camera(AreaDetector[ADBaseIO]):
         """
         if self._staged and not self._free_running:
             await self._run_freely()
+
+    async def channels(self) -> list[SampledChannel]:
+        """Return the statistics as detectors whose aperture is the exposure."""
         exposure = await self.driver.acquire_time.get_value()
         return [
             SampledChannel(

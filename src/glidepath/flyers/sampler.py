@@ -14,6 +14,7 @@ from ophyd_async.core import AsyncStatus
 
 from glidepath.detectors import TriggerMode
 from glidepath.devices.sampled import (
+    BeginsSampling,
     Derived,
     Sampled,
     SampledChannel,
@@ -224,6 +225,8 @@ class Sampler:
         channels: list[SampledChannel] = []
         marks: list[Mark] = []
         for device in self._devices:
+            if offers(device, BeginsSampling):
+                await device.begin_sampling()
             channels += [c for c in await device.channels() if c not in channels]
             if offers(device, WithDerived):
                 self._derived += device.derived()
