@@ -2,7 +2,8 @@
 
 The same range is flown at 10 eV/s with a trigger each 0.05 eV (200 Hz) for a camera, a fast
 electrometer and a counter, sampled by two electrometers that integrate for 0.1 s, and polled.
-Then faults are made, and the rows are compared with what the camera truly saw.
+Then faults are made, and the rows are compared with what the camera truly saw. At last many
+triggers at up to 1 kHz for an electrometer and a counter: in one go, and more than the box holds.
 """
 
 import json
@@ -11,6 +12,8 @@ from typing import Any
 
 import numpy as np
 from rich.table import Table
+
+from glidepath.timeline import Quality
 
 from .accuracy import EXPOSURE, _fly, first_line, summary
 from .beamline import Recorded, Setup, call, in_own_process, simulated_setup
@@ -37,6 +40,20 @@ FAULTS: Mapping[str, Mapping[str, Any]] = {
     "too slow for the rate": {"CAM1_slow": 0.005},
 }
 
+LONG: Mapping[str, tuple[int, float, int]] = {
+    "5 000 triggers": (5_000, 1000.0, 100_000),
+    "20 000 rows": (20_000, 500.0, 8_000),
+}
+"""Rows that are asked for, triggers per second, captures that the box keeps of one arming."""
+
+QUICK_LONG = {"600 rows": (600, 1000.0, 250)}
+
+LONG_START, LONG_STEP = 400.0, 0.005
+"""eV, of these."""
+
+CAPTURES = 100_000
+"""Captures that the box keeps otherwise."""
+
 BOUND = 0.005
 """Seconds by which the begin of a row and of its true exposure may differ."""
 
@@ -44,16 +61,21 @@ BOUND = 0.005
 def rows(quick: bool = False) -> list[dict[str, Any]]:
     """Measure; a row for each mode, and one for each fault."""
     faults = dict(list(FAULTS.items())[: 2 if quick else None])
-    return in_own_process(measure, 1 if quick else 3, faults)
+    return in_own_process(measure, 1 if quick else 3, faults, QUICK_LONG if quick else LONG)
 
 
-def measure(repeats: int, faults: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Fly one simulated beamline in all modes and with all faults."""
+def measure(
+    repeats: int,
+    faults: Mapping[str, Mapping[str, Any]],
+    long: Mapping[str, tuple[int, float, int]],
+) -> list[dict[str, Any]]:
+    """Fly one simulated beamline in all modes, with all faults, and for long."""
     with simulated_setup() as setup:
         return [
             _triggered(setup, repeats),
             *(_beside(setup, mode, repeats) for mode in ("sampled", "sequential")),
             *(_fault(setup, name, fault) for name, fault in faults.items()),
+            *(_long(setup, name, *asked) for name, asked in long.items()),
         ]
 
 
@@ -137,8 +159,6 @@ def _beside(setup: Setup, mode: str, repeats: int) -> dict[str, Any]:
 
 def _fault(setup: Setup, name: str, fault: Mapping[str, Any]) -> dict[str, Any]:
     """Fly with a fault; count the rows that are wrong and do not say so."""
-    from glidepath.timeline import Quality
-
     _put(setup, fault)
     recorded = Recorded()
     try:
@@ -174,12 +194,64 @@ def _fault(setup: Setup, name: str, fault: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _put(setup: Setup, fault: Mapping[str, Any]) -> None:
+def _long(setup: Setup, name: str, number: int, rate: float, captures: int) -> dict[str, Any]:
+    """Fly a motor with many triggers; in parts if the box does not hold them."""
+    from glidepath.plans import flyscan
+
+    devices, names = setup.devices, ("quad", "counter")
+    # The last one only ends the bin before it: its step must fit in too.
+    stop = LONG_START + (number + 0.5) * LONG_STEP
+    _put(setup, {"zebra_captures": captures})
+    _put(setup, {"BEAM:axis": "m3"}, "")
+    try:
+        run = setup.run(
+            flyscan(
+                [devices[name] for name in names],
+                devices["mono_motor"],
+                LONG_START,
+                stop,
+                LONG_STEP * rate,
+                step=LONG_STEP,
+                trigger=devices["zebra"],
+            )
+        )
+    finally:
+        _put(setup, {"zebra_captures": CAPTURES})
+        _put(setup, {"BEAM:axis": "PGM1"}, "")
+    columns = run.columns(["mono_motor", "sample_time", "sample_duration", "quality"])
+    begin = columns["sample_time"] - columns["sample_duration"] / 2
+    with setup.truth(float(begin[-1]) + 1.0) as truth:
+        true = truth.exposures("QE1")
+        nearest = np.searchsorted(true["start"], begin - 0.5 / rate)
+        error = 1e3 * (columns["mono_motor"] - true["mean_energy"][nearest])
+    marked = (columns["quality"].astype(np.uint16) & ~np.uint16(Quality.HELD)) != 0
+    accounts = json.loads(_verdict(run)["triggered"]).values()
+    equal = all(
+        len(begin) == account[key]
+        for account in accounts
+        for key in ("triggers", "frames", "matched")
+    )
+    stopped = run.of("stop")[-1]
+    return {
+        "scan": name,
+        "rate_Hz": rate,
+        "parts": -(-number // (captures - 1)),
+        "exit_status": stopped["exit_status"],
+        "rows": len(begin),
+        "marked": int(marked.sum()),
+        "rows_equal_triggers_equal_frames": "yes" if equal else "no",
+        "rms_meV": float(np.sqrt(np.mean(error**2))),
+        "light_percent": 100 * rate * float(np.median(columns["sample_duration"])),
+        "seconds": stopped["time"] - run.of("start")[-1]["time"],
+    }
+
+
+def _put(setup: Setup, fault: Mapping[str, Any], group: str = "FAULT:") -> None:
     from aioca import caput
 
-    prefix = setup.simulation.prefix
+    prefix = setup.simulation.prefix + group
     for name, value in fault.items():
-        call(setup.engine, lambda: caput(f"{prefix}FAULT:{name}", value, wait=True))  # noqa: B023
+        call(setup.engine, lambda: caput(f"{prefix}{name}", value, wait=True))  # noqa: B023
 
 
 def _verdict(run: Recorded) -> Mapping[str, Any]:
@@ -190,7 +262,7 @@ def table(rows: Iterable[Mapping[str, Any]]) -> Table:
     """Return the rows as a table."""
     result = Table(
         title=f"triggered: N2 edge at {VELOCITY:g} eV/s, a trigger each {STEP:g} eV; then faults "
-        f"at {SLOW_VELOCITY:g} eV/s",
+        f"at {SLOW_VELOCITY:g} eV/s; then many at 500 Hz and more",
         title_justify="left",
     )
     result.add_column("mode or fault", no_wrap=True)
@@ -208,6 +280,19 @@ def table(rows: Iterable[Mapping[str, Any]]) -> Table:
                 "",
                 "",
                 row.get("rows_equal_triggers_equal_frames", ""),
+            )
+        elif "scan" in row:
+            result.add_row(
+                f"{row['scan']}, {row['parts']} parts",
+                str(row["rows"]),
+                "",
+                shown(row["rms_meV"], ".2f"),
+                "",
+                shown(row["light_percent"], ".1f"),
+                str(row["marked"]),
+                "",
+                "",
+                f"{row['exit_status']}; all equal: {row['rows_equal_triggers_equal_frames']}",
             )
         else:
             result.add_row(

@@ -85,6 +85,7 @@ async def test_frames_and_their_statistics(make_camera, tmp_path, statistics):
 async def test_it_is_sampled_while_it_runs_freely(make_camera):
     camera = await make_camera()
     await camera.stage()
+    await camera.begin_sampling()
     channels = await camera.channels()
     stamps = []
     monitor = aioca.camonitor(

@@ -211,6 +211,28 @@ async def test_parts_fit_and_miss_none_and_repeat_none(box, capacity, ends, axis
     assert np.abs(steps - 0.05).max() < 0.25 * 0.05
 
 
+@pytest.mark.parametrize("asked", [{"step": 0.05, "period": None}, {"step": None, "period": 0.05}])
+async def test_a_trigger_that_ends_the_last_row_is_inside_and_each_part_has_one(box, asked):
+    set_mock_value(box[0].capacity, 61)
+    whole, asked = leg((395, 405, 1)), {**asked, "exposure": 0.03}
+    compare = source(box)
+    compare.closing = True
+    parts = await compare.parts(whole, **asked)
+    plans = [await compare.plan(part, **asked) for part in parts]
+    assert [len(plan.positions) for plan in plans[:-1]] == [60] * (len(plans) - 1)
+    for plan, part, following in zip(plans, parts, [*parts[1:], None], strict=True):
+        numbers = [(s.name, value) for s, value in compare._compare_settings(plan)]
+        assert ("zebra-pulses", len(plan.positions) + 1) in numbers
+        closing = 2 * plan.positions[-1] - plan.positions[-2]
+        assert closing <= part.stop + 2e-4
+        if following is not None:
+            # Where the first row of the next part begins.
+            assert closing == pytest.approx(following.start, abs=2e-4)
+    positions = np.concatenate([plan.positions for plan in plans])
+    assert np.diff(positions) == pytest.approx(0.05, abs=0.005)
+    assert 405 - positions[-1] < 0.105
+
+
 async def test_parts_by_time_have_equal_numbers(box):
     set_mock_value(box[0].capacity, 40)
     whole, asked = leg((395, 405, 1)), {"step": None, "period": 0.1, "exposure": 0.09}

@@ -3,14 +3,18 @@
 from collections.abc import AsyncIterator
 
 import aioca
+import numpy as np
 import pytest
 import pytest_asyncio
 from typer.testing import CliRunner
 
+from glidepath.beamlines import load_beamline
 from glidepath.cli.main import app
 from glidepath.detectors import DetectorCheck, Finding, QuadElectrometer, Result, check
 from glidepath.devices import PulseGenerator, Pulses
+from glidepath.flyers import pulses_of
 
+SIMULATED = "glidepath.beamlines.simulated"
 EXPOSURE = 0.002
 
 
@@ -102,6 +106,24 @@ async def test_without_pulses_only_its_own_clock_is_tried(bench, tmp_path):
     assert found["own clock"].result is Result.PASS
     assert found["triggers"].result is Result.NOTE
     assert "dead time" not in found
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_the_trigger_box_sends_pulses_wherever_the_axis_is(bench):
+    zebra, quad = load_beamline(SIMULATED, bench.prefix).devices["zebra"], bench.devices["quad"]
+    await zebra.connect(timeout=10)
+    before = await zebra.read_configuration()
+    await quad.arm(bench.settings(20, 200.0))
+    sender = pulses_of(zebra)
+    assert isinstance(sender, Pulses)
+    # When they began is not known well enough to say more.
+    assert np.isnan(await sender.send(20, 0.005, 0.001))
+    frames = await bench.collect(quad, 20)
+    assert len(frames.begins) == 20
+    assert np.diff(frames.begins) == pytest.approx(0.005, abs=5e-4)
+    await sender.stop()
+    after = await zebra.read_configuration()
+    assert {n: r["value"] for n, r in after.items()} == {n: r["value"] for n, r in before.items()}
 
 
 def test_the_command_prints_the_table(beamline, tmp_path):

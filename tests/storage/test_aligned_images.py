@@ -66,3 +66,25 @@ def test_rows_that_follow_each_other_are_one_mapping_however_they_came(camera, t
     with h5py.File(images.path) as file:
         assert len(file["/entry/data/images"].virtual_sources()) == 1
     assert seen(images.path) == str(list(range(1, 101)))
+
+
+def test_several_images_of_a_row_have_an_axis_of_their_own(camera, tmp_path):
+    source, grow = camera
+    grow(11)
+    images = AlignedImages(tmp_path / "images.h5", (3, 4), np.dtype("u2"), per_row=3)
+    assert images.row_shape == (3, 3, 4)
+    images.add(source, "entry/data/data", np.array([[0, 1, 2], [3, 4, 5]]))
+    images.add(source, "entry/data/data", np.array([[6, -1, 7], [-1, -1, -1], [8, 9, 10]]))
+    images.write()
+    with h5py.File(images.path) as file:
+        dataset = file["/entry/data/images"]
+        assert dataset.shape == (5, 3, 3, 4)
+        assert dataset[:, :, 0, 0].tolist() == [
+            [1, 2, 3],
+            [4, 5, 6],
+            [7, 0, 8],
+            [0, 0, 0],
+            [9, 10, 11],
+        ]
+        # One mapping for each run of rows of each of the three.
+        assert len(dataset.virtual_sources()) == 2 + 2 + 3

@@ -147,15 +147,23 @@ def count(
     tick: float = 0.1,
     patience: float = 2.0,
     seed: int = 0,
+    closed: float | None = None,
 ) -> Outcome:
-    """Feed an account as a scan does, tick by tick, and end it."""
+    """Feed an account as a scan does, tick by tick, and end it; ``closed``: a last trigger."""
     rng = np.random.default_rng(seed)
     accounting = TriggerAccounting([d.follower for d in detectors], patience)
     known = times + 0.005
     if trigger_batch:
         known = np.ceil(known / trigger_batch) * trigger_batch
     positions = 400 + 0.05 * np.arange(len(times))
-    end = max(known[-1], *(d.arrivals[-1] if len(d.arrivals) else 0.0 for d in detectors)) + 0.2
+    end = (
+        max(
+            known[-1],
+            closed or 0.0,
+            *(d.arrivals[-1] if len(d.arrivals) else 0.0 for d in detectors),
+        )
+        + 0.2
+    )
     now, told, given, parts, final_at = times[0], 0, [0] * len(detectors), [], []
     while now < end:
         now += tick * rng.uniform(0.3, 1.7)
@@ -166,6 +174,8 @@ def count(
             if which == len(detectors):
                 accounting.add_triggers(np.arange(told, until), times[part], positions[part], now)
                 told = until
+                if closed is not None and now >= closed + 0.005:
+                    accounting.close(closed)
                 continue
             d = detectors[which]
             stop = int(np.searchsorted(d.arrivals, now))

@@ -123,7 +123,7 @@ def make_devices(prefix: str | None = None, undulator: str = "UE48") -> dict[str
         Electrometer(f"{prefix}KEI1:", "mesh", nplc_range=NPLC_RANGE),
         Electrometer(f"{prefix}KEI2:", "sample", nplc_range=NPLC_RANGE),
         Ring(f"{prefix}RING:", f"{prefix}TOPUP:", "ring", lowest_current=LOWEST_CURRENT),
-        Camera(f"{prefix}CAM1:", "camera", driver="vimba", latency=CAMERA_LATENCY),
+        Camera(f"{prefix}CAM1:", "camera", driver="vimba", latency=CAMERA_LATENCY, burst=True),
         QuadElectrometer(
             f"{prefix}QE1:",
             "quad",

@@ -26,8 +26,13 @@ def detector(
     name: Annotated[str, typer.Argument(help="Detector to check, such as camera.")],
     exposure: Annotated[float, typer.Option(help="Exposure of its frames (s).")] = 0.02,
     pulses: Annotated[
-        str, typer.Option(help="Device that sends pulses to its trigger input; '' for none.")
-    ] = "pulses",
+        str | None,
+        typer.Option(
+            help="What sends pulses to its trigger input: a pulse generator or a trigger box; "
+            "'' for none.",
+            show_default="the first of these that the beamline has",
+        ),
+    ] = None,
     beamline: Annotated[
         str, typer.Option(help="Python module of the beamline.")
     ] = "glidepath.beamlines.simulated",
@@ -35,7 +40,8 @@ def detector(
 ) -> None:
     """Measure trigger modes, dead time, highest rate, latency and files of a triggered detector."""
     from glidepath.detectors import DetectorCheck, Finding, Result, TriggeredDetector
-    from glidepath.devices import Pulses
+    from glidepath.devices import Pulses, Zebra
+    from glidepath.flyers import pulses_of
 
     from .session import Session
 
@@ -44,9 +50,13 @@ def detector(
         (checked,) = session.devices([name])
         if not isinstance(checked, TriggeredDetector):
             raise ValueError(f"{name} is no triggered detector; name one that is.")
-        sender = session.devices([pulses])[0] if pulses else None
-        if sender is not None and not isinstance(sender, Pulses):
-            raise ValueError(f"{pulses} sends no pulses; name a device with send() and stop().")
+        if pulses is None:
+            every = session.beamline.devices
+            senders = [
+                n for kind in (Pulses, Zebra) for n, d in every.items() if isinstance(d, kind)
+            ]
+            pulses = senders[0] if senders else ""
+        sender = pulses_of(session.devices([pulses])[0]) if pulses else None
         folder = session.root / "check" / f"{name}_{time.strftime('%Y%m%d_%H%M%S')}"
         folder.mkdir(parents=True)
         findings: list[Finding] = []

@@ -13,9 +13,11 @@ from .limits import check_timing
 from .quad_electrometer import QuadElectrometer
 from .scaler import Scaler
 from .triggered import (
+    EndsWithNext,
     FrameFile,
     Frames,
     FrameSettings,
+    MakesSeveralFrames,
     TriggeredDetector,
     TriggerMode,
     no_frames,
@@ -29,10 +31,12 @@ __all__ = [
     "Counter",
     "DetectorCheck",
     "Driver",
+    "EndsWithNext",
     "Finding",
     "FrameFile",
     "FrameSettings",
     "Frames",
+    "MakesSeveralFrames",
     "QuadElectrometer",
     "Result",
     "Scaler",

@@ -42,13 +42,14 @@ from glidepath.devices.sampled import Derived, SampledChannel
 from glidepath.devices.signals import Watch, signal_r, signal_rw, watch
 from glidepath.timeline.channel import Channel, ChannelKind
 
-from .area_detector_io import DriverExtrasIO, Hdf5IO, StatsIO
+from .area_detector_io import BurstIO, DriverExtrasIO, Hdf5IO, StatsIO
 from .area_detector_logic import ImageFileLogic, ImagePaths, StatisticsLogic
 from .changes import Changes
 from .drivers import Driver, find_driver
 from .frame_reader import IMAGES, FileFrames, FrameReader
 from .handshake import pv_of
 from .limits import check_timing
+from .several_frames import spot
 from .time_series import TimeSeries, join
 from .triggered import FrameFile, Frames, FrameSettings, TriggerMode, no_frames
 
@@ -84,6 +85,10 @@ LARGEST_CHUNK: Final = 16384
 
 EVERY_FRAME: Final = -1.0
 """Monitor deadband (``MDEL``) with which a value is posted even if it equals the last one."""
+
+FRAME: Final = "FrameStart"
+BURST: Final = "FrameBurstStart"
+"""What a trigger can begin (GenICam SFNC, TriggerSelector)."""
 
 _TRIGGERS: Final = {
     DetectorTrigger.INTERNAL: TriggerMode.INTERNAL,
@@ -134,6 +139,8 @@ class _Armed:
     """What is known of one series of triggered frames."""
 
     settings: FrameSettings
+    exposure: float
+    """As the camera reads it back, s."""
     from_file: bool
     seen: Watch
     dropped_before: int = 0
@@ -189,6 +196,9 @@ class Camera(AreaDetector[ADBaseIO]):
         such as ``lambda folder: PureWindowsPath("Z:/") / folder.relative_to("/data")``.
     ready_within
         Seconds within which the camera must say that it is ready.
+    burst
+        Whether the camera can make several frames for one trigger as GenICam has it; then
+        ``frames_per_row`` may be set.
     driver_suffix, stats_suffix, hdf_suffix
         Behind the prefix.
 
@@ -198,6 +208,8 @@ class Camera(AreaDetector[ADBaseIO]):
         Statistics of the newest frame: counts, pixels, degrees; FWHM is 2.355 sigma.
     driver, stats, hdf
         The driver and its plugins; ``hdf`` only with images.
+    burst
+        What makes bursts; only for a camera that can.
     """
 
     def __init__(
@@ -212,6 +224,7 @@ class Camera(AreaDetector[ADBaseIO]):
         statistics: StatisticsSource | str = StatisticsSource.AUTO,
         at_server: Callable[[Path], PurePath] = Path.absolute,
         ready_within: float = 10.0,
+        burst: bool = False,
         driver_suffix: str = "cam1:",
         stats_suffix: str = "Stats1:",
         hdf_suffix: str = "HDF1:",
@@ -227,7 +240,12 @@ class Camera(AreaDetector[ADBaseIO]):
         self._dead_time = dead_time
         self._ready_within = ready_within
         self._paths = ImagePaths(at_server)
+        self._frames_per_row = 1
+        self._bursts = False
         io = self._family.io(prefix + driver_suffix)
+        self.burst: BurstIO
+        if burst:
+            self.burst = BurstIO(prefix + driver_suffix)
         stats_prefix = prefix + stats_suffix
         self.stats = StatsIO(stats_prefix)
         self.hdf: Hdf5IO
@@ -345,6 +363,9 @@ class Camera(AreaDetector[ADBaseIO]):
                 if isinstance(signal, SignalRW) and signal not in actions:
                     yield signal
         yield self.extras.array_callbacks
+        if self._can_burst:
+            # Put back first: the driver's trigger settings are of what is selected.
+            yield from (self.burst.frames, self.burst.selector)
 
     async def _enable_statistics(self) -> None:
         settings: list[tuple[SignalRW[Any], Any]] = [
@@ -413,11 +434,8 @@ class Camera(AreaDetector[ADBaseIO]):
 
     # ---- sampled --------------------------------------------------------------------------
 
-    async def channels(self) -> list[SampledChannel]:
-        """Return the statistics as detectors whose aperture is the exposure.
-
-        While the camera is staged, this also lets it run freely: it was stopped when it was
-        staged, and what does not run cannot be sampled.
+    async def begin_sampling(self) -> None:
+        """Let it run freely: it was stopped when it was staged.
 
         Raises
         ------
@@ -426,6 +444,9 @@ class Camera(AreaDetector[ADBaseIO]):
         """
         if self._staged and not self._free_running:
             await self._run_freely()
+
+    async def channels(self) -> list[SampledChannel]:
+        """Return the statistics as detectors whose aperture is the exposure."""
         exposure = await self.driver.acquire_time.get_value()
         return [
             SampledChannel(
@@ -491,6 +512,36 @@ class Camera(AreaDetector[ADBaseIO]):
     async def trigger_modes(self) -> frozenset[TriggerMode]:
         """Return what can begin an exposure."""
         return frozenset(_TRIGGERS[trigger] for trigger in self._supported_triggers)
+
+    @property
+    def _can_burst(self) -> bool:
+        return hasattr(self, "burst")
+
+    @property
+    def frames_per_row(self) -> int:
+        """Frames that each trigger makes: a row holds them together, its image is all of them.
+
+        Raises
+        ------
+        ValueError
+            When it is set to what the camera cannot do.
+        """
+        return self._frames_per_row
+
+    @frames_per_row.setter
+    def frames_per_row(self, number: int) -> None:
+        if number < 1 or (number > 1 and not self._can_burst):
+            raise ValueError(
+                f"{self.name} cannot make {number} frames for one trigger; one is always possible, "
+                "more if it has GenICam's FrameBurstStart: then make it with burst=True."
+            )
+        self._frames_per_row = number
+
+    def of_rows(self, values: Mapping[str, Floats]) -> Mapping[str, Floats]:
+        """Return the statistics of the sum of the images of each row; the total is their mean."""
+        found = spot({statistic: values[self._column(statistic)] for statistic in _PARAMETERS})
+        found |= {width: _fwhms(found[sigma]) for width, sigma in _FWHM.items()}
+        return {self._column(statistic): column for statistic, column in found.items()}
 
     @property
     def _knows_dead_time(self) -> bool:
@@ -601,7 +652,11 @@ class Camera(AreaDetector[ADBaseIO]):
             watched += [self.hdf.dropped_arrays, self.hdf.queue_free, self.hdf.num_captured]
             watched.append(self.hdf.write_error)
         seen = await self._subscriptions.enter_async_context(watch(*watched))
-        armed = _Armed(settings, from_file, seen, reader=reader, file=file)
+        exposure = settings.exposure
+        if settings.mode is not TriggerMode.LEVEL:
+            # Cameras round it to what they can do.
+            exposure = await self.driver.acquire_time.get_value()
+        armed = _Armed(settings, exposure, from_file, seen, reader=reader, file=file)
         armed.dropped_before = self._dropped_ever(armed)
         if self._image_logic is not None:
             armed.queue_was_full = seen.latch(lambda: seen.value(self.hdf.queue_free) == 0)
@@ -612,12 +667,25 @@ class Camera(AreaDetector[ADBaseIO]):
         number, exposure = settings.number, settings.exposure
         match settings.mode:
             case TriggerMode.EDGE:
+                if settings.frames > 1:
+                    await self._select_burst(settings.frames)
                 await self._trigger.prepare_edge(number, exposure)
+                if settings.frames > 1:
+                    # One after the other: a period of its own would hold them up.
+                    await self.driver.acquire_period.set(exposure + await self.dead_time())
             case TriggerMode.LEVEL:
                 await self._trigger.prepare_level(number)
             case TriggerMode.INTERNAL:
                 gap = settings.period - exposure
                 await self._trigger.prepare_internal(number, exposure, gap)
+
+    async def _select_burst(self, frames: int) -> None:
+        """Let the trigger begin a burst, and no trigger its single frames."""
+        self._bursts = True
+        await self.burst.selector.set(FRAME)
+        await self._trigger.prepare_internal(1, 0.0, 0.0)
+        await self.burst.selector.set(BURST)
+        await self.burst.frames.set(frames)
 
     async def _attach_statistics(self, folder: Path) -> None:
         """Let the statistics go with each frame as NDAttributes, and the frames to the file."""
@@ -783,7 +851,7 @@ class Camera(AreaDetector[ADBaseIO]):
             values = join(times, wanted, statistics)
         ids = np.concatenate([_NO_IDS, *(part.ids for part in parts)])
         stamps = _concatenate([part.stamps for part in parts])
-        return self._frames_of(ids - (armed.base or 0), stamps, armed.settings.exposure, values)
+        return self._frames_of(ids - (armed.base or 0), stamps, armed.exposure, values)
 
     async def _frames_of_series(self, armed: _Armed) -> Frames:
         """Return frames that are in no file: numbered as they came, a dropped one leaves no gap."""
@@ -793,7 +861,7 @@ class Camera(AreaDetector[ADBaseIO]):
         stamps = await self._series.epics_stamps(times[begin:])
         numbers = np.arange(begin, armed.known, dtype=np.int64)
         new = {statistic: value[begin:] for statistic, value in values.items()}
-        return self._frames_of(numbers, stamps, armed.settings.exposure, new)
+        return self._frames_of(numbers, stamps, armed.exposure, new)
 
     def _frames_of(
         self,
@@ -918,6 +986,10 @@ class Camera(AreaDetector[ADBaseIO]):
         if not await self._answers():
             self._changes = Changes()
             raise self._dead()
+        if self._bursts:
+            # Nothing waits for the trigger of a burst any more.
+            await self._trigger.prepare_internal(1, 0.0, 0.0)
+            self._bursts = False
         await self._changes.restore()
         if running:
             await self._start()

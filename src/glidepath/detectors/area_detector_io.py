@@ -27,6 +27,24 @@ class DriverExtrasIO(EpicsDevice):
     status_message: Annotated[SignalR[str], PvSuffix("StatusMessage_RBV")]
 
 
+class BurstIO(EpicsDevice):
+    """Several frames for one trigger, as GenICam has it (SFNC: Acquisition Control).
+
+    Records of ADGenICam for cameras that can do it, such as ``Basler-a2A2600-20gmBAS.template``
+    and ``PGR_BlackflyS_13Y3M.template``.
+
+    Attributes
+    ----------
+    selector
+        ``FrameStart`` or ``FrameBurstStart``: which trigger the driver's trigger settings are of.
+    frames
+        Frames that a trigger of a burst begins.
+    """
+
+    selector: Annotated[SignalRW[str], PvSuffix.rbv("GC_TriggerSelector")]
+    frames: Annotated[SignalRW[float], PvSuffix.rbv("GC_AcqBurFrameCount")]
+
+
 class StatsIO(NDStatsIO):
     """NDStats.template, with what shows whether the plugin keeps up."""
 
@@ -100,4 +118,4 @@ class Hdf5IO(NDFileHDF5IO):
     attribute_chunk: Annotated[SignalRW[int], PvSuffix.rbv("NDAttributeChunk")]
 
 
-__all__ = ["DriverExtrasIO", "Hdf5IO", "StatsIO", "TimeSeriesIO", "TimeSeriesMode"]
+__all__ = ["BurstIO", "DriverExtrasIO", "Hdf5IO", "StatsIO", "TimeSeriesIO", "TimeSeriesMode"]

@@ -30,10 +30,11 @@ class Counter(StandardReadable):
     """Counts between one pulse and the next: a bin for each trigger, without dead time.
 
     A pulse ends one bin and begins the next, so a frame lasts until the next trigger, whatever
-    exposure is asked for, and n frames need n + 1 pulses. If there are only n, the last bin is
-    ended by software one period later or a little more; how long it really was is in the frame,
-    as for all of them: one input counts the scaler's own clock, from which begins and ends are
-    computed. That clock begins at ``HardwareAcquiring``, whose timestamp says when that was.
+    exposure is asked for, and n frames need n + 1 pulses. If nobody makes the last one, or it does
+    not come, the last bin is ended by software one period later or a little more, or when it is
+    disarmed; how long it really was is in the frame, as for all of them: one input counts the
+    scaler's own clock, from which begins and ends are computed. That clock begins at
+    ``HardwareAcquiring``, whose timestamp says when that was.
 
     A trigger that it misses makes a bin that holds two exposures; nothing in the counter tells
     that but the bin's length.
@@ -136,6 +137,8 @@ class Counter(StandardReadable):
         """Return what can begin an exposure."""
         return frozenset(_ADVANCE)
 
+    ends_with_next = True
+
     async def dead_time(self) -> float:
         """Return 0: one bin ends where the next begins."""
         return 0.0
@@ -198,8 +201,10 @@ class Counter(StandardReadable):
         return await self._read(self._settings)
 
     async def _end_last_bin(self, settings: FrameSettings) -> None:
-        """End the bin of the last trigger, which no trigger ends, when its period is over."""
+        """End the bin of the last trigger, if no trigger ends it, when its period is over."""
         if settings.mode is TriggerMode.INTERNAL or self._ended_by_software or not settings.number:
+            return
+        if settings.closing:
             return
         # The bin before the first pulse is complete too.
         if await self.bins_complete.get_value() != settings.number:
@@ -245,7 +250,10 @@ class Counter(StandardReadable):
         settings, self._settings = self._settings, None
         if settings is not None:
             pulses = await self.bins_complete.get_value()
-            if settings.mode is TriggerMode.EDGE and pulses and not self._ended_by_software:
+            # What the closing trigger has begun must not look like one more frame. Where it cannot
+            # be told whether it came, or another one was missed, the last frame is left out.
+            closed = self._ended_by_software or (settings.closing and pulses >= settings.number)
+            if settings.mode is TriggerMode.EDGE and pulses and not closed:
                 await self.advance_now.set(1)
         await self._stop()
         if settings is not None:

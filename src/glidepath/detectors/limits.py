@@ -22,13 +22,18 @@ async def check_timing(detector: TriggeredDetector, settings: FrameSettings) -> 
     if not settings.exposure > 0:
         raise ValueError(f"{detector.name} cannot expose for {settings.exposure!r} s.")
     dead = await detector.dead_time()
+    number = settings.frames
+    needed = number * (settings.exposure + dead)
     # Rounding must not refuse what fits exactly.
-    if settings.exposure + dead > settings.period * (1 + 1e-6):
+    if needed > settings.period * (1 + 1e-6):
+        longest = max(settings.period - dead, 0.0)
+        what, advice = "an exposure", f"expose for at most {1e3 * longest:.4g} ms"
+        if number > 1:
+            what, advice = f"{number} frames", "make fewer frames a row"
         raise ValueError(
-            f"{detector.name} needs {1e3 * (settings.exposure + dead):.4g} ms for an exposure of "
+            f"{detector.name} needs {1e3 * needed:.4g} ms for {what} of "
             f"{1e3 * settings.exposure:.4g} ms and its dead time, but a trigger comes each "
-            f"{1e3 * settings.period:.4g} ms; expose for at most "
-            f"{1e3 * max(settings.period - dead, 0.0):.4g} ms or fly slower."
+            f"{1e3 * settings.period:.4g} ms; {advice} or fly slower."
         )
 
 

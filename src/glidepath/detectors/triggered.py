@@ -33,13 +33,18 @@ class FrameSettings:
     number
         Frames to expect; 0: until it is disarmed.
     exposure
-        Length of an exposure in s.
+        Length of the exposure of each frame in s.
     period
-        Seconds from one frame to the next.
+        Seconds from one trigger to the next; by its own clock from one frame to the next.
     mode
         What begins an exposure.
     folder
         The run's folder, for detectors that write a file.
+    frames
+        Frames that each trigger makes, one after the other, each as soon as it can: for a
+        detector that `MakesSeveralFrames`.
+    closing
+        Whether one more trigger follows that begins nothing: for a detector that `EndsWithNext`.
     """
 
     number: int
@@ -47,6 +52,8 @@ class FrameSettings:
     period: float
     mode: TriggerMode
     folder: Path
+    frames: int = 1
+    closing: bool = False
 
 
 @dataclass(frozen=True)
@@ -155,10 +162,50 @@ class TriggeredDetector(Protocol):
         ...
 
 
+@runtime_checkable
+class EndsWithNext(Protocol):
+    """A triggered detector whose exposures last until the next trigger, whatever is asked for.
+
+    For it a trigger box makes one trigger behind the last row, if it can.
+    """
+
+    @property
+    def ends_with_next(self) -> bool:
+        """Whether that is so."""
+        ...
+
+
+@runtime_checkable
+class MakesSeveralFrames(Protocol):
+    """A triggered detector that can make several frames for each trigger, one after the other."""
+
+    @property
+    def frames_per_row(self) -> int:
+        """How many frames a row has; 1: as any other detector."""
+        ...
+
+    def of_rows(self, values: Mapping[str, Floats]) -> Mapping[str, Floats]:
+        """Return what the frames of a row are together.
+
+        Parameters
+        ----------
+        values
+            Column -> shape (m, n): of the n frames of m rows; NaN where there is none.
+
+        Returns
+        -------
+        Mapping
+            Column -> shape (m,): of the frames that are there; NaN where there are none.
+        """
+        ...
+
+
 __all__ = [
+    "EndsWithNext",
     "FrameFile",
     "FrameSettings",
     "Frames",
+    "MakesSeveralFrames",
     "TriggerMode",
     "TriggeredDetector",
     "no_frames",

@@ -61,6 +61,15 @@ class Sampled(Protocol):
         ...
 
 
+@runtime_checkable
+class BeginsSampling(Protocol):
+    """A sampled device that does not send updates by itself: it must be let run for a scan."""
+
+    async def begin_sampling(self) -> None:
+        """Let it run, if it is staged; its ``unstage`` ends that. Comes before its channels."""
+        ...
+
+
 @dataclass(frozen=True)
 class Derived:
     """A column of the primary table that is computed from others, row by row.

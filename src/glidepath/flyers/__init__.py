@@ -1,6 +1,6 @@
 """What moves and what samples during a scan: motion back ends, monitors, the sampler."""
 
-from .back_ends import flight_for, source_for
+from .back_ends import flight_for, pulses_of, source_for
 from .beam import BeamGuard
 from .clocks import clock_offsets
 from .constant_velocity import ConstantVelocity
@@ -44,5 +44,6 @@ __all__ = [
     "choose_monitors",
     "clock_offsets",
     "flight_for",
+    "pulses_of",
     "source_for",
 ]

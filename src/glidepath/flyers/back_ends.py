@@ -1,9 +1,18 @@
 """Which back end flies which axis, and what triggers the detectors."""
 
+from types import SimpleNamespace
 from typing import Any
 
 from glidepath.detectors import TriggeredDetector
-from glidepath.devices import Coupling, EnergyAxis, Motor, ProfileMotor, Zebra, use_flights
+from glidepath.devices import (
+    Coupling,
+    EnergyAxis,
+    Motor,
+    ProfileMotor,
+    Pulses,
+    Zebra,
+    use_flights,
+)
 from glidepath.devices.monochromator import PGM
 from glidepath.trajectory import PreflightError
 
@@ -77,6 +86,25 @@ def source_for(trigger: Any, axis: Any) -> TriggerSource:
     )
 
 
+def pulses_of(device: Any) -> Pulses:
+    """Return what sends pulses without a flight: a pulse generator, or what a trigger box makes.
+
+    Raises
+    ------
+    ValueError
+        If the device can do neither.
+    """
+    if isinstance(device, Zebra) and device.axes:
+        axis = next(iter(device.axes))
+        return PositionCompare(device, SimpleNamespace(name=axis))
+    if isinstance(device, Pulses):
+        return device
+    raise ValueError(
+        f"{getattr(device, 'name', device)} sends no pulses; name a trigger box that has an axis, "
+        "or a device with send() and stop()."
+    )
+
+
 use_flights(flight_for)
 
-__all__ = ["back_end_for", "flight_for", "source_for"]
+__all__ = ["back_end_for", "flight_for", "pulses_of", "source_for"]

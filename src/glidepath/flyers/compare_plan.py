@@ -74,6 +74,7 @@ def compare_plan(
     step: float | None,
     period: float | None,
     exposure: float,
+    closing: bool = False,
 ) -> ComparePlan:
     """Return what a box has to be told for a leg, whatever it can hold.
 
@@ -89,6 +90,8 @@ def compare_plan(
         One of them: units of the axis, s.
     exposure
         Length of the pulses in s.
+    closing
+        Whether each row lasts until the next trigger, the last one until one that begins no row.
 
     Raises
     ------
@@ -114,6 +117,9 @@ def compare_plan(
         period = _whole_ticks(box, period)
         number = floor(leg.duration / period * (1 + 1e-9)) + 1
         positions = Motion.plain(leg, 0.0, 0.0).position(period * np.arange(number))
+    if closing:
+        # The last one is as good as any to end the row before it.
+        positions = positions[:-1]
     speeds = _speeds(leg, positions)
     # An exposure that would end behind the stop is not begun.
     late = leg.direction * (leg.stop - positions) - speeds * pulse < -1e-9 * leg.length
@@ -127,11 +133,15 @@ def compare_plan(
         assert period is not None
         shortest = period
         width = floor(end + 0.5 + ROUNDING) - first
+        if closing:
+            # An axis that is a little fast must not shut it before the last trigger, behind
+            # which there is none.
+            width += ceil(0.5 * speeds[-1] * period * (end - begin) / leg.length)
     else:
         assert step is not None
         shortest = _shortest(positions, speeds, step / leg.velocity)
         # Shut half a step behind the last, so that it is clear that there is no other.
-        width = (len(positions) - 1) * counts + counts // 2
+        width = (len(positions) - 1 + closing) * counts + counts // 2
     if pulse + RECOVERY > shortest:
         raise PreflightError(
             f"{box} would have to begin an exposure of {exposure:g} s each {shortest:.4g} s; "
@@ -148,6 +158,7 @@ def compare_plan(
         width=max(width, 1),
         step=counts,
         period=period,
+        closing=closing,
     )
 
 

@@ -6,7 +6,7 @@ energies are computed, not assumed; and what was latched at each trigger is what
 
 import asyncio
 import time
-from math import ceil, floor, isclose, isfinite, log10
+from math import ceil, floor, isclose, isfinite, log10, nan
 from typing import Any
 
 import numpy as np
@@ -155,7 +155,15 @@ class PositionCompare(TriggerSource):
     ) -> ComparePlan:
         await self._read_scales()
         geometry = await self.encoders.geometry()
-        return compare_plan(self.name, leg, geometry, step=step, period=period, exposure=exposure)
+        return compare_plan(
+            self.name,
+            leg,
+            geometry,
+            step=step,
+            period=period,
+            exposure=exposure,
+            closing=self.closing,
+        )
 
     async def _read_scales(self) -> None:
         """Read the units of the support's positions; refuse encoders that have none."""
@@ -174,9 +182,9 @@ class PositionCompare(TriggerSource):
         self._scales = scales
 
     async def _capacity(self) -> int:
-        """Return how many captures of one arming are kept."""
+        """Return how many rows of one arming are kept."""
         kept = await self.box.capacity.get_value()
-        return min(kept, MEMORY // (1 + len(self.encoders.inputs)))
+        return min(kept, MEMORY // (1 + len(self.encoders.inputs))) - self.closing
 
     # -- settings ----------------------------------------------------------------------------
 
@@ -202,7 +210,7 @@ class PositionCompare(TriggerSource):
             (box.gate_width, plan.width * abs(resolution)),
             (box.pulse_step, pulse_step),
             (box.pulse_width, pulse_width),
-            (box.pulses, len(plan.positions)),
+            (box.pulses, len(plan.positions) + plan.closing),
             *self._output_settings(plan.exposure),
         ]
 
@@ -370,6 +378,34 @@ class PositionCompare(TriggerSource):
                 raise self._not_armed(seen)
         _, readings = await self._read(0, 1)
         return float(geometry.position(readings)[0])
+
+    # -- for the acceptance of detectors -----------------------------------------------------
+
+    async def send(self, number: int, period: float, width: float) -> float:
+        """Send pulses by time, wherever the axis is; see `glidepath.devices.Pulses`.
+
+        Changes settings, which `stop` puts back. Returns NaN: when the box begins is known to some
+        ms only, which is too little to measure a detector's latency with.
+        """
+        self._touched, self._over, self._plan = True, False, None
+        await self._idle()
+        await self._save()
+        box, step = self.box, period / UNIT.seconds
+        train: list[tuple[SignalRW[Any], Any]] = [
+            (box.gate_width, max(number * period, TEST_GATE) / UNIT.seconds),
+            (box.pulse_step, round(step / TICK) * TICK),
+            (box.pulses, number),
+        ]
+        settings = {**dict(self._test_settings()), **dict(train)}
+        await self._apply([*(settings | dict(self._output_settings(width))).items()])
+        async with watch(box.armed, box.acquiring) as seen:
+            await self._start(seen)
+        return nan
+
+    async def stop(self) -> None:
+        """Send no more pulses, and put the settings back."""
+        await self.disarm()
+        await self.restore()
 
     # -- running -----------------------------------------------------------------------------
 

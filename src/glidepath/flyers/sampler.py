@@ -14,6 +14,7 @@ from ophyd_async.core import AsyncStatus
 
 from glidepath.detectors import TriggerMode
 from glidepath.devices.sampled import (
+    BeginsSampling,
     Derived,
     Sampled,
     SampledChannel,
@@ -224,6 +225,8 @@ class Sampler:
         channels: list[SampledChannel] = []
         marks: list[Mark] = []
         for device in self._devices:
+            if offers(device, BeginsSampling):
+                await device.begin_sampling()
             channels += [c for c in await device.channels() if c not in channels]
             if offers(device, WithDerived):
                 self._derived += device.derived()
@@ -601,13 +604,18 @@ class Sampler:
         parts = []
         while self._waiting:
             rows = self._waiting.pop(0)
-            count = int(np.searchsorted(rows.ends, until, "right"))
+            # A bin that missed its end is longer than those that follow it.
+            ends = np.maximum.accumulate(rows.ends)
+            count = int(np.searchsorted(ends, until, "right"))
             if count:
                 parts.append(self._joined(rows.first(count), now, finish))
             if count < len(rows):
                 self._waiting.insert(0, rows.after(count))
                 break
-        self._aligner.forget(now, self._waiting[0].begins[0] if self._waiting else np.inf)
+        needed = self._waiting[0].begins[0] if self._waiting else np.inf
+        if self._triggering is not None:
+            needed = min(needed, self._triggering.needed_from)
+        self._aligner.forget(now, needed)
         if not parts:
             return {}
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

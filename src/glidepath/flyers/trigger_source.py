@@ -1,7 +1,7 @@
 """What makes the triggers of a scan: a box that compares positions, or a clock."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,11 +28,14 @@ class TriggerPlan:
         Length of an exposure in s.
     shortest_period
         Smallest time in s between two triggers at the leg's velocity.
+    closing
+        Whether one more trigger follows that begins no row; see `TriggerSource.closing`.
     """
 
     positions: Floats
     exposure: float
     shortest_period: float
+    closing: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,10 @@ class TriggerSource(ABC):
     """
 
     name: str
+
+    closing: bool = False
+    """Whether somebody's exposures last until the next trigger. Then a source that can do so makes
+    one trigger behind the last row, inside the leg; its number is the number of rows."""
 
     @abstractmethod
     async def plan(

@@ -12,14 +12,17 @@ from event_model import DataKey
 from numpy.typing import NDArray
 
 from glidepath.detectors import (
+    EndsWithNext,
     FrameFile,
     Frames,
     FrameSettings,
+    MakesSeveralFrames,
     TriggeredDetector,
     TriggerMode,
 )
 from glidepath.storage import AlignedImages, image_shape
 from glidepath.timeline import (
+    ClockFit,
     DetectorAccount,
     Follower,
     MatchedRows,
@@ -34,8 +37,11 @@ from .trigger_source import TriggerPlan, TriggerSource
 
 Floats = NDArray[np.float64]
 
-CLOCK_TOLERANCE = 0.01
+CLOCK_TOLERANCE = 0.02
 """Seconds by which the clocks of a detector's server and of the triggers' may be apart."""
+
+RESTART = 0.002
+"""Seconds by which a detector's clock may differ from leg to leg: some begin anew with each."""
 
 REST_PATIENCE = 3.0
 """Seconds to wait at the end of a flight for frames that are still on their way."""
@@ -67,14 +73,17 @@ class TriggeredRows:
     Attributes
     ----------
     begins, ends
-        Of the exposures, POSIX s on the clock of the trigger source.
+        Of the exposures, POSIX s on the clock of the trigger source: begins as it latched them;
+        ends as the detectors measured how long they exposed, the one that ended first.
     columns
-        Columns of the detectors, and ``<detector>_frame``: index of the row's frame among all
-        of this detector in the run, -1 if there is none.
+        Columns of the detectors, and ``<detector>_frame``: index of the row's first frame among
+        all of this detector in the run, -1 if there is none. Of a detector that makes several
+        frames a row also ``<detector>_count``: how many of them are there.
     quality
         Bits, uint16.
     images
-        Detector -> the file with its images, and the index of each row's frame in it, or -1.
+        Detector -> the file with its images, and the index of each row's frame in it, or -1,
+        shape (m,), or (m, n) where n frames make a row.
     """
 
     begins: Floats
@@ -107,6 +116,8 @@ class _Detector:
     """What came of one detector in one leg."""
 
     device: TriggeredDetector
+    per_row: int = 1
+    """Frames that make a row."""
     blocks: list[Frames] = field(default_factory=list)
     base: int = 0
     """Frames of the legs before."""
@@ -116,12 +127,14 @@ class _Detector:
     def count(self) -> int:
         return sum(len(block.numbers) for block in self.blocks)
 
-    def values(self, column: str, frames: NDArray[np.int64]) -> Floats:
-        """Return a column for rows whose frames have these indices in the leg."""
-        known = [block.values[column] for block in self.blocks]
-        whole = np.concatenate([*known, [np.nan]])
-        # Index -1, no frame, is the NaN at the end.
-        return whole[frames]
+    def values(self, frames: NDArray[np.int64]) -> dict[str, Floats]:
+        """Return the columns for rows whose frames have these indices, shape (m, n), in the leg."""
+        values = {}
+        for column in self.device.columns():
+            known = [block.values[column] for block in self.blocks]
+            # Index -1, no frame, is the NaN at the end.
+            values[column] = np.concatenate([*known, [np.nan]])[frames]
+        return values
 
 
 class Triggering:
@@ -159,7 +172,17 @@ class Triggering:
                 f"{source.name} goes by its own clock and triggers nobody: it must be the one "
                 "triggered detector of the scan."
             )
+        self._frames = {
+            d.name: d.frames_per_row if isinstance(d, MakesSeveralFrames) else 1 for d in detectors
+        }
+        if internal and self._frames[source.name] > 1:
+            raise PreflightError(
+                f"{source.name} goes by its own clock, so that each frame is a row, but "
+                f"{self._frames[source.name]} frames a row are asked of it; set its "
+                "frames_per_row to 1, or let a trigger box trigger it."
+            )
         self.source = source
+        source.closing = any(_ends_with_next(detector) for detector in detectors)
         self.detectors = list(detectors)
         self.mode = TriggerMode.INTERNAL if internal else TriggerMode.EDGE
         self._step, self._period, self._exposure = step, period, exposure
@@ -168,7 +191,8 @@ class Triggering:
         self._parts: dict[str, _Detector] = {}
         self._armed = self._following = False
         self._polling = asyncio.Lock()
-        self._zero = 0.0
+        self._zero = self._uncertainty = 0.0
+        self._clocks: dict[str, tuple[ClockFit, float, float]] = {}
         self._triggers: list[tuple[NDArray, NDArray, NDArray]] = []
         self._double_numbers = 0
         self._past: dict[str, DetectorAccount] = {}
@@ -182,6 +206,8 @@ class Triggering:
         for detector in self.detectors:
             columns |= {name: (unit, "<f8") for name, unit in detector.columns().items()}
             columns[f"{detector.name}_frame"] = ("", "<i8")
+            if self._frames[detector.name] > 1:
+                columns[f"{detector.name}_count"] = ("", "<i8")
         return columns
 
     def image_keys(self) -> dict[str, tuple[str, DataKey]]:
@@ -189,8 +215,8 @@ class Triggering:
         keys: dict[str, tuple[str, DataKey]] = {}
         for name, part in self._parts.items():
             if part.file is not None:
-                # One image a row, not one of several frames.
-                key: DataKey = {**part.file.data_key, "shape": list(self.images[name].shape)}
+                # What a row shows, not one of several frames of a file.
+                key: DataKey = {**part.file.data_key, "shape": list(self.images[name].row_shape)}
                 keys[name] = (f"{name}_image", {**key, "external": "STREAM:"})
         return keys
 
@@ -212,8 +238,9 @@ class Triggering:
         exposure = await self._choose_exposure(leg)
         plan = await self.source.plan(leg, step=self._step, period=self._period, exposure=exposure)
         for detector in self.detectors:
+            settings = await self._settings(detector, plan, Path())
             try:
-                await detector.check_frames(self._settings(plan, Path()))
+                await detector.check_frames(settings)
             except ValueError as error:
                 raise PreflightError(str(error)) from error
         return plan
@@ -234,18 +261,16 @@ class Triggering:
     async def _choose_exposure(self, leg: Leg) -> float:
         if self._exposure is not None:
             return self._exposure
-        if self._period is not None:
-            shortest = self._period
-        else:
-            assert self._step is not None
-            # Of an exposure that always fits only the triggers' distance is wanted.
-            probe = await self.source.plan(
-                leg,
-                step=self._step,
-                period=None,
-                exposure=max(1e-3 * self._step / leg.velocity, PROBE),
-            )
-            shortest = probe.shortest_period
+        # Of an exposure that always fits only the triggers' distance is wanted.
+        step, period = self._step, self._period
+        apart = step / leg.velocity if step is not None else period
+        assert apart is not None
+        probe = max(1e-3 * apart, PROBE)
+        parts = await self.source.parts(leg, step=step, period=period, exposure=probe)
+        plans = [
+            await self.source.plan(part, step=step, period=period, exposure=probe) for part in parts
+        ]
+        shortest = min(plan.shortest_period for plan in plans)
         dead = max((await self.dead_times()).values(), default=0.0)
         uneven = 0.0
         if self._period is None:
@@ -258,18 +283,34 @@ class Triggering:
             )
         exposure = longest
         while True:
-            plan = await self.source.plan(
-                leg, step=self._step, period=self._period, exposure=exposure
-            )
+            plan = await self.source.plan(parts[0], step=step, period=period, exposure=exposure)
             if plan.exposure <= longest:
                 return plan.exposure
             # A source makes pulses of whole ticks of its clock: the next shorter one.
             exposure *= SHORTER
 
-    def _settings(self, plan: TriggerPlan, folder: Path) -> FrameSettings:
+    async def _settings(
+        self, detector: TriggeredDetector, plan: TriggerPlan, folder: Path
+    ) -> FrameSettings:
+        n = self._frames[detector.name]
+        exposure = plan.exposure
+        if n > 1:
+            # Together they last as long as the one exposure of another detector.
+            dead = await detector.dead_time()
+            exposure = (plan.exposure - (n - 1) * dead) / n
+            if not exposure > 0:
+                raise PreflightError(
+                    f"{detector.name} cannot make {n} frames within {1e3 * plan.exposure:.4g} ms, "
+                    f"since it needs {1e3 * dead:.4g} ms between two of them; make fewer frames a "
+                    "row, fly slower or choose larger steps."
+                )
+        # The closing trigger is one like any other for those whose exposures it does not end.
+        triggers = len(plan.positions) + (plan.closing and not _ends_with_next(detector))
         # One that triggers itself runs through run-up and run-down too.
-        number = 0 if self.mode is TriggerMode.INTERNAL else len(plan.positions)
-        return FrameSettings(number, plan.exposure, plan.shortest_period, self.mode, folder)
+        number = 0 if self.mode is TriggerMode.INTERNAL else n * triggers
+        return FrameSettings(
+            number, exposure, plan.shortest_period, self.mode, folder, n, plan.closing
+        )
 
     # ---- one leg --------------------------------------------------------------------------
 
@@ -278,10 +319,13 @@ class Triggering:
         self._plan = plan = await self.plan(leg)
         self._remember()
         bases = {name: part.base + part.count for name, part in self._parts.items()}
-        self._parts = {d.name: _Detector(d, base=bases.get(d.name, 0)) for d in self.detectors}
+        self._parts = {
+            d.name: _Detector(d, self._frames[d.name], base=bases.get(d.name, 0))
+            for d in self.detectors
+        }
         self._armed = True
-        settings = self._settings(plan, folder)
-        await _all(detector.arm(settings) for detector in self.detectors)
+        settings = [await self._settings(detector, plan, folder) for detector in self.detectors]
+        await _all(d.arm(told) for d, told in zip(self.detectors, settings, strict=True))
         for name, part in self._parts.items():
             part.file = file = part.device.file()
             if file is not None and name not in self.images:
@@ -289,22 +333,40 @@ class Triggering:
                     folder / f"{name}_by_row.h5",
                     image_shape(file.data_key["shape"]),
                     np.dtype(file.data_key.get("dtype_numpy", "<u2")),
+                    part.per_row,
                 )
 
     async def arm_source(self, leg: Leg) -> None:
         """Arm the source: the axis stands at its run-up, the detectors are ready."""
         assert self._plan is not None
         await self.source.arm(leg, self._plan)
-        self._zero, uncertainty = await self.source.clock()
-        tolerance = uncertainty + CLOCK_TOLERANCE
+        self._zero, self._uncertainty = await self.source.clock()
+        # The leader's frames are the triggers: there is one clock.
+        apart = 0.0 if self.mode is TriggerMode.INTERNAL else CLOCK_TOLERANCE
+        tolerance = self._uncertainty + apart
         self._accounting = TriggerAccounting(
-            [
-                Follower(d.name, self._zero - tolerance, self._zero + tolerance)
-                for d in self.detectors
-            ]
+            [await self._follower(detector, tolerance) for detector in self.detectors]
         )
         self._triggers = [(np.empty(0, np.int64), np.empty(0), np.empty(0))]
         self._following = True
+
+    async def _follower(self, detector: TriggeredDetector, tolerance: float) -> Follower:
+        assert self._plan is not None
+        n, spacing = self._frames[detector.name], None
+        if n > 1:
+            told = await self._settings(detector, self._plan, Path())
+            spacing = told.exposure + await detector.dead_time()
+        low, high = self._zero - tolerance, self._zero + tolerance
+        if detector.name in self._clocks:
+            clock, zero, uncertainty = self._clocks[detector.name]
+            # As it was in the leg before, as well as it is known when the source's clocks began.
+            margin = uncertainty + self._uncertainty + RESTART
+            least, most = (self._zero - zero + end for end in clock.bounds(self._zero))
+            if max(low, least - margin) <= min(high, most + margin):
+                low, high = max(low, least - margin), min(high, most + margin)
+        return Follower(
+            detector.name, low, high, n, spacing, ends_with_next=_ends_with_next(detector)
+        )
 
     async def poll(self) -> None:
         """Take what source and detectors have made since the last time."""
@@ -329,6 +391,12 @@ class Triggering:
         if fresh.any():
             kept = numbers[fresh], times[fresh], positions[fresh]
             self._triggers.append(kept)
+            assert self._plan is not None
+            rows = len(self._plan.positions)
+            if self._plan.closing and kept[0][-1] >= rows:
+                # It ends the last row and begins none.
+                self._accounting.close(float(kept[1][-1]))
+                kept = numbers[fresh][:-1], times[fresh][:-1], positions[fresh][:-1]
             self._accounting.add_triggers(*kept, now)
         for part, block in zip(self._parts.values(), frames, strict=True):
             if len(block.numbers):
@@ -347,16 +415,38 @@ class Triggering:
         quality = self._with_gaps(matched)
         images = {}
         for name, part in self._parts.items():
-            frames = matched.frames[name][:, 0]
-            for column in part.device.columns():
-                columns[column] = part.values(column, frames)
-                # The frame came, but not all that belongs to it.
-                unknown = (frames >= 0) & np.isnan(columns[column])
-                quality[unknown] |= np.uint16(Quality.NO_DATA)
-            columns[f"{name}_frame"] = np.where(frames >= 0, frames + part.base, -1)
+            frames = matched.frames[name]
+            there = frames >= 0
+            of_frames = part.values(frames)
+            of_rows: Mapping[str, Floats] = {c: values[:, 0] for c, values in of_frames.items()}
+            if isinstance(part.device, MakesSeveralFrames) and part.per_row > 1:
+                of_rows = part.device.of_rows(of_frames)
+                columns[f"{name}_count"] = np.sum(there, axis=1)
+            for column, values in of_frames.items():
+                # A frame came, but not all that belongs to it.
+                unknown = np.any(there & np.isnan(values), axis=1)
+                nothing = np.isnan(of_rows[column])
+                quality[unknown & nothing] |= np.uint16(Quality.NO_DATA)
+                quality[unknown & ~nothing] |= np.uint16(Quality.LOST_UPDATES)
+            columns |= of_rows
+            first = np.take_along_axis(frames, np.argmax(there, axis=1)[:, np.newaxis], 1)[:, 0]
+            columns[f"{name}_frame"] = np.where(first >= 0, first + part.base, -1)
             if (file := part.file) is not None:
-                images[name] = (file, frames)
-        return TriggeredRows(begins, begins + self._plan.exposure, columns, quality, images)
+                images[name] = (file, frames if part.per_row > 1 else frames[:, 0])
+        ends = begins + self._lengths(matched)
+        return TriggeredRows(begins, ends, columns, quality, images)
+
+    def _lengths(self, matched: MatchedRows) -> Floats:
+        """Return how long the exposures of rows were, s: as long as all of its frames lasted.
+
+        A counter's bin lasts until the next trigger, longer than what is exposed beside it. Only
+        where no frame tells anything, it is what was asked for.
+        """
+        assert self._plan is not None
+        measured = np.full(len(matched), np.nan)
+        for durations in matched.durations.values():
+            measured = np.fmin(measured, durations)
+        return np.where(measured > 0, measured, self._plan.exposure)
 
     def _with_gaps(self, matched: MatchedRows) -> NDArray[np.uint16]:
         """Mark rows before which the source did not make a trigger."""
@@ -368,6 +458,11 @@ class Triggering:
             gap = np.diff(np.concatenate([[before], matched.numbers])) > 1
             quality[gap] |= np.uint16(Quality.LOST_TRIGGER)
         return quality
+
+    @property
+    def needed_from(self) -> float:
+        """When the first trigger was made whose row is not final (POSIX s)."""
+        return self._zero + self._accounting.next_time
 
     @property
     def latches(self) -> tuple[Floats, Floats]:
@@ -409,7 +504,7 @@ class Triggering:
         if self.mode is TriggerMode.INTERNAL:
             return True
         number = self._accounting.triggers
-        return all(part.count >= number for part in self._parts.values())
+        return all(part.count >= number * part.per_row for part in self._parts.values())
 
     async def disarm(self) -> None:
         """Make no more triggers, with nobody listening any more. May come at any time."""
@@ -435,14 +530,17 @@ class Triggering:
 
     def _remember(self) -> None:
         self._past = self.accounts()
+        for name, account in self._accounting.accounts().items():
+            if account.clock is not None:
+                self._clocks[name] = account.clock, self._zero, self._uncertainty
         self._accounting = TriggerAccounting([])
 
     def check(self) -> None:
         """Raise `FlightError` when more has gone wrong than can be tolerated."""
-        for account in self.accounts().values():
+        for name, account in self.accounts().items():
             wrong = account.lost + account.dropped + account.extra + account.double
             wrong += account.late + account.ambiguous
-            if account.triggers >= ENOUGH and (
+            if account.triggers >= ENOUGH * self._frames[name] and (
                 wrong > TOLERATED * account.triggers or account.wrong_rate
             ):
                 raise FlightError(
@@ -469,6 +567,10 @@ class Triggering:
         if self._double_numbers:
             imperfect.append(f"{self._double_numbers} triggers too many")
         return imperfect + self.complaints
+
+
+def _ends_with_next(detector: TriggeredDetector) -> bool:
+    return isinstance(detector, EndsWithNext) and detector.ends_with_next
 
 
 def _sum(one: DetectorAccount, other: DetectorAccount) -> DetectorAccount:

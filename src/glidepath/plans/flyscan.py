@@ -75,7 +75,8 @@ def flyscan(
         With a trigger: distance of the triggers in the axis's unit (eV). The alternative is
         ``period``, then in s from trigger to trigger.
     exposure
-        With a trigger: length of an exposure in s. None: as long as all detectors allow.
+        With a trigger: length of an exposure in s. None: as long as all detectors allow. The
+        frames of a detector that makes several for a row share it.
     md
         Metadata for the start document.
 

@@ -35,6 +35,7 @@ _STATES = (
     *("Error", "Waiting", "Initializing", "Disconnected", "Aborted"),
 )
 _ON_OFF = ("Off", "On")
+_FRAME, _BURST = "FrameStart", "FrameBurstStart"
 _TRIGGER_SOURCES = ("Freerun", "Line1", "Line2", "FixedRate", "Software", "Action0", "Action1")
 
 
@@ -56,6 +57,10 @@ class _Acquisition:
         Frames after which it ends; 0: none.
     ready
         When it was ready for the first exposure, true POSIX s.
+    missed
+        Numbers of the pulses that it does not see.
+    frames
+        Exposures that a pulse begins, one after the other.
     """
 
     triggered: bool
@@ -67,6 +72,7 @@ class _Acquisition:
     number: int
     ready: float
     missed: frozenset[int]
+    frames: int = 1
     begun: int = 0
     made: int = 0
     pulses: int = 0
@@ -76,12 +82,17 @@ class _Acquisition:
 
     def pulse(self, edges: NDArray[np.float64], width: float) -> None:
         """Begin the exposures of pulses; one that comes too early begins none."""
-        for edge in edges:
-            if edge < self.ready or (self.number and self.begun >= self.number):
+        length = width if self.level else self.exposure
+        apart = max(self.period, length + self.dead_time)
+        for edge in edges.tolist():
+            if edge < self.ready:
                 continue
             number, self.pulses = self.pulses, self.pulses + 1
-            if edge >= self.free and number not in self.missed:
-                self._expose(float(edge), float(edge) + (width if self.level else self.exposure))
+            if edge < self.free or number in self.missed:
+                continue
+            for begin in (edge + apart * k for k in range(self.frames)):
+                if not (self.number and self.begun >= self.number):
+                    self._expose(begin, begin + length)
 
     def run_freely(self, now: float) -> None:
         """Begin the exposures that follow each other until now."""
@@ -101,8 +112,9 @@ class _Acquisition:
 class Camera(ArrayRecords):
     """A camera that looks at the focused beam, with its statistics and its file writer.
 
-    The records are those of ADVimba and the plugins ``ROI1:``, ``Stats1:`` and ``HDF1:``. The
-    spot's width follows the focus motor, its intensity the beam.
+    The records are those of ADVimba, with the burst of other GenICam cameras, and the plugins
+    ``ROI1:``, ``Stats1:`` and ``HDF1:``. The spot's width follows the focus motor, its intensity
+    the beam.
 
     Faults, behind ``FAULT:<name>_``: ``drop``, ``miss`` and ``late`` are numbers, counted from 0
     when it is armed, of frames that get lost before the file writer, of triggers that are not
@@ -193,6 +205,8 @@ class Camera(ArrayRecords):
             "choice", "ConvertPixelFormat", "None", ("None", "Mono8", "Mono16", "RGB8", "RGB16")
         )
         self.read_only("integer", "TriggerSoftware", 0, on_put=self._software_trigger)
+        self._selector = self.setting("choice", "GC_TriggerSelector", _FRAME, (_FRAME, _BURST))
+        self._burst = self.setting("number", "GC_AcqBurFrameCount", 1.0, "", 0, accept=positive)
         self._waits = self.read_only("choice", "WaitForPlugins", "No", ("No", "Yes"), writable=True)
         self._state = self.read_only("choice", "DetectorState_RBV", "Idle", _STATES)
         self._message = self.read_only("long_text", "StatusMessage_RBV", "")
@@ -231,6 +245,7 @@ class Camera(ArrayRecords):
             number=numbers[mode],
             ready=np.inf,
             missed=self._numbers("miss"),
+            frames=int(self._burst.value) if self._selector.value == _BURST else 1,
         )
         await self._state.change("Initializing")
         await self._message.change("Waiting for the sensor")

@@ -1,4 +1,4 @@
-"""Images that somebody else writes, shown one for each row of a table: a lost one is a gap."""
+"""Images that somebody else writes, shown row by row of a table: a lost one is a gap."""
 
 import os
 from collections.abc import Sequence
@@ -25,13 +25,25 @@ class AlignedImages:
         The file.
     shape, dtype
         Of one image.
+    per_row
+        Images that a row has; if there are several, the dataset has a second axis for them.
     """
 
     path: Path
     shape: tuple[int, ...]
     dtype: np.dtype
+    per_row: int = 1
     rows: int = 0
-    _runs: list[tuple[Path, str, int, int, int]] = field(default_factory=list)
+    # Of each image of a row: source, dataset, first row, its frame, rows.
+    _runs: list[list[tuple[Path, str, int, int, int]]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._runs = [[] for _ in range(self.per_row)]
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """Shape of what a row shows."""
+        return self.shape if self.per_row == 1 else (self.per_row, *self.shape)
 
     def add(self, source: Path, dataset: str, frames: NDArray[np.int64]) -> None:
         """Take the frames of the next rows.
@@ -41,27 +53,34 @@ class AlignedImages:
         source, dataset
             The file of the frames and the dataset in it.
         frames
-            Shape (m,): index of each row's frame in the dataset; -1: there is none.
+            Shape (m,), or (m, images per row): index of each row's frame in the dataset; -1: there
+            is none.
         """
-        known = np.flatnonzero(frames >= 0)
-        steps = (np.diff(known) != 1) | (np.diff(frames[known]) != 1)
-        for run in np.split(known, np.flatnonzero(steps) + 1) if len(known) else ():
-            row, frame, count = self.rows + int(run[0]), int(frames[run[0]]), len(run)
-            if self._runs:
-                last, its, r, f, n = self._runs[-1]
-                if (last, its, r + n, f + n) == (source, dataset, row, frame):
-                    self._runs[-1] = (last, its, r, f, n + count)
-                    continue
-            self._runs.append((source, dataset, row, frame, count))
+        for runs, column in zip(self._runs, frames.reshape(len(frames), -1).T, strict=True):
+            known = np.flatnonzero(column >= 0)
+            steps = (np.diff(known) != 1) | (np.diff(column[known]) != self.per_row)
+            for run in np.split(known, np.flatnonzero(steps) + 1) if len(known) else ():
+                row, frame, count = self.rows + int(run[0]), int(column[run[0]]), len(run)
+                if runs:
+                    last, its, r, f, n = runs[-1]
+                    if (last, its, r + n, f + n * self.per_row) == (source, dataset, row, frame):
+                        runs[-1] = (last, its, r, f, n + count)
+                        continue
+                runs.append((source, dataset, row, frame, count))
         self.rows += len(frames)
 
     def write(self) -> None:
         """Let readers see all rows."""
-        layout = h5py.VirtualLayout((self.rows, *self.shape), self.dtype, (None, *self.shape))
-        for source, dataset, row, frame, count in self._runs:
-            shape = (frame + count, *self.shape)
-            whole = h5py.VirtualSource(source, dataset, shape, self.dtype, (None, *self.shape))
-            layout[row : row + count] = whole[frame : frame + count]
+        of_row, step = self.row_shape, self.per_row
+        layout = h5py.VirtualLayout((self.rows, *of_row), self.dtype, (None, *of_row))
+        for place, runs in enumerate(self._runs):
+            for source, dataset, row, frame, count in runs:
+                stop = frame + (count - 1) * step + 1
+                shape, most = (stop, *self.shape), (None, *self.shape)
+                whole = h5py.VirtualSource(source, dataset, shape, self.dtype, most)
+                rows = slice(row, row + count)
+                target = rows if self.per_row == 1 else (rows, place)
+                layout[target] = whole[frame:stop:step]
         new = self.path.with_suffix(".new")
         with h5py.File(new, "w", libver="latest") as file:
             file.create_virtual_dataset(DATASET, layout, fillvalue=0)

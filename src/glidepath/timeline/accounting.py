@@ -42,6 +42,9 @@ APART = 0.45
 DISTINCT = 3.0
 """Standard deviations of the scatter that must fit in there."""
 
+MAY_MISS = 0.1
+"""Share of the frames that may be missing, or too many, while rows wait for them to be counted."""
+
 WRONG_RATE = 0.1
 """Relative difference of two rates above which they are not the same."""
 
@@ -70,6 +73,9 @@ class Follower:
     jitter
         Largest distance in s of a frame's begin from where the others say that it should be.
         None: a quarter of the interval.
+    ends_with_next
+        Whether its frames last until the next trigger, so that the one that closes a leg begins
+        none.
 
     Raises
     ------
@@ -83,6 +89,7 @@ class Follower:
     frames_per_trigger: int = 1
     spacing: float | None = None
     jitter: float | None = None
+    ends_with_next: bool = False
 
     def __post_init__(self) -> None:
         if not (isfinite(self.low) and isfinite(self.high) and self.low <= self.high):
@@ -215,7 +222,9 @@ class TriggerAccounting:
     """Matches the frames of some detectors to the triggers of one leg, while both come in.
 
     A row is final, and handed out once, when every detector has a frame that belongs to a later
-    trigger, or `PATIENCE` has passed since its trigger became known.
+    trigger, or `PATIENCE` has passed since its trigger became known. Where times do not tell which
+    frame belongs to which trigger, as long as hardly any is missing: when all have been counted,
+    at the end.
 
     Parameters
     ----------
@@ -239,6 +248,11 @@ class TriggerAccounting:
     def triggers(self) -> int:
         """Triggers so far."""
         return len(self._times)
+
+    @property
+    def next_time(self) -> float:
+        """Time of the first trigger whose row is not final; infinite if there is none."""
+        return float(self._times.values[self.rows]) if self.rows < len(self._times) else np.inf
 
     @property
     def uncaptured(self) -> int:
@@ -291,6 +305,18 @@ class TriggerAccounting:
         track.begins.append(np.asarray(begins, float))
         track.ends.append(np.asarray(ends, float))
 
+    def close(self, time: float) -> None:
+        """Take a last trigger that begins no row: it ends exposures that last until the next.
+
+        Parameters
+        ----------
+        time
+            Of it (s, clock of the triggers). Frames that begin with it, or later, are not looked
+            at: some detectors make one, some do not.
+        """
+        for track in self._tracks.values():
+            track.closed = time
+
     def final_rows(self, now: float, *, finish: bool = False) -> MatchedRows:
         """Return the rows that became final.
 
@@ -308,7 +334,10 @@ class TriggerAccounting:
         stop = len(times)
         if not finish:
             settled = min((track.settled for track in tracks), default=stop)
-            stop = max(settled, self._overdue(now), self.rows)
+            overdue = self._overdue(now)
+            if any(track.will_count(overdue) for track in tracks):
+                overdue = self.rows
+            stop = max(settled, overdue, self.rows)
         rows = slice(self.rows, stop)
         quality = np.zeros(stop - self.rows, np.uint16)
         frames, durations = {}, {}
@@ -376,7 +405,9 @@ class _Track:
         self.begins = _Growing()
         self.ends = _Growing()
         self.clock: ClockFit | None = None
+        self.closed = np.inf
         self.settled = 0
+        self._ignored = 0
         self._tried_with = 0
         self._account = DetectorAccount(follower.name)
         self._accounted_for = 0
@@ -402,7 +433,7 @@ class _Track:
         if len(self._events) > 1:
             self._interval = float(np.median(np.diff(self._events)))
         self.settled = 0
-        self._find_clock(finish)
+        self._find_clock(times, finish)
         pending = self.begins.values[self._consumed :]
         self._event_of = np.full(len(pending), -1)
         self._late = np.zeros(len(pending), bool)
@@ -414,7 +445,10 @@ class _Track:
         k = nearest(self._events, at)
         away = np.abs(at - self._events[k])
         # A frame behind the newest trigger belongs to one that has not been told yet.
-        in_reach = np.flatnonzero(finish | (at <= self._events[-1] + self._tolerance[-1]))
+        known = finish | (at <= self._events[-1] + self._tolerance[-1])
+        after = at >= self.closed - self._tolerance[-1]
+        self._ignored = int(np.sum(after))
+        in_reach = np.flatnonzero(known & ~after)
         self._judged = int(in_reach[-1]) + 1 if len(in_reach) else 0
         near = (away <= self._tolerance[k]) & (k >= rows * self._n)
         chosen = _in_order(np.flatnonzero(near[: self._judged]), k, away)
@@ -422,6 +456,20 @@ class _Track:
         if len(chosen):
             self.settled = int(k[chosen[-1]]) // self._n
         self._place_the_rest(chosen, rows * self._n)
+
+    def will_count(self, overdue: int) -> bool:
+        """Whether counting can tell at the end what times do not: about all frames are there.
+
+        Parameters
+        ----------
+        overdue
+            Triggers whose frames should be here.
+        """
+        number, events = len(self.begins), len(self._events)
+        if self.clock is not None or number < FEWEST:
+            return False
+        few = MAY_MISS * events
+        return overdue * self._n - few <= number <= events + few
 
     def close(
         self, positions: Floats, rows: slice, quality: NDArray[np.uint16], finish: bool
@@ -476,7 +524,7 @@ class _Track:
         missing = int(np.sum(self._state.values == MISSING))
         return replace(
             self._account,
-            frames=len(numbers),
+            frames=len(numbers) - self._ignored,
             lost=missing - self._accounted_for - self._arrived_late,
             lost_at=list(self._account.lost_at),
             dropped=int(np.sum(gaps[gaps > 0])),
@@ -498,18 +546,21 @@ class _Track:
             return np.nan
         return float(np.median(np.diff(events)) / np.median(np.diff(begins)))
 
-    def _find_clock(self, finish: bool) -> None:
+    def _find_clock(self, times: Floats, finish: bool) -> None:
         known = min(len(self._events), len(self.begins))
-        grown = known >= self._tried_with + max(FEWEST, self._tried_with // 8)
+        grown = known >= self._tried_with + max(FEWEST, self._tried_with // 2)
         if self.clock is None and (grown or finish):
             self._tried_with = known
+            # What the closing trigger made speaks for the right clock too.
+            makes_one = isfinite(self.closed) and not self._follower.ends_with_next
             self.clock = find_clock(
-                self._events,
+                self._expected(np.append(times, self.closed if makes_one else [])),
                 self.begins.values,
                 self._follower.low,
                 self._follower.high,
                 self._follower.jitter,
                 complete=finish,
+                numbers=self.numbers.values,
             )
 
     def _expected(self, times: Floats) -> Floats:

@@ -3,7 +3,9 @@
 Both clocks are only known to some bounds, and frames may be missing where the two series begin,
 so that counting from the first one is no way to find out. What decides is how the intervals
 vary: only one offset puts nearly all frames next to triggers and keeps them there. Where no
-offset is far better than all others (equal intervals, wide bounds), none is chosen.
+offset is far better than all others (equal intervals, wide bounds), the detector's own counter is
+asked when all is over: a trigger makes one frame at the most. Where that leaves more than one
+possibility, none is chosen.
 """
 
 from dataclasses import dataclass, replace
@@ -107,6 +109,7 @@ def find_clock(
     jitter: float | None = None,
     *,
     complete: bool = False,
+    numbers: Indices | None = None,
 ) -> ClockFit | None:
     """Return how a detector's clock runs, or None if that cannot be said with certainty.
 
@@ -129,9 +132,13 @@ def find_clock(
         quarter of the usual interval.
     complete
         No more triggers and frames are to come.
+    numbers
+        Shape (n,): the frames as the detector counts them, from 0 for the first one that it made.
+        With them, an alignment that is the only one with a trigger for each frame, and for each
+        frame that is missing in between, is right although the intervals do not tell.
     """
-    everything = begins[np.isfinite(begins)][-LOOKED_AT:]
-    begins = everything
+    timed = np.flatnonzero(np.isfinite(begins))[-LOOKED_AT:]
+    everything = begins = begins[timed]
     if not complete:
         # A frame is looked at when, by any offset, its trigger must be known already.
         begins = begins[begins - low <= triggers[-1]] if len(triggers) else begins[:0]
@@ -161,7 +168,15 @@ def find_clock(
         # By the bounds alone no frame can have two triggers: few frames are enough.
         enough = 0.0
     if evidence[best] - max([0.0, *rivals]) <= enough:
-        return None
+        if not complete or numbers is None:
+            return None
+        counted = _counted(triggers, begins, numbers[timed], found[best].fit, low, high, jitter)
+        # What speaks against it must not be more than that it was refined from another side.
+        if counted is None or evidence[best] > 1 + counted.evidence(
+            interval, narrowest.fit.scatter, correlation
+        ):
+            return None
+        found[best] = counted
     final = _refined(triggers, everything, found[best].fit, low, high, jitter)
     return replace(final.fit, scatter=max(_spread(final.residuals), RESOLUTION))
 
@@ -275,6 +290,39 @@ def _refined(
     faults = _cost(losses, int(np.ptp(trigger_of)) + 1)
     faults += _cost(len(begins) - len(frames), len(begins))
     return _Alignment(fit, away, faults)
+
+
+def _counted(
+    triggers: Floats,
+    begins: Floats,
+    numbers: Indices,
+    fit: ClockFit,
+    low: float,
+    high: float,
+    jitter: float,
+) -> _Alignment | None:
+    """Return the only alignment with a trigger for each frame, and for each that was made.
+
+    None if there is none, or if there are several. ``fit`` is an alignment like it, some triggers
+    too early or too late: its drift is right.
+    """
+    spare = len(triggers) - 1 - int(numbers[-1])
+    found = []
+    # The last frame cannot belong to a trigger that is not at least as far behind the first.
+    for last in triggers[len(triggers) - 1 - spare :] if 0 <= spare < RIVALS else ():
+        shift = float(fit.trigger_times(begins[-1:])[0] - last)
+        moved = replace(fit, offset=fit.offset + shift)
+        alignment = _refined(triggers, begins, moved, low, high, jitter)
+        at = alignment.fit.trigger_times(begins)
+        k = nearest(triggers, at)
+        before, behind = k - numbers, len(triggers) - 1 - k - (numbers[-1] - numbers)
+        near = np.abs(at - triggers[k]) <= jitter
+        single = alignment.matched and np.all(np.diff(k) > 0)
+        if single and np.all(near & (before >= 0) & (behind >= 0)):
+            found.append(alignment)
+    if not found or np.ptp([alignment.fit.offset for alignment in found]) > jitter:
+        return None
+    return found[0]
 
 
 def _line(offsets: Floats, begins: Floats, origin: float) -> ClockFit:
