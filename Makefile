@@ -11,7 +11,7 @@ demo: setup
 	$(BIN)/glidepath demo
 
 test: setup
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile
 
 check: lint types layers
 
