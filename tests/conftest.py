@@ -24,9 +24,11 @@ def beamline(tmp_path_factory):
     from glidepath.simulation import SimulatedBeamline
 
     truth = tmp_path_factory.mktemp("beamline") / "truth.h5"
-    with SimulatedBeamline(seed=1, truth=truth) as simulated:
-        before = {name: os.environ.get(name) for name in simulated.environment}
-        os.environ.update(simulated.environment)
+    with SimulatedBeamline(seed=1, truth=truth, panda=True) as simulated:
+        # Its PandA is for those who make one: not for all who connect whatever there is.
+        variables = {k: v for k, v in simulated.environment.items() if k != "GLIDEPATH_PANDA"}
+        before = {name: os.environ.get(name) for name in variables}
+        os.environ.update(variables)
         os.environ["GLIDEPATH_PREFIX"] = simulated.settings.prefix
         yield simulated
         for name, value in before.items():

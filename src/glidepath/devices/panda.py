@@ -137,9 +137,9 @@ class Panda(Device):
         self.outputs = tuple(outputs)
         self.sequencer = sequencer
         self.at_server = at_server
-        self.blocks: PandaBlocks | None = None
-        if importlib.util.find_spec("p4p") is not None:
-            self.blocks = PandaBlocks(prefix, self._path)
+        # Set once: ophyd-async goes by the first value whether an attribute is a child.
+        there = importlib.util.find_spec("p4p") is not None
+        self.blocks = PandaBlocks(prefix, self._path) if there else None
         super().__init__(name)
 
     def _path(self, datakey_name: str | None = None) -> PathInfo:

@@ -45,6 +45,9 @@ FLUSH_PERIOD = 0.1
 QUIET = 0.4
 """Seconds without a new row after which nothing more is expected of a capture that has ended."""
 
+NEWS = 1.0
+"""Seconds within which its server has heard of counters that stand: it asks at 10 Hz."""
+
 START_UNCERTAINTY = 0.001
 """Seconds by which the begin that the file tells may differ from the clock of the server."""
 
@@ -52,7 +55,7 @@ START_BOUND = 1.0
 """Seconds that it may lie beside the arming: if more, the clock of the box is not set."""
 
 MISSING = 2
-"""Triggers that may be missing before that is looked into: the counter is heard of at 10 Hz."""
+"""Triggers that may be missing before that is looked into."""
 
 MISSING_SHARE = 0.05
 """Share of the triggers that may be missing at the end."""
@@ -287,19 +290,29 @@ class Sequencer(TriggerSource):
         self._scales = scales
 
     async def _check_position(self, leg: Leg, plan: SequencePlan) -> None:
-        counts = await asyncio.gather(*(encoder.val.get_value() for encoder in self._inputs))
-        measured = float(plan.geometry.position(np.array(counts, float)[:, np.newaxis])[0])
-        readback = await self.encoders.readback.get_value()
-        if not abs(measured - readback) <= self.encoders.tolerance:
+        counters = [encoder.val for encoder in self._inputs]
+        readback = self.encoders.readback
+        async with watch(*counters, readback) as seen:
+
+            def measured() -> float:
+                counts = [[float(seen.value(counter))] for counter in counters]
+                return float(plan.geometry.position(np.array(counts))[0])
+
+            def agree() -> bool:
+                return abs(measured() - seen.value(readback)) <= self.encoders.tolerance
+
+            agreed = await seen.until(agree, NEWS)
+            position, shown = measured(), seen.value(readback)
+        if not agreed:
             numbers = " and ".join(str(number) for number in self.encoders.inputs)
             raise TriggerError(
-                f"{self.name} counts {measured:.4f} where {self.encoders.readback.name} is "
-                f"{readback:.4f}; set the counters of its encoders {numbers} to where the axis is."
+                f"{self.name} counts {position:.4f} where {readback.name} is {shown:.4f}; set the "
+                f"counters of its encoders {numbers} to where the axis is."
             )
-        if leg.direction * (plan.positions[0] - measured) <= 0:
+        if leg.direction * (plan.positions[0] - position) <= 0:
             raise TriggerError(
                 f"{self.name} was to be armed before {plan.positions[0]:.4f}, but the axis is "
-                f"at {measured:.4f} already; arm it at the run-up."
+                f"at {position:.4f} already; arm it at the run-up."
             )
 
     async def _open_file(self) -> Path:
@@ -427,7 +440,7 @@ class Sequencer(TriggerSource):
             mean.append(average)
         if plan.times is None:
             along = plan.direction * plan.counts
-            slack = SLACK * np.diff(along).min(initial=np.inf) if len(along) > 1 else 0.0
+            slack = SLACK * float(np.diff(along).min()) if len(along) > 1 else 0.0
             at = plan.direction * first[0]
             numbers = np.searchsorted(along, at + slack, "right") - 1
             numbers = np.maximum(numbers, 0)

@@ -352,10 +352,11 @@ class Panda:
                 width = self._seconds(block, "width") or source.falls - source.rises
                 signals[f"PULSE{number}.OUT"] = Pulses(rises, rises + width)
         sent = signals.get(str(self._part("ttlout", 1)["val"].value), NO_PULSES)
-        for width in np.unique(np.round(sent.falls - sent.rises, 9)):
-            edges = sent.rises[np.round(sent.falls - sent.rises, 9) == width]
-            self._record(edges, float(width))
-            self._line.send(edges, float(width))
+        widths = np.round(sent.falls - sent.rises, 9)
+        for edges in np.split(np.arange(len(sent)), np.flatnonzero(np.diff(widths)) + 1):
+            if len(edges):
+                self._record(sent.rises[edges], float(widths[edges[0]]))
+                self._line.send(sent.rises[edges], float(widths[edges[0]]))
         self._capture(signals.get(str(self._pcap["trig"].value), NO_PULSES), until)
 
     def _with_faults(self, running: _Running, made: Pulses, until: float) -> Pulses:

@@ -57,6 +57,7 @@ class DataWriter:
         self._no_file = database.integer("FAULT:panda_no_file", 0, writable=True)
         self._stuck = database.integer("FAULT:panda_file_stuck", 0, writable=True)
         self._file: h5py.File | None = None
+        self._columns: list[h5py.Dataset] = []
         self._waiting: list[Floats] = []
         self._flushed = 0.0
 
@@ -94,10 +95,13 @@ class DataWriter:
             self._status.post("Capture disabled, unexpected exception.")
             self._capture.post(False)
             return
-        for name in datasets:
+        # In the order of the samples, which is not that of the file's index.
+        self._columns = [
             self._file.create_dataset(
                 name, shape=(0,), maxshape=(None,), chunks=(_CHUNK,), dtype="f8"
             )
+            for name in datasets
+        ]
         began = datetime.fromtimestamp(int(start), UTC).strftime("%Y-%m-%dT%H:%M:%S")
         stamp = f"{began}.{int(start % 1 * 1e9):09d}Z"
         self._file.attrs.update(arm_time=stamp, start_time=stamp, hw_time_offset_ns=0)
@@ -128,7 +132,7 @@ class DataWriter:
         written = int(self._captured.value)
         if limit:
             rows = rows[:, : limit - written]
-        for dataset, values in zip(self._file.values(), rows, strict=True):
+        for dataset, values in zip(self._columns, rows, strict=True):
             dataset.resize((written + len(values),))
             dataset[written:] = values
             dataset.flush()
