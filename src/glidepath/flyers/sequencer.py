@@ -7,10 +7,10 @@ end, the mean, the lowest and the highest count of every encoder while it was op
 
 import asyncio
 import time
+from itertools import count
 from math import ceil, isfinite
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -318,7 +318,8 @@ class Sequencer(TriggerSource):
     async def _open_file(self) -> Path:
         """Tell its server of a new file; return where it will be, as this machine sees it."""
         data, folder = self.blocks.data, self._folder or data_root()
-        path = folder / f"{self.name}_{uuid4().hex[:8]}.h5"
+        names = (f"{self.name}_{number:03d}.h5" for number in count(1))
+        path = next(folder / name for name in names if not (folder / name).exists())
         await data.create_directory.set(0, timeout=BOUND)
         await apply_settings(
             self.name,
@@ -421,6 +422,8 @@ class Sequencer(TriggerSource):
         return np.concatenate(blocks, axis=1)
 
     def _missing(self, file: CaptureFile, how_long: str) -> TriggerError:
+        # Said once: nothing more is expected of this capture.
+        self._plan = None
         return TriggerError(
             f"{self.name} was passed by the axis at {self._due} triggers, but its file {file.path} "
             f"holds {file.rows}{how_long}; check its encoder inputs and the log of its server."
