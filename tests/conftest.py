@@ -11,11 +11,13 @@ from hypothesis import settings
 settings.register_profile("glidepath", derandomize=True, deadline=None, database=None)
 settings.load_profile("glidepath")
 
-# Before anything imports Channel Access: only the loopback, never a real beamline.
+# Before anything imports Channel Access or PV Access: only the loopback, never a real beamline.
 LOOPBACK = "127.0.0.1"
-asked = os.environ.get("EPICS_CA_ADDR_LIST", "").split()
-addresses = [address for address in asked if address.partition(":")[0] == LOOPBACK] or [LOOPBACK]
-os.environ.update(EPICS_CA_ADDR_LIST=" ".join(addresses), EPICS_CA_AUTO_ADDR_LIST="NO")
+for protocol in ("CA", "PVA"):
+    asked = os.environ.get(f"EPICS_{protocol}_ADDR_LIST", "").split()
+    addresses = [address for address in asked if address.partition(":")[0] == LOOPBACK]
+    os.environ[f"EPICS_{protocol}_ADDR_LIST"] = " ".join(addresses or [LOOPBACK])
+    os.environ[f"EPICS_{protocol}_AUTO_ADDR_LIST"] = "NO"
 
 
 @pytest.fixture(scope="session")

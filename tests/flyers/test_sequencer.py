@@ -101,7 +101,7 @@ async def test_a_short_table_is_flown_in_parts_and_faults_are_seen_where_they_ar
     await bench.put("FAULT:panda_extra_pulse", 12)
     source = bench.source("mono_motor")
     asked = {"step": 0.05, "exposure": 0.004}
-    parts = await source.parts(Leg((Region(401, 400, 5.0),)), period=None, **asked)
+    parts = await source.parts(Leg((Region(425, 424, 5.0),)), period=None, **asked)
     flown = [
         await bench.fly("mono_motor", part.start, part.stop, 5.0, source=source, **asked)
         for part in parts
@@ -165,7 +165,7 @@ async def test_a_file_that_does_not_grow_is_a_sentence(bench, monkeypatch):
     await bench.put("FAULT:panda_file_stuck", 1)
     before = await bench.settings()
     with pytest.raises(TriggerError, match=r"holds 0 and has not grown for 0\.6 s; check"):
-        await bench.fly("mono_motor", 400.0, 410.0, 5.0, step=0.05, exposure=0.004)
+        await bench.fly("mono_motor", 424.0, 414.0, 5.0, step=0.05, exposure=0.004)
     assert await bench.settings() == before
 
 
@@ -190,7 +190,7 @@ async def test_counters_and_positions_that_do_not_fit_are_found_before_anything_
 
 
 async def test_disarming_in_flight_ends_the_triggers(bench):
-    source, leg = bench.source("mono_motor"), Leg((Region(400, 410, 5.0),))
+    source, leg = bench.source("mono_motor"), Leg((Region(418, 408, 5.0),))
     back_end = flight_for(bench.devices["mono_motor"]).back_end
     plan = await source.plan(leg, step=0.05, period=None, exposure=0.004)
     await back_end.prepare(leg)

@@ -7,6 +7,7 @@ end, the mean, the lowest and the highest count of every encoder while it was op
 
 import asyncio
 import time
+from contextlib import suppress
 from itertools import count
 from math import ceil, isfinite
 from pathlib import Path
@@ -102,7 +103,7 @@ class Sequencer(TriggerSource):
         self._directions: list[int] = []
         self._saved: list[tuple[SignalRW[Any], Any]] = []
         self._saved_table: SeqTable | None = None
-        self._touched = self._over = False
+        self._touched = self._over = self._drained = False
         self._zero: tuple[float, float] | None = None
         self._first_time: float | None = None
         self._due = 0
@@ -245,7 +246,8 @@ class Sequencer(TriggerSource):
         """
         assert isinstance(plan, SequencePlan)
         assert plan.table is not None
-        self._touched, self._over, self._plan = True, False, None
+        self._touched, self._plan = True, None
+        self._over = self._drained = False
         await self._save()
         await self._idle()
         await self._read_scales()
@@ -266,7 +268,13 @@ class Sequencer(TriggerSource):
     ) -> None:
         """Set a signal; wait until the box says that it is active, or not, as it was told."""
         wanted = value in (True, PandaBitMux.ONE)
-        await signal.set(value, timeout=BOUND)
+        try:
+            await signal.set(value, timeout=BOUND)
+        except TimeoutError:
+            raise TimeoutError(
+                f"{self.name} did not {what} within {BOUND:g} s: {signal.source} does not answer; "
+                "is its EPICS server alive?"
+            ) from None
         async with watch(active) as seen:
             if not await seen.until(lambda: seen.value(active) == wanted, BOUND):
                 raise TimeoutError(
@@ -391,7 +399,8 @@ class Sequencer(TriggerSource):
                 f"{self.name} did not answer within {BOUND:g} s, so nothing is known of its "
                 f"triggers after the first {file.rows}; is its EPICS server alive?"
             ) from None
-        if self._over and file.rows < len(plan.positions):
+        if self._over and not self._drained and file.rows < len(plan.positions):
+            self._drained = True
             rows = np.concatenate([rows, await self._rest(file, self._due)], axis=1)
         elif rows.shape[1]:
             self._grown = time.monotonic(), self._due
@@ -493,7 +502,9 @@ class Sequencer(TriggerSource):
         if not self._touched or self._over:
             return
         if self._plan is not None:
-            self._due = await self._passed(self._plan)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(NEWS):
+                    self._due = await self._passed(self._plan)
         await self._stand()
         self._over = True
 
