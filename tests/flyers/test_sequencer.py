@@ -189,23 +189,31 @@ async def test_counters_and_positions_that_do_not_fit_are_found_before_anything_
     assert await bench.settings() == before
 
 
-async def test_disarming_in_flight_ends_the_triggers(bench):
+async def test_disarming_in_flight_ends_the_triggers_and_cuts_no_row_short(
+    bench,
+):
     source, leg = bench.source("mono_motor"), Leg((Region(418, 408, 5.0),))
     back_end = flight_for(bench.devices["mono_motor"]).back_end
-    plan = await source.plan(leg, step=0.05, period=None, exposure=0.004)
+    # Nearly always open.
+    plan = await source.plan(leg, step=2.0, period=None, exposure=0.35)
     await back_end.prepare(leg)
     await source.arm(leg, plan)
     await back_end.start(leg)
-    made = 0
+    blocks = []
     async with asyncio.timeout(30):
-        while not made:
-            made = len((await source.captured()).numbers)
+        while not any(len(block.times) for block in blocks):
+            blocks.append(await source.captured())
     await source.disarm()
-    rest = len((await source.captured()).numbers)
+    blocks.append(await source.captured())
     await back_end.halt()
     await source.restore()
     await back_end.restore()
-    assert made + rest < len(plan.positions)
+    made = [block for block in blocks if len(block.times)]
+    assert sum(len(block.times) for block in made) < len(plan.positions)
+    for block in made:
+        assert block.ends - block.times == pytest.approx(0.35, abs=2e-6)
+        known = np.isfinite(block.means)
+        assert block.positions[known] - block.end_positions[known] == pytest.approx(1.75, abs=0.02)
     assert not await bench.blocks.seq[1].active.get_value()
     assert not await bench.blocks.pcap.active.get_value()
     assert not await bench.blocks.data.capture.get_value()

@@ -32,7 +32,7 @@ from glidepath.trajectory import Leg, PreflightError
 from .box_settings import Settings, apply_settings
 from .capture_file import CaptureFile
 from .compare_plan import until
-from .sequence_plan import LINES, SequencePlan, sequence_plan
+from .sequence_plan import LINES, TICK, SequencePlan, sequence_plan
 from .trigger_source import TriggerError, TriggerPlan, Triggers, TriggerSource
 
 Floats = NDArray[np.float64]
@@ -464,13 +464,15 @@ class Sequencer(TriggerSource):
             between = (plan.times[1:] + plan.times[:-1]) / 2
             numbers = np.searchsorted(between, begins - self._first_time, "right")
         position = plan.geometry.position
+        # Disarmed while it was open: the detectors, which a rising edge triggers, went on.
+        cut = ends - begins < plan.exposure - 2 * TICK
         return Triggers(
             numbers.astype(np.int64),
             begins,
             position(np.stack(first)),
-            ends,
-            position(np.stack(last)),
-            position(np.stack(mean)),
+            np.where(cut, begins + plan.exposure, ends),
+            np.where(cut, np.nan, position(np.stack(last))),
+            np.where(cut, np.nan, position(np.stack(mean))),
         )
 
     async def clock(self) -> tuple[float, float]:

@@ -289,6 +289,9 @@ class Panda:
         if name in self._running:
             running = self._running[name]
             running.stopped = min(running.stopped, time.time())
+            if self._pcap["trig"].value == name:
+                waiting = self._waiting
+                self._waiting = Pulses(waiting.rises, np.minimum(waiting.falls, running.stopped))
 
     def _arm_or_disarm(self, value: str) -> None:
         now = time.time()
