@@ -18,6 +18,7 @@ for protocol in ("CA", "PVA"):
     addresses = [address for address in asked if address.partition(":")[0] == LOOPBACK]
     os.environ[f"EPICS_{protocol}_ADDR_LIST"] = " ".join(addresses or [LOOPBACK])
     os.environ[f"EPICS_{protocol}_AUTO_ADDR_LIST"] = "NO"
+os.environ.pop("EPICS_PVA_NAME_SERVERS", None)
 
 
 @pytest.fixture(scope="session")

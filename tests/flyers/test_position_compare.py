@@ -70,11 +70,6 @@ class Bench:
             positions=positions,
             clock=await source.clock(),
             complaint=await source.complaint(),
-            measured={
-                name: np.concatenate([getattr(block, name) for block in blocks if len(block.times)])
-                for name in ("ends", "end_positions", "means")
-                if all(getattr(block, name) is not None for block in blocks if len(block.times))
-            },
         )
 
     async def truth(self, count):

@@ -517,11 +517,11 @@ class Sequencer(TriggerSource):
 
     async def _idle(self) -> None:
         """Let everything stand, and close the file; settings are free then."""
-        await self._stand()
         self._first_time = None
         if self._file is not None:
             await asyncio.to_thread(self._file.close)
             self._file = None
+        await self._stand()
         await apply_settings(self.name, [(self.blocks.data.capture, False)], BOUND)
 
     async def restore(self) -> None:

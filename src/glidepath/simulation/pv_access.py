@@ -25,20 +25,47 @@ OnPut = Callable[[Any], None]
 class Variable:
     """One process variable; made by :class:`Block`.
 
+    Parameters
+    ----------
+    clock
+        Of the server.
+    type_
+        Its normative type.
+    value
+        What it holds at first.
+    choices
+        Of an enumeration.
+    writable
+        Whether clients may put.
+    on_put
+        Called with a client's value.
+    posts
+        Whether it shows a client's value at once; otherwise whoever owns it does.
+
     Attributes
     ----------
     value
         Its present value; that of a choice is its text, that of a table a dictionary of columns.
+    writable
+        As above.
+    pv
+        What is served, once it is open.
     """
 
     def __init__(
-        self, clock: Clock, type_: Type, content: Callable[[Any], Any], value: Any, writable: bool
+        self,
+        clock: Clock,
+        type_: Type,
+        value: Any,
+        *,
+        choices: Sequence[str] = (),
+        writable: bool = False,
+        on_put: OnPut | None = None,
+        posts: bool = True,
     ) -> None:
-        self._clock, self._type, self._content = clock, type_, content
-        self._writable = writable
-        self._choices: Sequence[str] = ()
-        self.on_put: OnPut | None = None
-        self.posts = True
+        self._clock, self._type, self._choices = clock, type_, choices
+        self._on_put, self._posts = on_put, posts
+        self.writable = writable or on_put is not None
         self.value = value
         self.pv: SharedPV
 
@@ -49,10 +76,10 @@ class Variable:
     def _packed(self, value: Any, first: bool = False) -> Value:
         seconds = self._clock.now()
         stamp = {"secondsPastEpoch": int(seconds), "nanoseconds": int(seconds % 1 * 1e9)}
-        content = self._content(value)
-        if first and self._choices:
-            content = {**content, "choices": self._choices}
-        return Value(self._type, {"value": content, "timeStamp": stamp})
+        if self._choices:
+            chosen = {"index": list(self._choices).index(value)}
+            value = {**chosen, "choices": self._choices} if first else chosen
+        return Value(self._type, {"value": value, "timeStamp": stamp})
 
     def post(self, value: Any) -> None:
         """Publish a value."""
@@ -66,7 +93,7 @@ class Variable:
 
     def put(self, pv: SharedPV, operation: Any) -> None:
         """Take a client's value (p4p calls this in the event loop)."""
-        if not self._writable:
+        if not self.writable:
             operation.done(error="it is read-only")
             return
         content = operation.value()["value"]
@@ -74,10 +101,10 @@ class Variable:
             value: Any = self._choices[content["index"]]
         else:
             value = content.todict() if isinstance(content, Value) else content
-        if self.posts:
+        if self._posts:
             self.post(value)
-        if self.on_put is not None:
-            self.on_put(value)
+        if self._on_put is not None:
+            self._on_put(value)
         operation.done()
 
 
@@ -107,18 +134,8 @@ class Block:
             self._blocks[name] = Block(self._clock, f"{self._name}{_pascal(name)}:")
         return self._blocks[name]
 
-    def _add(
-        self,
-        field: str,
-        type_: Type,
-        value: Any,
-        content: Callable[[Any], Any],
-        writable: bool,
-        on_put: OnPut | None,
-    ) -> Variable:
-        variable = Variable(self._clock, type_, content, value, writable or on_put is not None)
-        variable.on_put = on_put
-        self._variables[field] = variable
+    def _add(self, field: str, type_: Type, value: Any, **options: Any) -> Variable:
+        self._variables[field] = variable = Variable(self._clock, type_, value, **options)
         return variable
 
     def scalar(
@@ -127,7 +144,7 @@ class Block:
         """Add a number, a truth value or a text, by the type of its first value."""
         code = {bool: "?", int: "i", float: "d", str: "s"}[type(value)]
         type_ = NTScalar.buildType(code, display=True, form=code == "d")
-        return self._add(field, type_, value, lambda content: content, writable, on_put)
+        return self._add(field, type_, value, writable=writable, on_put=on_put)
 
     def choice(
         self,
@@ -139,13 +156,8 @@ class Block:
         on_put: OnPut | None = None,
     ) -> Variable:
         """Add a variable with named choices."""
-
-        def content(text: str) -> dict[str, Any]:
-            return {"index": list(choices).index(text)}
-
-        variable = self._add(field, NTEnum.buildType(), value, content, writable, on_put)
-        variable._choices = choices
-        return variable
+        type_ = NTEnum.buildType()
+        return self._add(field, type_, value, choices=choices, writable=writable, on_put=on_put)
 
     def table(
         self,
@@ -154,11 +166,9 @@ class Block:
         value: dict[str, Any],
         on_put: OnPut | None = None,
     ) -> Variable:
-        """Add a table; ``columns`` are names and type codes of p4p. It does not post by itself."""
+        """Add a table; ``columns`` are names and type codes of p4p. It shows no put by itself."""
         type_ = NTTable(columns=list(columns)).type
-        variable = self._add(field, type_, value, lambda content: content, False, on_put)
-        variable.posts = on_put is None
-        return variable
+        return self._add(field, type_, value, on_put=on_put, posts=False)
 
     def add_to(self, provider: StaticProvider) -> None:
         """Serve all variables, and the tree that leads to them."""
@@ -171,7 +181,7 @@ class Block:
             variable.open()
             pv = self._name + _pascal(field)
             provider.add(pv, variable.pv)
-            entries[field] = {"rw" if variable._writable else "r": pv}
+            entries[field] = {"rw" if variable.writable else "r": pv}
         provider.add(f"{self._name}PVI", SharedPV(initial=_pvi(entries)))
 
 
