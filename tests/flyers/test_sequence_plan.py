@@ -82,6 +82,21 @@ def test_by_time_each_region_begins_at_its_start_with_its_own_period():
     assert begins == pytest.approx(plan.times, abs=2e-5)
 
 
+@pytest.mark.parametrize("asked", [{"step": 0.1, "period": None}, {"step": None, "period": 0.1}])
+def test_one_more_trigger_ends_the_last_row_inside_the_leg(asked):
+    flight = leg((400, 401, 1))
+    whole = sequence_plan("box", flight, MOTOR, **asked, exposure=0.09)
+    plan = sequence_plan("box", flight, MOTOR, **asked, exposure=0.09, closing=True)
+    assert (len(whole.positions), len(plan.positions)) == (10, 10)
+    assert len(plan.counts) == 11
+    begins, positions = triggers(plan, flight)
+    assert len(begins) == 11
+    assert positions[-1] == pytest.approx(401, abs=1e-4)
+    shorter = leg((400, 400.99, 1))
+    plan = sequence_plan("box", shorter, MOTOR, **asked, exposure=0.085, closing=True)
+    assert (len(plan.positions), len(plan.counts)) == (9, 10)
+
+
 def test_twenty_thousand_triggers_by_time_are_three_lines():
     flight = leg((400, 420, 1))
     plan = sequence_plan("box", flight, MOTOR, step=None, period=0.001, exposure=0.0009)

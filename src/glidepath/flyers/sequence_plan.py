@@ -44,9 +44,9 @@ class SequencePlan(TriggerPlan):
         1 if the counts of the compared encoder rise during the leg, -1 if they fall.
     counts
         Shape (n,), int64: count of that encoder at which each exposure begins; by time, where
-        it should be then.
+        it should be then. One more for a closing trigger.
     times
-        Shape (n,): when they should begin, s from the first on; None if they come by position.
+        As many: when they should begin, s from the first on; None if they come by position.
     period
         Seconds from trigger to trigger; None if they come by position.
     table
@@ -69,6 +69,7 @@ def sequence_plan(
     step: float | None,
     period: float | None,
     exposure: float,
+    closing: bool = False,
 ) -> SequencePlan:
     """Return what a box has to be told for a leg, however many lines that takes.
 
@@ -88,6 +89,8 @@ def sequence_plan(
         One of them: units of the axis, s.
     exposure
         Length of the pulses in s.
+    closing
+        Whether one more trigger follows the last row, which ends what lasts until the next.
 
     Raises
     ------
@@ -116,14 +119,17 @@ def sequence_plan(
         # An exposure that would end behind the stop is not begun.
         late = left < -1e-9 * leg.length
         number = int(np.argmax(late)) if late.any() else len(positions)
-        shortest = shortest_interval(positions[:number], speeds, step / leg.velocity)
-        times, blocks = None, [(counts[:number], None)]
+        number = min(number, len(positions) - closing)
+        shortest = shortest_interval(positions[: number + closing], speeds, step / leg.velocity)
+        times, blocks = None, [(counts[: number + closing], None)]
     else:
         assert period is not None
-        positions, times, blocks, shortest = _equal_times(leg, geometry, direction, period, pulse)
-        number = len(positions)
+        positions, times, blocks, shortest = _equal_times(
+            leg, geometry, direction, period, pulse, closing
+        )
+        number = len(positions) - closing
         counts = np.concatenate([np.empty(0, np.int64), *(block for block, _ in blocks)])
-    if not number:
+    if number < 1:
         raise PreflightError(
             f"Not one exposure of {exposure:g} s fits between {leg.start:g} and {leg.stop:g} at "
             f"{leg.velocity:g} per second; fly slower, or choose a shorter exposure."
@@ -140,10 +146,11 @@ def sequence_plan(
         shortest_period=shortest,
         geometry=geometry,
         direction=direction,
-        counts=counts[:number],
+        counts=counts[: number + closing],
         times=times,
         period=period,
         table=_table(direction, blocks, pulse),
+        closing=closing,
     )
 
 
@@ -171,7 +178,12 @@ def _equal_steps(
 
 
 def _equal_times(
-    leg: Leg, geometry: EncoderGeometry, direction: int, period: float, pulse: float
+    leg: Leg,
+    geometry: EncoderGeometry,
+    direction: int,
+    period: float,
+    pulse: float,
+    closing: bool,
 ) -> tuple[Floats, Floats, Blocks, float]:
     """Return positions, times, counts and period of each region, and the shortest period."""
     motion = Motion.plain(leg, 0.0, 0.0)
@@ -180,7 +192,10 @@ def _equal_times(
     begin, shortest = 0.0, np.inf
     for region in leg.regions:
         own = round((getattr(region, "period", None) or period) / TICK) * TICK
-        number = floor((region.duration - pulse) / own * (1 + 1e-9)) + 1 if own > 0 else 0
+        # The closing trigger's own pulse may end behind the stop.
+        last = closing and region is leg.regions[-1]
+        room = region.duration - (0.0 if last else pulse)
+        number = floor(room / own * (1 + 1e-9)) + 1 if own > 0 else 0
         if number > 0:
             when = begin + own * np.arange(number, dtype=np.float64)
             counts = _nearest_counts(geometry, direction, motion.position(when))

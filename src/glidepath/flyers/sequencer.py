@@ -136,8 +136,9 @@ class Sequencer(TriggerSource):
         if step is None:
             return [leg]
         parts: list[Leg] = []
-        number = ceil(leg.length / (LINES * step) * (1 - 1e-9))
-        cuts = [leg.start + leg.direction * step * LINES * k for k in range(1, number)]
+        rows = LINES - self.closing
+        number = ceil(leg.length / (rows * step) * (1 - 1e-9))
+        cuts = [leg.start + leg.direction * step * rows * k for k in range(1, number)]
         rest: Leg | None = leg
         for cut in cuts:
             assert rest is not None
@@ -149,7 +150,15 @@ class Sequencer(TriggerSource):
         self, leg: Leg, step: float | None, period: float | None, exposure: float
     ) -> SequencePlan:
         geometry = await self.encoders.geometry()
-        return sequence_plan(self.name, leg, geometry, step=step, period=period, exposure=exposure)
+        return sequence_plan(
+            self.name,
+            leg,
+            geometry,
+            step=step,
+            period=period,
+            exposure=exposure,
+            closing=self.closing,
+        )
 
     # -- settings ----------------------------------------------------------------------------
 
@@ -399,7 +408,7 @@ class Sequencer(TriggerSource):
                 f"{self.name} did not answer within {BOUND:g} s, so nothing is known of its "
                 f"triggers after the first {file.rows}; is its EPICS server alive?"
             ) from None
-        if self._over and not self._drained and file.rows < len(plan.positions):
+        if self._over and not self._drained and file.rows < len(plan.counts):
             self._drained = True
             rows = np.concatenate([rows, await self._rest(file, self._due)], axis=1)
         elif rows.shape[1]:
