@@ -253,6 +253,7 @@ def until(leg: Leg, position: float) -> Leg:
 
 
 __all__ = [
+    "RECOVERY",
     "ROUNDING",
     "TICK",
     "UNIT",

@@ -25,7 +25,7 @@ from glidepath.physics import EncoderGeometry
 from glidepath.trajectory import Leg, PreflightError
 
 from .box_settings import Settings, apply_settings
-from .compare_plan import TICK, UNIT, ComparePlan, compare_plan, pulse_unit, until
+from .compare_plan import RECOVERY, TICK, UNIT, ComparePlan, compare_plan, pulse_unit, until
 from .trigger_source import TriggerError, TriggerPlan, Triggers, TriggerSource
 
 Floats = NDArray[np.float64]
@@ -55,6 +55,8 @@ class PositionCompare(TriggerSource):
     PreflightError
         If the box has no encoder of the axis.
     """
+
+    rest = RECOVERY
 
     def __init__(self, box: Zebra, axis: Any) -> None:
         if axis.name not in box.axes:

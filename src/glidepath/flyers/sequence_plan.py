@@ -112,7 +112,7 @@ def sequence_plan(
     blocks: Blocks
     times: Floats | None
     if step is not None:
-        counts = _equal_steps(box, leg, geometry, direction, step, end - begin)
+        counts = _equal_steps(box, leg, geometry, direction, step, begin, end)
         positions = geometry.position((counts - 0.5 * direction)[np.newaxis])
         speeds = speeds_at(leg, positions)
         left = leg.direction * (leg.stop - positions) - speeds * pulse
@@ -164,15 +164,23 @@ def _nearest_counts(geometry: EncoderGeometry, direction: int, positions: ArrayL
 
 
 def _equal_steps(
-    box: str, leg: Leg, geometry: EncoderGeometry, direction: int, step: float, range_: float
+    box: str,
+    leg: Leg,
+    geometry: EncoderGeometry,
+    direction: int,
+    step: float,
+    begin: float,
+    end: float,
 ) -> Counts:
     number = floor(leg.length / step * (1 + 1e-9)) + 1
     wanted = leg.start + leg.direction * step * np.arange(number)
     counts = _nearest_counts(geometry, direction, wanted)
+    # The nearest to the stop may lie behind it.
+    counts = direction * np.minimum(direction * counts, floor(end + 0.5 + ROUNDING))
     if number > 1 and np.diff(direction * counts).min() < 1:
         raise PreflightError(
             f"{box} cannot make steps of {step:g}, for which the encoder is too coarse; "
-            f"choose {2 * leg.length / range_:.3g} or more."
+            f"choose {2 * leg.length / (end - begin):.3g} or more."
         )
     return counts
 
@@ -243,4 +251,4 @@ def _table(direction: int, blocks: Blocks, pulse: float) -> SeqTable | None:
     )
 
 
-__all__ = ["LINES", "TICK", "SequencePlan", "sequence_plan"]
+__all__ = ["LINES", "REST", "TICK", "SequencePlan", "sequence_plan"]

@@ -32,7 +32,7 @@ from glidepath.trajectory import Leg, PreflightError
 from .box_settings import Settings, apply_settings
 from .capture_file import CaptureFile
 from .compare_plan import until
-from .sequence_plan import LINES, TICK, SequencePlan, sequence_plan
+from .sequence_plan import LINES, REST, TICK, SequencePlan, sequence_plan
 from .trigger_source import TriggerError, TriggerPlan, Triggers, TriggerSource
 
 Floats = NDArray[np.float64]
@@ -83,6 +83,8 @@ class Sequencer(TriggerSource):
     PreflightError
         If the box has no encoder of the axis, or PV Access is not installed.
     """
+
+    rest = REST
 
     def __init__(self, box: Panda, axis: Any) -> None:
         if box.blocks is None:

@@ -77,6 +77,9 @@ class TriggerSource(ABC):
 
     name: str
 
+    rest: float = 0.0
+    """Seconds that it needs between the end of an exposure and the next."""
+
     closing: bool = False
     """Whether somebody's exposures last until the next trigger. Then a source that can do so makes
     one trigger behind the last row, inside the leg; its number is the number of rows."""

@@ -278,7 +278,7 @@ class Triggering:
             await self.source.plan(part, step=step, period=period, exposure=probe) for part in parts
         ]
         shortest = min(plan.shortest_period for plan in plans)
-        dead = max((await self.dead_times()).values(), default=0.0)
+        dead = max(self.source.rest, *(await self.dead_times()).values())
         uneven = 0.0
         if self._period is None:
             uneven = min(max(UNEVEN / leg.slowest, LEAST_UNEVEN), MOST_UNEVEN)
