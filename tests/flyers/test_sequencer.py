@@ -22,7 +22,14 @@ from ophyd_async.fastcs.panda import (
 from test_position_compare import QUICK, SLOW, Bench
 
 from glidepath.beamlines.simulated import make_devices
-from glidepath.flyers import Sequencer, TriggerError, flight_for, sequence_plan, sequencer
+from glidepath.flyers import (
+    Sequencer,
+    TriggerError,
+    flight_for,
+    pulses_of,
+    sequence_plan,
+    sequencer,
+)
 from glidepath.trajectory import Leg, Region
 
 FAULTS = ("never_arms", "lost_pulse", "extra_pulse", "no_file", "file_stuck")
@@ -217,6 +224,18 @@ async def test_disarming_in_flight_ends_the_triggers_and_cuts_no_row_short(
     assert not await bench.blocks.seq[1].active.get_value()
     assert not await bench.blocks.pcap.active.get_value()
     assert not await bench.blocks.data.capture.get_value()
+
+
+async def test_it_sends_pulses_without_a_flight_and_captures_none_of_them(bench):
+    before = await bench.settings()
+    pulses = pulses_of(bench.devices["panda"])
+    await pulses.send(20, 0.01, 0.004)
+    await until(bench.blocks.seq[1].active.get_value, lambda active: not active)
+    edges, _, ends = await bench.truth(20)
+    assert np.diff(edges) == pytest.approx(0.01, abs=1e-6)
+    assert ends - edges == pytest.approx(0.004, abs=1e-6)
+    await pulses.stop()
+    assert await bench.settings() == before
 
 
 async def test_stock_ophyd_async_drives_it_and_its_file_is_as_a_real_one_s(bench, tmp_path):

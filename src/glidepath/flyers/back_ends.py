@@ -98,9 +98,11 @@ def pulses_of(device: Any) -> Pulses:
     ValueError
         If the device can do neither.
     """
-    if isinstance(device, Zebra) and device.axes:
-        axis = next(iter(device.axes))
-        return PositionCompare(device, SimpleNamespace(name=axis))
+    if isinstance(device, Zebra | Panda) and device.axes:
+        axis = SimpleNamespace(name=next(iter(device.axes)))
+        return (
+            PositionCompare(device, axis) if isinstance(device, Zebra) else Sequencer(device, axis)
+        )
     if isinstance(device, Pulses):
         return device
     raise ValueError(

@@ -16,6 +16,8 @@ from .trigger_source import TriggerPlan
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 Blocks = list[tuple[Counts, float | None]]
+Line = tuple[int, SeqTrigger, int, int]
+"""Repeats, trigger, position, and the ticks between its end and the next."""
 
 TICK = 1e-6
 """Unit of the table's times in s."""
@@ -221,7 +223,7 @@ def _table(direction: int, blocks: Blocks, pulse: float) -> SeqTable | None:
     """Return the lines for counts one by one, or for trains that begin at a count."""
     by_position = SeqTrigger.POSA_GT if direction > 0 else SeqTrigger.POSA_LT
     high = round(pulse / TICK)
-    lines: list[tuple[int, SeqTrigger, int, int]] = []
+    lines: list[Line] = []
     for counts, period in blocks:
         if period is None:
             lines += [(1, by_position, count, 1) for count in counts.tolist()]
@@ -229,15 +231,25 @@ def _table(direction: int, blocks: Blocks, pulse: float) -> SeqTable | None:
         low = max(round(period / TICK) - high, 1)
         left = len(counts) - 1
         lines.append((1, by_position, int(counts[0]), low if left else 1))
-        while left > 1:
-            number = min(left - 1, LINE_REPEATS)
-            lines.append((number, SeqTrigger.IMMEDIATE, 0, low))
-            left -= number
-        if left:
-            # The last one does not wait for a next: another region may begin.
-            lines.append((1, SeqTrigger.IMMEDIATE, 0, 1))
-    if not lines or len(lines) > LINES:
-        return None
+        # The last one does not wait for a next: another region may begin.
+        lines += _train(left - 1, low) + _train(min(left, 1), 1)
+    return _as_table(lines, high) if 0 < len(lines) <= LINES else None
+
+
+def train_table(number: int, period: float, width: float) -> SeqTable:
+    """Return a table for so many pulses of a width in s, one each period in s, without a leg."""
+    high = round(width / TICK)
+    return _as_table(_train(number, max(round(period / TICK) - high, 1)), high)
+
+
+def _train(number: int, low: int) -> list[Line]:
+    """Return lines for pulses that follow each other; ``low`` are the ticks between two."""
+    whole, rest = divmod(max(number, 0), LINE_REPEATS)
+    repeats = [LINE_REPEATS] * whole + [rest] * (rest > 0)
+    return [(repeat, SeqTrigger.IMMEDIATE, 0, low) for repeat in repeats]
+
+
+def _as_table(lines: list[Line], high: int) -> SeqTable:
     repeats, triggers, positions, lows = zip(*lines, strict=True)
     off, on = np.zeros(len(lines), np.bool_), np.ones(len(lines), np.bool_)
     outputs = {f"out{letter}{phase}": off for letter in "abcdef" for phase in (1, 2)}
@@ -251,4 +263,4 @@ def _table(direction: int, blocks: Blocks, pulse: float) -> SeqTable | None:
     )
 
 
-__all__ = ["LINES", "REST", "TICK", "SequencePlan", "sequence_plan"]
+__all__ = ["LINES", "REST", "TICK", "SequencePlan", "sequence_plan", "train_table"]

@@ -9,7 +9,7 @@ import asyncio
 import time
 from contextlib import suppress
 from itertools import count
-from math import ceil, isfinite
+from math import ceil, isfinite, nan
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from glidepath.trajectory import Leg, PreflightError
 from .box_settings import Settings, apply_settings
 from .capture_file import CaptureFile
 from .compare_plan import until
-from .sequence_plan import LINES, REST, TICK, SequencePlan, sequence_plan
+from .sequence_plan import LINES, REST, TICK, SequencePlan, sequence_plan, train_table
 from .trigger_source import TriggerError, TriggerPlan, Triggers, TriggerSource
 
 Floats = NDArray[np.float64]
@@ -168,9 +168,22 @@ class Sequencer(TriggerSource):
     def _inputs(self) -> list[PandaEncoder]:
         return [self.blocks.inenc[number] for number in self.encoders.inputs]
 
+    @property
+    def _gate(self) -> str:
+        return f"SEQ{self.box.sequencer}.OUTA"
+
+    def _output_settings(self) -> Settings:
+        seq = self.blocks.seq[self.box.sequencer]
+        return [
+            # A change of units changes what the present number means.
+            (seq.prescale_units, PandaTimeUnits.US),
+            (seq.prescale, 1.0),
+            (seq.repeats, 1),
+            *((signal, self._gate) for signal in self.box.output_signals()),
+        ]
+
     def _settings(self) -> Settings:
         seq, pcap = self.blocks.seq[self.box.sequencer], self.blocks.pcap
-        gate = f"SEQ{self.box.sequencer}.OUTA"
         captured = [
             setting
             for number, encoder in zip(self.encoders.inputs, self._inputs, strict=True)
@@ -180,21 +193,17 @@ class Sequencer(TriggerSource):
             )
         ]
         return [
-            # A change of units changes what the present number means.
-            (seq.prescale_units, PandaTimeUnits.US),
-            (seq.prescale, 1.0),
-            (seq.repeats, 1),
+            *self._output_settings(),
             (seq.posa, f"INENC{self.encoders.inputs[0]}.VAL"),
             (pcap.enable, PandaBitMux.ONE),
-            (pcap.gate, gate),
-            (pcap.trig, gate),
+            (pcap.gate, self._gate),
+            (pcap.trig, self._gate),
             (pcap.trig_edge, "Falling"),
             (pcap.ts_start_capture, "Value"),
             (pcap.ts_start_dataset, START),
             (pcap.ts_end_capture, "Value"),
             (pcap.ts_end_dataset, END),
             *captured,
-            *((signal, gate) for signal in self.box.output_signals()),
         ]
 
     def _datasets(self) -> list[str]:
@@ -257,10 +266,7 @@ class Sequencer(TriggerSource):
         """
         assert isinstance(plan, SequencePlan)
         assert plan.table is not None
-        self._touched, self._plan = True, None
-        self._over = self._drained = False
-        await self._save()
-        await self._idle()
+        await self._begin()
         await self._read_scales()
         await self._check_position(leg, plan)
         await apply_settings(self.name, self._settings(), BOUND)
@@ -273,6 +279,13 @@ class Sequencer(TriggerSource):
         self._directions = [-1 if end < begin else 1 for begin, end in readings]
         self._due, self._grown = 0, (time.monotonic(), 0)
         self._plan = plan
+
+    async def _begin(self) -> None:
+        """Let everything stand, and remember how it was."""
+        self._touched, self._plan = True, None
+        self._over = self._drained = False
+        await self._save()
+        await self._idle()
 
     async def _switch(
         self, signal: SignalRW[Any], value: Any, active: SignalR[bool], what: str
@@ -384,6 +397,26 @@ class Sequencer(TriggerSource):
         start = await asyncio.to_thread(file.start)
         if start is not None and abs(start - zero) <= taken + START_BOUND:
             self._zero = start, START_UNCERTAINTY
+
+    # -- for the acceptance of detectors -----------------------------------------------------
+
+    async def send(self, number: int, period: float, width: float) -> float:
+        """Send pulses by time, wherever the axis is; see `glidepath.devices.Pulses`.
+
+        Changes settings, which `stop` puts back. Returns NaN: when it begins is not known well
+        enough to measure a detector's latency with.
+        """
+        await self._begin()
+        await apply_settings(self.name, self._output_settings(), BOUND)
+        await self._load(train_table(number, period, width))
+        seq = self.blocks.seq[self.box.sequencer]
+        await seq.enable.set(PandaBitMux.ONE, timeout=BOUND)
+        return nan
+
+    async def stop(self) -> None:
+        """Send no more pulses, and put the settings back."""
+        await self.disarm()
+        await self.restore()
 
     # -- running -----------------------------------------------------------------------------
 
