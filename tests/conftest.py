@@ -11,11 +11,14 @@ from hypothesis import settings
 settings.register_profile("glidepath", derandomize=True, deadline=None, database=None)
 settings.load_profile("glidepath")
 
-# Before anything imports Channel Access: only the loopback, never a real beamline.
+# Before anything imports Channel Access or PV Access: only the loopback, never a real beamline.
 LOOPBACK = "127.0.0.1"
-asked = os.environ.get("EPICS_CA_ADDR_LIST", "").split()
-addresses = [address for address in asked if address.partition(":")[0] == LOOPBACK] or [LOOPBACK]
-os.environ.update(EPICS_CA_ADDR_LIST=" ".join(addresses), EPICS_CA_AUTO_ADDR_LIST="NO")
+for protocol in ("CA", "PVA"):
+    asked = os.environ.get(f"EPICS_{protocol}_ADDR_LIST", "").split()
+    addresses = [address for address in asked if address.partition(":")[0] == LOOPBACK]
+    os.environ[f"EPICS_{protocol}_ADDR_LIST"] = " ".join(addresses or [LOOPBACK])
+    os.environ[f"EPICS_{protocol}_AUTO_ADDR_LIST"] = "NO"
+os.environ.pop("EPICS_PVA_NAME_SERVERS", None)
 
 
 @pytest.fixture(scope="session")
@@ -24,9 +27,11 @@ def beamline(tmp_path_factory):
     from glidepath.simulation import SimulatedBeamline
 
     truth = tmp_path_factory.mktemp("beamline") / "truth.h5"
-    with SimulatedBeamline(seed=1, truth=truth) as simulated:
-        before = {name: os.environ.get(name) for name in simulated.environment}
-        os.environ.update(simulated.environment)
+    with SimulatedBeamline(seed=1, truth=truth, panda=True) as simulated:
+        # Its PandA is for those who make one: not for all who connect whatever there is.
+        variables = {k: v for k, v in simulated.environment.items() if k != "GLIDEPATH_PANDA"}
+        before = {name: os.environ.get(name) for name in variables}
+        os.environ.update(variables)
         os.environ["GLIDEPATH_PREFIX"] = simulated.settings.prefix
         yield simulated
         for name, value in before.items():

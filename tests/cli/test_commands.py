@@ -66,6 +66,16 @@ def test_a_dry_run_prints_the_preflight_and_moves_nothing(beamline, tmp_path):
     assert not list(tmp_path.rglob("*.h5"))
 
 
+def test_a_panda_is_asked_for_by_name_where_the_simulation_has_one(beamline, tmp_path):
+    done = run(
+        *"fly energy 400 402 1 --detectors camera --trigger panda --step 0.05 --dry-run".split(),
+        *("--data", str(tmp_path)),
+        env=environment(beamline),
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"Rows +40 of 0\.049", done.stdout)
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

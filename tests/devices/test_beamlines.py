@@ -57,6 +57,14 @@ def test_a_list_with_an_unknown_name_is_one_sentence(module):
         load_beamline("my_beamline")
 
 
+def test_a_device_that_cannot_be_had_now_comes_with_the_reason(module):
+    module.make_devices = lambda prefix: {}
+    module.UNAVAILABLE = {"panda": "It is being repaired."}
+    assert load_beamline("my_beamline").unavailable == {"panda": "It is being repaired."}
+    simulated = load_beamline("glidepath.beamlines.simulated", "X:")
+    assert ("panda" in simulated.devices) is ("panda" not in simulated.unavailable)
+
+
 def test_lists_are_optional(module):
     module.make_devices = lambda prefix: {}
     assert load_beamline("my_beamline").axes == ()

@@ -22,6 +22,8 @@ FAULTS = ("never_arms", "lost_pulse", "extra_pulse", "download_rate")
 class Bench:
     """Devices of the simulated beamline, and what a plan does with them."""
 
+    box = "ZEBRA"
+
     def __init__(self, beamline):
         self.prefix = beamline.prefix
         self.truth_file = beamline.settings.truth
@@ -77,8 +79,9 @@ class Bench:
         while True:
             with Truth(self.truth_file) as truth:
                 if len(truth.time) and truth.time[-1] > now:
-                    edges = truth.exposures("ZEBRA")["start"][-count:]
-                    return edges, truth.energy(edges), truth.exposures("ZEBRA")["stop"][-count:]
+                    sent = truth.exposures(self.box)
+                    edges = sent["start"][-count:]
+                    return edges, truth.energy(edges), sent["stop"][-count:]
             assert time.monotonic() < deadline, "the truth file does not grow"
             await asyncio.sleep(0.1)
 

@@ -6,7 +6,12 @@ A beamline module is any importable module with
     makes the devices without connecting them; the keys are the names that people type. Without a
     prefix the module chooses its own.
 
-and, each optional, lists of such names:
+and, each optional,
+
+``UNAVAILABLE``
+    names of devices that cannot be had as things are, and for each the sentence why;
+
+and lists of such names:
 
 ``DETECTORS``
     what a scan reads if nobody says otherwise;
@@ -19,7 +24,7 @@ and, each optional, lists of such names:
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from types import ModuleType
 
@@ -44,6 +49,8 @@ class Beamline:
         Devices by name, not connected yet.
     detectors, axes, baseline
         Names of devices: see the convention in :mod:`glidepath.beamlines`.
+    unavailable
+        Names of devices that cannot be had now, and why.
     """
 
     name: str
@@ -51,6 +58,7 @@ class Beamline:
     detectors: tuple[str, ...] = ()
     axes: tuple[str, ...] = ()
     baseline: tuple[str, ...] = ()
+    unavailable: Mapping[str, str] = field(default_factory=dict)
 
 
 def load_beamline(name: str, prefix: str | None = None) -> Beamline:
@@ -97,6 +105,7 @@ def load_beamline(name: str, prefix: str | None = None) -> Beamline:
         _names(module, "DETECTORS", devices),
         _names(module, "AXES", devices),
         _names(module, "BASELINE", devices),
+        dict(getattr(module, "UNAVAILABLE", {})),
     )
 
 

@@ -1,12 +1,14 @@
 """The simulated beamline as its users see it: the same device classes as for a real one."""
 
 import os
+from importlib.util import find_spec
 
 from ophyd_async.core import Device
 
 from glidepath.detectors import Camera, Counter, QuadElectrometer
 from glidepath.devices import (
     PGM,
+    AxisEncoders,
     Coupling,
     Electrometer,
     EncoderInput,
@@ -14,6 +16,7 @@ from glidepath.devices import (
     GratingEncoders,
     LinearEncoder,
     Motor,
+    Panda,
     ProfileMotor,
     PulseGenerator,
     Ring,
@@ -22,6 +25,7 @@ from glidepath.devices import (
     Zebra,
     read_gap_table,
 )
+from glidepath.devices.panda import NO_PV_ACCESS
 
 # Whoever loads these devices can also fly them.
 from glidepath.flyers import flight_for  # noqa: F401
@@ -29,7 +33,7 @@ from glidepath.physics import Encoder
 
 from .make_gap_tables import UNDULATORS, gap_table_file
 
-__all__ = ["AXES", "BASELINE", "DETECTORS", "make_devices"]
+__all__ = ["AXES", "BASELINE", "DETECTORS", "UNAVAILABLE", "make_devices"]
 
 DETECTORS = ["mesh", "sample", "ring"]
 """What a scan reads if nobody says otherwise: I0, the gas cell, and the ring current."""
@@ -40,6 +44,18 @@ as at a beamline whose undulator does not follow by itself: the gap is driven by
 
 BASELINE = ["pgm", "ue48", "ring", "focus", "m2"]
 """What is read before and after every run."""
+
+PANDA_VARIABLE = "GLIDEPATH_PANDA"
+"""Variable of the environment that says that the simulated beamline has a PandA."""
+
+UNAVAILABLE = {}
+if find_spec("p4p") is None:
+    UNAVAILABLE["panda"] = NO_PV_ACCESS.format(name="panda")
+elif not os.environ.get(PANDA_VARIABLE):
+    UNAVAILABLE["panda"] = (
+        "The simulated beamline has a PandA only if it was started with 'glidepath sim --panda': "
+        "do so, and set the variables that it prints."
+    )
 
 FOLLOWING_LAG = 0.12
 """Seconds by which the gap is behind the energy in a sweep, as measured with this beamline."""
@@ -78,7 +94,9 @@ MOTOR_ENCODER = EncoderInput(3, Encoder(100_000))
 """On the trigger box, in counts per eV."""
 
 
-def make_devices(prefix: str | None = None, undulator: str = "UE48") -> dict[str, Device]:
+def make_devices(
+    prefix: str | None = None, undulator: str = "UE48", panda: bool | None = None
+) -> dict[str, Device]:
     """Make the devices of the simulated beamline, not connected.
 
     Parameters
@@ -87,6 +105,8 @@ def make_devices(prefix: str | None = None, undulator: str = "UE48") -> dict[str
         What every PV begins with; None: the environment's ``GLIDEPATH_PREFIX``, or ``"SIM:"``.
     undulator
         Which one it has: UE46, UE48, UE52 or UE56, as of ``glidepath sim --undulator``.
+    panda
+        Whether it has a PandA, as of ``glidepath sim --panda``; None: as the environment says.
     """
     if prefix is None:
         prefix = os.environ.get("GLIDEPATH_PREFIX", DEFAULT_PREFIX)
@@ -107,14 +127,10 @@ def make_devices(prefix: str | None = None, undulator: str = "UE48") -> dict[str
     mono_motor = Motor(f"{prefix}m3", "mono_motor")
     angles = GratingEncoders(pgm, GRATING_ENCODER, MIRROR_ENCODER)
     motor = LinearEncoder(MOTOR_ENCODER, mono_motor.user_readback)
-    zebra = Zebra(
-        f"{prefix}ZEBRA:",
-        "zebra",
-        axes={
-            **dict.fromkeys(("pgm", "energy", "energy_separate"), angles),
-            **dict.fromkeys(("mono_motor", "mono_profile"), motor),
-        },
-    )
+    encoders: dict[str, AxisEncoders] = {
+        **dict.fromkeys(("pgm", "energy", "energy_separate"), angles),
+        **dict.fromkeys(("mono_motor", "mono_profile"), motor),
+    }
     devices: list[Device] = [
         pgm,
         source,
@@ -140,7 +156,9 @@ def make_devices(prefix: str | None = None, undulator: str = "UE48") -> dict[str
         Motor(f"{prefix}m2", "m2"),
         mono_motor,
         ProfileMotor(f"{prefix}m3", f"{prefix}PM1:", axis=3, axes=(2, 3), name="mono_profile"),
-        zebra,
+        Zebra(f"{prefix}ZEBRA:", "zebra", axes=encoders),
         PulseGenerator(f"{prefix}PULSE:", "pulses"),
     ]
+    if "panda" not in UNAVAILABLE if panda is None else panda:
+        devices.append(Panda(f"{prefix}PANDA:", "panda", axes=encoders))
     return {device.name: device for device in devices}

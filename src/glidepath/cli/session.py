@@ -151,6 +151,8 @@ class Session:
         names = list(names)
         known = self.beamline.devices
         for name in names:
+            if name in self.beamline.unavailable and name not in known:
+                raise ValueError(self.beamline.unavailable[name])
             if name not in known:
                 raise ValueError(
                     f"There is no device {name!r} at {self.beamline.name}; "

@@ -59,6 +59,9 @@ def sim(
     undulator: Annotated[
         str, typer.Option(help="Which undulator: UE46, UE48, UE52 or UE56.")
     ] = "UE48",
+    panda: Annotated[
+        bool, typer.Option("--panda", help="With a PandA, over PV Access (needs p4p).")
+    ] = False,
     optics_port: Annotated[int | None, typer.Option(help="Port; default: a free one.")] = None,
     detectors_port: Annotated[int | None, typer.Option(help="Port; default: a free one.")] = None,
 ) -> None:
@@ -79,6 +82,7 @@ def sim(
             truth=truth,
             default_batching=default_batching,
             undulator=undulator,
+            panda=panda,
         )
     except ValueError as error:
         typer.echo(str(error), err=True)

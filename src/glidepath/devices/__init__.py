@@ -25,6 +25,7 @@ from .monochromator import (
     SweepTiming,
 )
 from .motion import Motor
+from .panda import Panda
 from .positioning import MotionError, Pace
 from .profile_move import ExecuteState, ProfileMotor, ProfileMove, ProfileStatus
 from .pulse_generator import PulseGenerator, Pulses
@@ -54,6 +55,7 @@ __all__ = [
     "MotionError",
     "Motor",
     "Pace",
+    "Panda",
     "ProfileMotor",
     "ProfileMove",
     "ProfileStatus",

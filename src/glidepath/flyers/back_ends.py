@@ -8,6 +8,7 @@ from glidepath.devices import (
     Coupling,
     EnergyAxis,
     Motor,
+    Panda,
     ProfileMotor,
     Pulses,
     Zebra,
@@ -22,6 +23,7 @@ from .coupled import Coupled
 from .flight import BackEnd, Flight
 from .internal_clock import InternalClock
 from .position_compare import PositionCompare
+from .sequencer import Sequencer
 from .trajectory_controller import TrajectoryController
 from .trigger_source import TriggerSource
 
@@ -78,6 +80,8 @@ def source_for(trigger: Any, axis: Any) -> TriggerSource:
         return trigger
     if isinstance(trigger, Zebra):
         return PositionCompare(trigger, axis)
+    if isinstance(trigger, Panda):
+        return Sequencer(trigger, axis)
     if isinstance(trigger, TriggeredDetector):
         return InternalClock(trigger.name)
     raise PreflightError(
@@ -94,9 +98,11 @@ def pulses_of(device: Any) -> Pulses:
     ValueError
         If the device can do neither.
     """
-    if isinstance(device, Zebra) and device.axes:
-        axis = next(iter(device.axes))
-        return PositionCompare(device, SimpleNamespace(name=axis))
+    if isinstance(device, Zebra | Panda) and device.axes:
+        axis = SimpleNamespace(name=next(iter(device.axes)))
+        return (
+            PositionCompare(device, axis) if isinstance(device, Zebra) else Sequencer(device, axis)
+        )
     if isinstance(device, Pulses):
         return device
     raise ValueError(

@@ -103,7 +103,7 @@ def compare_plan(
     for value, what in ((step, "step"), (period, "period"), (exposure, "exposure")):
         if value is not None and not (isfinite(value) and value > 0):
             raise PreflightError(f"{box} cannot make a {what} of {value:g}; give one above zero.")
-    direction, begin, end = _range(box, leg, geometry)
+    direction, begin, end = counted_range(box, leg, geometry)
     # The first count whose edge, half a count before its middle, lies inside.
     first = ceil(begin + 0.5 - ROUNDING)
     pulse = _pulse_length(box, exposure)
@@ -120,7 +120,7 @@ def compare_plan(
     if closing:
         # The last one is as good as any to end the row before it.
         positions = positions[:-1]
-    speeds = _speeds(leg, positions)
+    speeds = speeds_at(leg, positions)
     # An exposure that would end behind the stop is not begun.
     late = leg.direction * (leg.stop - positions) - speeds * pulse < -1e-9 * leg.length
     positions = positions[: np.argmax(late) if late.any() else None]
@@ -139,7 +139,7 @@ def compare_plan(
             width += ceil(0.5 * speeds[-1] * period * (end - begin) / leg.length)
     else:
         assert step is not None
-        shortest = _shortest(positions, speeds, step / leg.velocity)
+        shortest = shortest_interval(positions, speeds, step / leg.velocity)
         # Shut half a step behind the last, so that it is clear that there is no other.
         width = (len(positions) - 1 + closing) * counts + counts // 2
     if pulse + RECOVERY > shortest:
@@ -162,7 +162,7 @@ def compare_plan(
     )
 
 
-def _range(box: str, leg: Leg, geometry: EncoderGeometry) -> tuple[int, float, float]:
+def counted_range(box: str, leg: Leg, geometry: EncoderGeometry) -> tuple[int, float, float]:
     """Return in which direction the counts go, and readings at both ends, rising in it."""
     try:
         readings = geometry.readings([leg.start, leg.stop])[0]
@@ -200,7 +200,7 @@ def _whole_ticks(box: str, period: float) -> float:
     return period
 
 
-def _shortest(positions: Floats, speeds: Floats, alone: float) -> float:
+def shortest_interval(positions: Floats, speeds: Floats, alone: float) -> float:
     """Return the shortest time in s between two positions; ``alone`` if there is only one."""
     if len(positions) < 2:
         return alone
@@ -229,7 +229,7 @@ def _pulse_length(box: str, exposure: float) -> float:
     return ticks * TICK * unit.seconds
 
 
-def _speeds(leg: Leg, positions: Floats) -> Floats:
+def speeds_at(leg: Leg, positions: Floats) -> Floats:
     """Return the speed at each position, units per second."""
     ends = np.array([leg.direction * region.stop for region in leg.regions[:-1]])
     index = np.searchsorted(ends, leg.direction * positions, side="right")
@@ -252,4 +252,16 @@ def until(leg: Leg, position: float) -> Leg:
     return replace(leg, regions=regions, numbers=numbers)
 
 
-__all__ = ["TICK", "UNIT", "ComparePlan", "compare_plan", "pulse_unit", "until"]
+__all__ = [
+    "RECOVERY",
+    "ROUNDING",
+    "TICK",
+    "UNIT",
+    "ComparePlan",
+    "compare_plan",
+    "counted_range",
+    "pulse_unit",
+    "shortest_interval",
+    "speeds_at",
+    "until",
+]

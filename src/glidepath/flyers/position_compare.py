@@ -6,7 +6,7 @@ energies are computed, not assumed; and what was latched at each trigger is what
 
 import asyncio
 import time
-from math import ceil, floor, isclose, isfinite, log10, nan
+from math import ceil, floor, isfinite, log10, nan
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,8 @@ from glidepath.devices.zebra import (
 from glidepath.physics import EncoderGeometry
 from glidepath.trajectory import Leg, PreflightError
 
-from .compare_plan import TICK, UNIT, ComparePlan, compare_plan, pulse_unit, until
+from .box_settings import Settings, apply_settings
+from .compare_plan import RECOVERY, TICK, UNIT, ComparePlan, compare_plan, pulse_unit, until
 from .trigger_source import TriggerError, TriggerPlan, Triggers, TriggerSource
 
 Floats = NDArray[np.float64]
@@ -54,6 +55,8 @@ class PositionCompare(TriggerSource):
     PreflightError
         If the box has no encoder of the axis.
     """
+
+    rest = RECOVERY
 
     def __init__(self, box: Zebra, axis: Any) -> None:
         if axis.name not in box.axes:
@@ -268,22 +271,8 @@ class PositionCompare(TriggerSource):
         values = await asyncio.gather(*(signal.get_value() for signal in signals))
         self._saved = list(zip(signals, values, strict=True))
 
-    async def _apply(self, settings: list[tuple[SignalRW[Any], Any]]) -> None:
-        """Write settings one after the other, and wait until the box shows them."""
-        for signal, value in settings:
-            await signal.set(value)
-        wanted = dict(settings)
-        async with watch(*wanted) as seen:
-
-            def refused() -> list[SignalRW[Any]]:
-                return [s for s, value in wanted.items() if not _same(seen.value(s), value)]
-
-            if not await seen.until(lambda: not refused(), BOUND):
-                signal = refused()[0]
-                raise TriggerError(
-                    f"{self.name} did not take {wanted[signal]!r} for {signal.source} within "
-                    f"{BOUND:g} s: it is still {seen.value(signal)!r}."
-                )
+    async def _apply(self, settings: Settings) -> None:
+        await apply_settings(self.name, settings, BOUND)
 
     # -- arming ------------------------------------------------------------------------------
 
@@ -556,12 +545,6 @@ def _up(value: float) -> float:
     """Return the value rounded up to three digits, so that the advice holds."""
     scale = 10.0 ** (floor(log10(value)) - 2)
     return ceil(value / scale) * scale
-
-
-def _same(shown: Any, wanted: Any) -> bool:
-    if isinstance(wanted, str):
-        return bool(shown == wanted)
-    return isclose(shown, wanted, rel_tol=1e-9, abs_tol=1e-9)
 
 
 __all__ = ["PositionCompare"]

@@ -628,6 +628,8 @@ class Sampler:
         own = latched_windows(
             axis, rows.begins, rows.ends, *triggering.latches, readback=self._aligner.readback
         )
+        measured = np.isfinite(rows.means)
+        own[axis][measured] = rows.means[measured]
         if triggering.mode is TriggerMode.INTERNAL:
             # A detector that triggers itself does so on the run-up, too.
             low, high = min(leg.start, leg.stop), max(leg.start, leg.stop)

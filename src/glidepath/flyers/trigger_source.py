@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,11 +54,17 @@ class Triggers:
     positions
         Shape (n,): position of the axis at that moment, computed from the encoders that were
         latched, in the axis's unit. NaN where the source latches none.
+    ends, end_positions, means
+        Shape (n,): end of the exposure, the position then, and the mean of the position over it,
+        in the same units. None where the source does not measure them.
     """
 
     numbers: NDArray[np.int64]
     times: Floats
     positions: Floats
+    ends: Floats | None = None
+    end_positions: Floats | None = None
+    means: Floats | None = None
 
 
 class TriggerSource(ABC):
@@ -69,6 +76,9 @@ class TriggerSource(ABC):
     """
 
     name: str
+
+    rest: float = 0.0
+    """Seconds that it needs between the end of an exposure and the next."""
 
     closing: bool = False
     """Whether somebody's exposures last until the next trigger. Then a source that can do so makes
@@ -92,6 +102,10 @@ class TriggerSource(ABC):
         flown one after the other, each with a run-up of its own, they miss none and repeat none.
         """
         return [leg]
+
+    def use_folder(self, folder: Path) -> None:
+        """Take note of the run's folder, before `arm`: some sources make files."""
+        return
 
     @abstractmethod
     async def arm(self, leg: Leg, plan: TriggerPlan) -> None:

@@ -43,6 +43,9 @@ CLOCK_TOLERANCE = 0.02
 RESTART = 0.002
 """Seconds by which a detector's clock may differ from leg to leg: some begin anew with each."""
 
+SAME = 0.001
+"""Share by which an exposure and the pulse of the source may differ and be taken for one."""
+
 REST_PATIENCE = 3.0
 """Seconds to wait at the end of a flight for frames that are still on their way."""
 
@@ -75,6 +78,9 @@ class TriggeredRows:
     begins, ends
         Of the exposures, POSIX s on the clock of the trigger source: begins as it latched them;
         ends as the detectors measured how long they exposed, the one that ended first.
+    means
+        Mean positions of the axis over the exposures, NaN where the source did not measure just
+        that.
     columns
         Columns of the detectors, and ``<detector>_frame``: index of the row's first frame among
         all of this detector in the run, -1 if there is none. Of a detector that makes several
@@ -88,6 +94,7 @@ class TriggeredRows:
 
     begins: Floats
     ends: Floats
+    means: Floats
     columns: Mapping[str, NDArray]
     quality: NDArray[np.uint16]
     images: Mapping[str, tuple[FrameFile, NDArray[np.int64]]] = field(default_factory=dict)
@@ -107,8 +114,8 @@ class TriggeredRows:
         """Return some of the rows."""
         columns = {name: column[rows] for name, column in self.columns.items()}
         images = {name: (file, frames[rows]) for name, (file, frames) in self.images.items()}
-        begins, ends, quality = self.begins[rows], self.ends[rows], self.quality[rows]
-        return TriggeredRows(begins, ends, columns, quality, images)
+        begins, ends, means = self.begins[rows], self.ends[rows], self.means[rows]
+        return TriggeredRows(begins, ends, means, columns, self.quality[rows], images)
 
 
 @dataclass
@@ -193,7 +200,7 @@ class Triggering:
         self._polling = asyncio.Lock()
         self._zero = self._uncertainty = 0.0
         self._clocks: dict[str, tuple[ClockFit, float, float]] = {}
-        self._triggers: list[tuple[NDArray, NDArray, NDArray]] = []
+        self._triggers: list[tuple[NDArray, ...]] = []
         self._double_numbers = 0
         self._past: dict[str, DetectorAccount] = {}
         self.images: dict[str, AlignedImages] = {}
@@ -271,7 +278,7 @@ class Triggering:
             await self.source.plan(part, step=step, period=period, exposure=probe) for part in parts
         ]
         shortest = min(plan.shortest_period for plan in plans)
-        dead = max((await self.dead_times()).values(), default=0.0)
+        dead = max(self.source.rest, *(await self.dead_times()).values())
         uneven = 0.0
         if self._period is None:
             uneven = min(max(UNEVEN / leg.slowest, LEAST_UNEVEN), MOST_UNEVEN)
@@ -324,6 +331,7 @@ class Triggering:
             for d in self.detectors
         }
         self._armed = True
+        self.source.use_folder(folder)
         settings = [await self._settings(detector, plan, folder) for detector in self.detectors]
         await _all(d.arm(told) for d, told in zip(self.detectors, settings, strict=True))
         for name, part in self._parts.items():
@@ -347,7 +355,7 @@ class Triggering:
         self._accounting = TriggerAccounting(
             [await self._follower(detector, tolerance) for detector in self.detectors]
         )
-        self._triggers = [(np.empty(0, np.int64), np.empty(0), np.empty(0))]
+        self._triggers = [(np.empty(0, np.int64), *(np.empty(0) for _ in range(5)))]
         self._following = True
 
     async def _follower(self, detector: TriggeredDetector, tolerance: float) -> Follower:
@@ -389,9 +397,13 @@ class Triggering:
         self._double_numbers += int(np.sum(~fresh))
         now = time.monotonic()
         if fresh.any():
-            kept = numbers[fresh], times[fresh], positions[fresh]
-            self._triggers.append(kept)
             assert self._plan is not None
+            unknown = np.full(len(times), np.nan)
+            measured = (triggers.ends, triggers.end_positions, triggers.means)
+            others = (unknown if column is None else column for column in measured)
+            columns = numbers, times, positions, *others
+            self._triggers.append(tuple(column[fresh] for column in columns))
+            kept = numbers[fresh], times[fresh], positions[fresh]
             rows = len(self._plan.positions)
             if self._plan.closing and kept[0][-1] >= rows:
                 # It ends the last row and begins none.
@@ -433,26 +445,41 @@ class Triggering:
             columns[f"{name}_frame"] = np.where(first >= 0, first + part.base, -1)
             if (file := part.file) is not None:
                 images[name] = (file, frames if part.per_row > 1 else frames[:, 0])
-        ends = begins + self._lengths(matched)
-        return TriggeredRows(begins, ends, columns, quality, images)
+        lengths, means = self._lengths(matched)
+        return TriggeredRows(begins, begins + lengths, means, columns, quality, images)
 
-    def _lengths(self, matched: MatchedRows) -> Floats:
+    def _lengths(self, matched: MatchedRows) -> tuple[Floats, Floats]:
         """Return how long the exposures of rows were, s: as long as all of its frames lasted.
 
         A counter's bin lasts until the next trigger, longer than what is exposed beside it. Only
-        where no frame tells anything, it is what was asked for.
+        where no frame tells anything, it is what the source has measured, or what was asked for.
+
+        And the mean positions that the source has measured over just that time, or NaN.
         """
         assert self._plan is not None
+        numbers, times, _, ends, _, means = self._whole()
+        of_row = np.searchsorted(numbers, matched.numbers)
+        pulses = (ends - times)[of_row]
         measured = np.full(len(matched), np.nan)
         for durations in matched.durations.values():
             measured = np.fmin(measured, durations)
-        return np.where(measured > 0, measured, self._plan.exposure)
+        pulses = np.where(np.isfinite(pulses), pulses, self._plan.exposure)
+        lengths = np.where(measured > 0, measured, pulses)
+        same = np.abs(lengths - pulses) <= SAME * pulses
+        return lengths, np.where(same, means[of_row], np.nan)
+
+    def _whole(self) -> list[NDArray]:
+        """Return numbers, begins, positions, ends, positions then and means of the leg's triggers.
+
+        Numbers rise, and times are on the clock of the source.
+        """
+        return [np.concatenate(column) for column in zip(*self._triggers, strict=True)]
 
     def _with_gaps(self, matched: MatchedRows) -> NDArray[np.uint16]:
         """Mark rows before which the source did not make a trigger."""
         quality = matched.quality.copy()
         if self.mode is not TriggerMode.INTERNAL and len(matched):
-            whole = np.concatenate([part[0] for part in self._triggers])
+            whole = self._whole()[0]
             first = int(np.searchsorted(whole, matched.numbers[0]))
             before = whole[first - 1] if first else matched.numbers[0] - 1
             gap = np.diff(np.concatenate([[before], matched.numbers])) > 1
@@ -467,10 +494,12 @@ class Triggering:
     @property
     def latches(self) -> tuple[Floats, Floats]:
         """Times (POSIX s) and positions that were latched in this leg."""
-        _, times, positions = (
-            np.concatenate(column) for column in zip(*self._triggers, strict=True)
-        )
-        return self._zero + times, positions
+        _, times, positions, ends, end_positions, _ = self._whole()
+        latched = np.isfinite(end_positions)
+        times = np.concatenate([times, ends[latched]])
+        positions = np.concatenate([positions, end_positions[latched]])
+        order = np.argsort(times, kind="stable")
+        return self._zero + times[order], positions[order]
 
     async def land(self, *, patience: float = REST_PATIENCE) -> None:
         """Make no more triggers, and take what is still on its way."""

@@ -1,6 +1,7 @@
 """The simulated beamline as a Python object: starts the server processes and ends them."""
 
 import contextlib
+import importlib.util
 import os
 import selectors
 import signal
@@ -61,11 +62,15 @@ class SimulatedBeamline:
     undulator
         Which undulator it has: UE46, UE48, UE52 or UE56; a part of the names of its process
         variables.
+    panda
+        Whether it has a PandA; it is served over PV Access, for which p4p is needed
+        (``glidepath[panda]``).
 
     Attributes
     ----------
     environment
-        The ``EPICS_*`` variables that a client of this beamline needs.
+        The variables that a client of this beamline needs: ``EPICS_*``, and with a PandA
+        ``GLIDEPATH_PANDA``, by which :mod:`glidepath.beamlines.simulated` knows of it.
     settings
         The settings with the ports that were chosen.
 
@@ -92,6 +97,7 @@ class SimulatedBeamline:
         default_batching: bool = False,
         start_energy_eV: float = 400.0,
         undulator: str = "UE48",
+        panda: bool = False,
     ) -> None:
         if not readback_Hz > 0:
             raise ValueError(f"readback_Hz must be above 0, but {readback_Hz} was asked.")
@@ -101,7 +107,12 @@ class SimulatedBeamline:
             raise ValueError(
                 f"There is no undulator {undulator!r} to simulate; choose one of {', '.join(LAWS)}."
             )
-        chosen = free_ports(4)
+        if panda and importlib.util.find_spec("p4p") is None:
+            raise ValueError(
+                "The simulated PandA is served over PV Access, which needs p4p; install "
+                "glidepath[panda]."
+            )
+        chosen = free_ports(6 if panda else 4)
         self.settings = Settings(
             optics_port=chosen[0] if optics_port is None else optics_port,
             detectors_port=chosen[1] if detectors_port is None else detectors_port,
@@ -120,6 +131,8 @@ class SimulatedBeamline:
             default_batching=default_batching,
             start_energy_eV=start_energy_eV,
             undulator=undulator,
+            panda_port=chosen[4] if panda else 0,
+            panda_search_port=chosen[5] if panda else 0,
         )
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._errors: dict[str, IO[bytes]] = {}
@@ -131,13 +144,23 @@ class SimulatedBeamline:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The ``EPICS_*`` variables that a client of this beamline needs."""
+        """The variables that a client of this beamline needs."""
         ports = (self.settings.optics_port, self.settings.detectors_port)
+        search_port = self.settings.panda_search_port
+        panda = {
+            # Asked over TCP: of several on one machine, datagrams would reach only one.
+            "EPICS_PVA_NAME_SERVERS": f"127.0.0.1:{self.settings.panda_port}",
+            "EPICS_PVA_ADDR_LIST": "",
+            "EPICS_PVA_AUTO_ADDR_LIST": "NO",
+            "EPICS_PVA_BROADCAST_PORT": str(search_port),
+            "GLIDEPATH_PANDA": "1",
+        }
         return {
             "EPICS_CA_ADDR_LIST": " ".join(f"127.0.0.1:{port}" for port in ports),
             "EPICS_CA_AUTO_ADDR_LIST": "NO",
             "EPICS_CA_REPEATER_PORT": str(self.settings.repeater_port),
             "EPICS_CA_MAX_ARRAY_BYTES": str(_ARRAY_BYTES),
+            **(panda if search_port else {}),
         }
 
     @property

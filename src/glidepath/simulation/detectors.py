@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,7 @@ __all__ = ["Detectors"]
 
 _NAMES = ("KEI1", "KEI2")
 _ZEBRA = "ZEBRA"
+_PANDA = "PANDA"
 _CAMERA = "CAM1"
 _QUAD = "QE1"
 _COUNTER = "CNT1"
@@ -58,7 +60,7 @@ class Detectors:
         self.trigger_line = TriggerLine()
         self.link = LinkReader()
         self._beam = Beam(self.link, true_law(settings.undulator))
-        recorded = (*_NAMES, _ZEBRA, _CAMERA, _QUAD, _COUNTER)
+        recorded = (*_NAMES, _ZEBRA, _PANDA, _CAMERA, _QUAD, _COUNTER)
         self._truth = TruthWriter(settings.truth, recorded) if settings.truth else None
         self._electrometers = [
             Electrometer(
@@ -74,20 +76,33 @@ class Detectors:
                 zip(_NAMES, (mesh_current, sample_current), strict=True)
             )
         ]
+        encoders = (
+            grating_reading(self.link, settings.counts_per_degree),
+            mirror_reading(self.link, settings.counts_per_degree),
+            motor_reading(self.link, "m3"),
+            unconnected,
+        )
         self._zebra = Zebra(
             self.database,
             f"{_ZEBRA}:",
-            (
-                grating_reading(self.link, settings.counts_per_degree),
-                mirror_reading(self.link, settings.counts_per_degree),
-                motor_reading(self.link, "m3"),
-                unconnected,
-            ),
+            encoders,
             # Only the motor has a motor record, by which the box's support knows its units.
             ((1.0, 0.0), (1.0, 0.0), (1 / MOTOR_COUNTS_PER_EV, 0.0), (1.0, 0.0)),
             self.trigger_line,
-            self._record_pulses,
+            partial(self._record_pulses, _ZEBRA),
         )
+        self._panda = None
+        if settings.panda_port:
+            # Imported only here: it needs an extra, and time.
+            from .panda import Panda
+
+            self._panda = Panda(
+                self.database,
+                f"{_PANDA}:",
+                encoders,
+                self.trigger_line,
+                partial(self._record_pulses, _PANDA),
+            )
         self._camera = Camera(
             self.database,
             _CAMERA,
@@ -124,6 +139,8 @@ class Detectors:
         await self.link.ready.wait()
         for electrometer in self._electrometers:
             await electrometer.prime()
+        if self._panda is not None:
+            self._panda.start(self._settings.panda_port, self._settings.panda_search_port)
 
     async def run(self) -> None:
         """Work for ever."""
@@ -131,6 +148,8 @@ class Detectors:
             for electrometer in self._electrometers:
                 group.create_task(electrometer.run())
             group.create_task(self._zebra.run())
+            if self._panda is not None:
+                group.create_task(self._panda.run())
             group.create_task(self._camera.run())
             group.create_task(self._quad.run())
             group.create_task(self._counter.run())
@@ -139,6 +158,8 @@ class Detectors:
 
     async def close(self) -> None:
         """End all work and close the files."""
+        if self._panda is not None:
+            self._panda.close()
         await self._pulses.close()
         await self._camera.close()
         await self._counter.close()
@@ -151,13 +172,13 @@ class Detectors:
         if self._truth is not None:
             self._truth.add_exposure(name, start, stop, energy, current)
 
-    def _record_pulses(self, edges: NDArray[np.float64], width: float) -> None:
+    def _record_pulses(self, box: str, edges: NDArray[np.float64], width: float) -> None:
         if self._truth is not None:
             for edge in edges.tolist():
                 # Simpson's rule: a pulse is short.
                 energy = self._beam.energy(edge + np.array([0.0, 0.5, 1.0]) * width)
                 mean = float(np.dot(energy, (1, 4, 1)) / 6)
-                self._truth.add_exposure(_ZEBRA, edge, edge + width, mean, 0.0)
+                self._truth.add_exposure(box, edge, edge + width, mean, 0.0)
 
     async def _record_trajectory(self, truth: TruthWriter) -> None:
         begin = time.time() - _TRAJECTORY_DELAY

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from math import ceil, floor
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from glidepath.physics import grating_angles
 
@@ -17,6 +17,7 @@ __all__ = [
     "grating_reading",
     "mirror_reading",
     "motor_reading",
+    "passages",
     "unconnected",
 ]
 
@@ -88,15 +89,37 @@ def first_passages(
         An instant for each threshold that is reached, shape (m,), not falling, at most 0.3 us
         late; ``begin`` itself for those that lie below the reading there already.
     """
+    grid, highest = _records(reading, begin, end)
+    reached = min(max(floor((highest[-1] - first) / step) + 1, 0), count)
+    return _instants(reading, grid, highest, first + step * np.arange(reached))
+
+
+def passages(reading: Reading, begin: float, end: float, thresholds: ArrayLike) -> Floats:
+    """Return when a reading first reaches thresholds at any distances; see `first_passages`.
+
+    Parameters
+    ----------
+    thresholds
+        In counts, shape (n,), not falling.
+    """
+    thresholds = np.asarray(thresholds, np.float64)
+    grid, highest = _records(reading, begin, end)
+    reached = np.searchsorted(thresholds, highest[-1], side="right")
+    return _instants(reading, grid, highest, thresholds[:reached])
+
+
+def _records(reading: Reading, begin: float, end: float) -> tuple[Floats, Floats]:
+    """Return instants, and the highest reading up to each of them."""
     steps = max(ceil((end - begin) / _GRID_SECONDS), 1)
     grid = np.linspace(begin, end, steps + 1)
-    highest = np.maximum.accumulate(reading(grid))
-    reached = min(max(floor((highest[-1] - first) / step) + 1, 0), count)
-    thresholds = first + step * np.arange(reached)
+    return grid, np.maximum.accumulate(reading(grid))
+
+
+def _instants(reading: Reading, grid: Floats, highest: Floats, thresholds: Floats) -> Floats:
     after = np.searchsorted(highest, thresholds, side="left")
     # What is at a record high at the end of a step, and was not before it, has passed in it.
     late, early = grid[after], grid[np.maximum(after - 1, 0)]
-    for _ in range(_HALVINGS if reached else 0):
+    for _ in range(_HALVINGS if len(thresholds) else 0):
         middle = (early + late) / 2
         passed = reading(middle) >= thresholds
         late, early = np.where(passed, middle, late), np.where(passed, early, middle)

@@ -15,6 +15,8 @@ class Settings:
     optics_port, detectors_port, link_port, repeater_port
         Ports on the loopback interface: Channel Access of the two servers, the link between
         them, and the repeater that clients register with.
+    panda_port, panda_search_port
+        PV Access of the PandA: its server, and where it is searched for. 0: there is no PandA.
     """
 
     optics_port: int
@@ -34,6 +36,8 @@ class Settings:
     default_batching: bool = False
     start_energy_eV: float = 400.0  # noqa: N815
     undulator: str = "UE48"
+    panda_port: int = 0
+    panda_search_port: int = 0
 
     def to_json(self) -> str:
         """Return the settings as one line of JSON."""

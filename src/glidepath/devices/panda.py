@@ -1,0 +1,188 @@
+"""The PandA: a box whose sequencer goes through a table of positions or times, and captures.
+
+The blocks are ophyd-async's (`ophyd_async.fastcs.panda.HDFPanda`), with the fields of position
+capture beside them; process variables are found by the box's PVI tree over PV Access. Fields:
+``modules/*/*.block.ini`` of PandABlocks-FPGA, as fastcs-PandABlocks serves them.
+"""
+
+import importlib.util
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path, PurePath
+from urllib.parse import quote
+from uuid import uuid4
+
+from ophyd_async.core import (
+    DEFAULT_TIMEOUT,
+    Device,
+    DeviceVector,
+    LazyMock,
+    PathInfo,
+    SignalR,
+    SignalRW,
+)
+from ophyd_async.fastcs.panda import HDFPanda, InencBlock, PcapBlock, SeqBlock
+
+from glidepath.storage import data_root
+
+from .encoders import AxisEncoders
+
+__all__ = ["NO_PV_ACCESS", "Panda", "PandaBlocks", "PandaCapture", "PandaEncoder", "PandaSequencer"]
+
+NO_PV_ACCESS = (
+    "{name} is a PandA, which is reached over PV Access, but p4p is not installed; install "
+    "glidepath[panda]."
+)
+
+
+class PandaEncoder(InencBlock):
+    """An encoder input.
+
+    Attributes
+    ----------
+    val
+        ``VAL``: counts, as the server last heard of them (10 Hz).
+    val_capture
+        ``VAL.CAPTURE``: what is captured of it, such as ``Min Max Mean``.
+    val_dataset
+        Name in the file; those of minimum and maximum end in ``-min`` and ``-max``.
+    """
+
+    val: SignalR[int]
+    val_capture: SignalRW[str]
+    val_dataset: SignalRW[str]
+
+
+class PandaSequencer(SeqBlock):
+    """A sequencer; ``health`` is OK or what went wrong since it was enabled."""
+
+    health: SignalR[str]
+
+
+class PandaCapture(PcapBlock):
+    """Position capture.
+
+    Attributes
+    ----------
+    enable, gate, trig, trig_edge
+        ``PCAP.ENABLE``, ``GATE``, ``TRIG``: signals; ``TRIG_EDGE``: Rising, Falling or Either.
+    ts_start_capture, ts_end_capture
+        ``TS_START.CAPTURE``, ``TS_END.CAPTURE``: whether first and last moment of the gate are
+        captured, in s from the moment of enabling.
+    ts_start_dataset, ts_end_dataset
+        Their names in the file.
+    health
+        OK or what went wrong since arming.
+    """
+
+    enable: SignalRW[str]
+    gate: SignalRW[str]
+    trig: SignalRW[str]
+    trig_edge: SignalRW[str]
+    ts_start_capture: SignalRW[str]
+    ts_start_dataset: SignalRW[str]
+    ts_end_capture: SignalRW[str]
+    ts_end_dataset: SignalRW[str]
+    health: SignalR[str]
+
+
+class PandaBlocks(HDFPanda):
+    """The blocks of a PandA, as far as triggered scans need them."""
+
+    seq: DeviceVector[PandaSequencer]  # type: ignore[assignment]
+    inenc: DeviceVector[PandaEncoder]
+    pcap: PandaCapture
+
+
+class Panda(Device):
+    """A PandA, and what is connected to it.
+
+    It can be made without p4p; connecting it then says what is missing.
+
+    Parameters
+    ----------
+    prefix
+        For example ``"BL01-EA-PANDA-01:"``.
+    name
+        Name of the device.
+    axes
+        Name of an axis -> its encoders on the box's encoder inputs (INENC).
+    outputs
+        Connectors that go to detectors: they carry the sequencer's output during a scan.
+    sequencer
+        Which of its sequencers is left to scans.
+    at_server
+        Turns a folder of this machine into the same folder as the box's EPICS server sees it.
+
+    Attributes
+    ----------
+    blocks
+        All that its PVI tree tells of, an ophyd-async ``HDFPanda``; None without p4p.
+    """
+
+    def __init__(
+        self,
+        prefix: str,
+        name: str = "",
+        *,
+        axes: Mapping[str, AxisEncoders] | None = None,
+        outputs: Sequence[str] = ("TTLOUT1",),
+        sequencer: int = 1,
+        at_server: Callable[[Path], PurePath] = Path.absolute,
+    ) -> None:
+        for output in outputs:
+            _split(output)
+        self.axes = dict(axes or {})
+        self.outputs = tuple(outputs)
+        self.sequencer = sequencer
+        self.at_server = at_server
+        # Set once: ophyd-async goes by the first value whether an attribute is a child.
+        there = importlib.util.find_spec("p4p") is not None
+        self.blocks = PandaBlocks(prefix, self._path) if there else None
+        super().__init__(name)
+
+    def _path(self, datakey_name: str | None = None) -> PathInfo:
+        """Name a file for stock plans, which use it as a detector."""
+        now = datetime.now()
+        folder = data_root() / f"{now:%Y/%m/%d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        return PathInfo(
+            directory_path=self.at_server(folder),
+            filename=f"{datakey_name or self.name}_{now:%H%M%S}_{uuid4().hex[:8]}",
+            directory_uri=f"file://localhost{quote(folder.absolute().as_posix())}/",
+        )
+
+    async def connect(
+        self,
+        mock: bool | LazyMock = False,
+        timeout: float = DEFAULT_TIMEOUT,
+        force_reconnect: bool = False,
+    ) -> None:
+        """Connect all blocks.
+
+        Raises
+        ------
+        ConnectionError
+            Without p4p.
+        """
+        if self.blocks is None:
+            raise ConnectionError(NO_PV_ACCESS.format(name=self.name))
+        await super().connect(mock=mock, timeout=timeout, force_reconnect=force_reconnect)
+
+    def output_signals(self) -> list[SignalRW[str]]:
+        """Return what decides which signal each of the outputs carries; once connected."""
+        signals = []
+        for output in self.outputs:
+            kind, number = _split(output)
+            signals.append(getattr(self.blocks, kind)[number].val)
+        return signals
+
+
+def _split(output: str) -> tuple[str, int]:
+    match = re.fullmatch(r"([A-Z]+OUT)([0-9]+)", output)
+    if match is None:
+        raise ValueError(
+            f"{output!r} is no output of a PandA; name connectors such as TTLOUT1 or LVDSOUT1."
+        )
+    return match[1].lower(), int(match[2])

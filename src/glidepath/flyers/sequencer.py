@@ -1,0 +1,599 @@
+"""Triggers from a PandA: its sequencer goes through a table of positions, or of times.
+
+Each line of the table is one exposure that begins at a count of the axis's encoder, so steps are
+equal in the axis's unit, not in counts. Position capture measures each exposure: its begin and its
+end, the mean, the lowest and the highest count of every encoder while it was open.
+"""
+
+import asyncio
+import time
+from contextlib import suppress
+from itertools import count
+from math import ceil, isfinite, nan
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from ophyd_async.core import SignalR, SignalRW
+from ophyd_async.fastcs.panda import (
+    PandaBitMux,
+    PandaCaptureMode,
+    PandaTimeUnits,
+    SeqTable,
+)
+
+from glidepath.devices.encoders import AxisEncoders
+from glidepath.devices.panda import NO_PV_ACCESS, Panda, PandaEncoder
+from glidepath.devices.signals import watch
+from glidepath.storage import data_root
+from glidepath.trajectory import Leg, PreflightError
+
+from .box_settings import Settings, apply_settings
+from .capture_file import CaptureFile
+from .compare_plan import until
+from .sequence_plan import LINES, REST, TICK, SequencePlan, sequence_plan, train_table
+from .trigger_source import TriggerError, TriggerPlan, Triggers, TriggerSource
+
+Floats = NDArray[np.float64]
+
+BOUND = 5.0
+"""Seconds within which the box must do what it is told, or record something more."""
+
+FLUSH_PERIOD = 0.1
+"""Seconds after which its server writes what has come."""
+
+QUIET = 0.4
+"""Seconds without a new row after which nothing more is expected of a capture that has ended."""
+
+NEWS = 1.0
+"""Seconds within which its server has heard of counters that stand: it asks at 10 Hz."""
+
+START_UNCERTAINTY = 0.001
+"""Seconds by which the begin that the file tells may differ from the clock of the server."""
+
+START_BOUND = 1.0
+"""Seconds that it may lie beside the arming: if more, the clock of the box is not set."""
+
+MISSING = 2
+"""Triggers that may be missing before that is looked into."""
+
+MISSING_SHARE = 0.05
+"""Share of the triggers that may be missing at the end."""
+
+SLACK = 0.25
+"""Share of a step by which a count may lie before that of its trigger: the encoder's jitter."""
+
+START, END = "exposure_start", "exposure_end"
+"""Datasets of the file; those of the encoders are ``encoder_n``, with ``-min`` and ``-max``."""
+
+
+class Sequencer(TriggerSource):
+    """A PandA's sequencer and position capture for one axis.
+
+    Parameters
+    ----------
+    box
+        The box, connected.
+    axis
+        The axis that is flown, one of those whose encoders the box has.
+
+    Raises
+    ------
+    PreflightError
+        If the box has no encoder of the axis, or PV Access is not installed.
+    """
+
+    rest = REST
+
+    def __init__(self, box: Panda, axis: Any) -> None:
+        if box.blocks is None:
+            raise PreflightError(NO_PV_ACCESS.format(name=box.name))
+        if axis.name not in box.axes:
+            known = ", ".join(box.axes) or "no axis"
+            raise PreflightError(
+                f"{box.name} cannot follow {axis.name}: it has the encoders of {known}; fly one "
+                "of these, or tell it in the beamline's module which encoder is connected."
+            )
+        self.name = box.name
+        self.box, self.blocks = box, box.blocks
+        self.encoders: AxisEncoders = box.axes[axis.name]
+        self._plan: SequencePlan | None = None
+        self._folder: Path | None = None
+        self._file: CaptureFile | None = None
+        self._scales: list[tuple[float, float]] = []
+        self._directions: list[int] = []
+        self._saved: list[tuple[SignalRW[Any], Any]] = []
+        self._saved_table: SeqTable | None = None
+        self._touched = self._over = self._drained = False
+        self._zero: tuple[float, float] | None = None
+        self._first_time: float | None = None
+        self._due = 0
+        self._grown = (0.0, 0)
+
+    # -- planning ----------------------------------------------------------------------------
+
+    async def plan(
+        self, leg: Leg, *, step: float | None, period: float | None, exposure: float
+    ) -> SequencePlan:
+        """Return what it will do; see `TriggerSource.plan` and `sequence_plan`."""
+        plan = await self._whole_plan(leg, step, period, exposure)
+        if plan.table is None:
+            asked = len(plan.positions)
+            raise PreflightError(
+                f"{self.name} has tables of {LINES} lines, but {asked} triggers were asked between "
+                f"{leg.start:g} and {leg.stop:g}; fly parts of about "
+                f"{leg.length * LINES / asked:.3g}, or choose a larger step."
+            )
+        return plan
+
+    async def parts(
+        self, leg: Leg, *, step: float | None, period: float | None, exposure: float
+    ) -> list[Leg]:
+        """Return the legs into which it must be cut; see `TriggerSource.parts`.
+
+        A table is loaded while the sequencer stands. Triggers by time need few lines.
+        """
+        await self._whole_plan(leg, step, period, exposure)
+        if step is None:
+            return [leg]
+        parts: list[Leg] = []
+        rows = LINES - self.closing
+        number = ceil(leg.length / (rows * step) * (1 - 1e-9))
+        cuts = [leg.start + leg.direction * step * rows * k for k in range(1, number)]
+        rest: Leg | None = leg
+        for cut in cuts:
+            assert rest is not None
+            parts.append(until(rest, cut))
+            rest = rest.after(cut)
+        return parts if rest is None else [*parts, rest]
+
+    async def _whole_plan(
+        self, leg: Leg, step: float | None, period: float | None, exposure: float
+    ) -> SequencePlan:
+        geometry = await self.encoders.geometry()
+        return sequence_plan(
+            self.name,
+            leg,
+            geometry,
+            step=step,
+            period=period,
+            exposure=exposure,
+            closing=self.closing,
+        )
+
+    # -- settings ----------------------------------------------------------------------------
+
+    @property
+    def _inputs(self) -> list[PandaEncoder]:
+        return [self.blocks.inenc[number] for number in self.encoders.inputs]
+
+    @property
+    def _gate(self) -> str:
+        return f"SEQ{self.box.sequencer}.OUTA"
+
+    def _output_settings(self) -> Settings:
+        seq = self.blocks.seq[self.box.sequencer]
+        return [
+            # A change of units changes what the present number means.
+            (seq.prescale_units, PandaTimeUnits.US),
+            (seq.prescale, 1.0),
+            (seq.repeats, 1),
+            *((signal, self._gate) for signal in self.box.output_signals()),
+        ]
+
+    def _settings(self) -> Settings:
+        seq, pcap = self.blocks.seq[self.box.sequencer], self.blocks.pcap
+        captured = [
+            setting
+            for number, encoder in zip(self.encoders.inputs, self._inputs, strict=True)
+            for setting in (
+                (encoder.val_capture, "Min Max Mean"),
+                (encoder.val_dataset, f"encoder_{number}"),
+            )
+        ]
+        return [
+            *self._output_settings(),
+            (seq.posa, f"INENC{self.encoders.inputs[0]}.VAL"),
+            (pcap.enable, PandaBitMux.ONE),
+            (pcap.gate, self._gate),
+            (pcap.trig, self._gate),
+            (pcap.trig_edge, "Falling"),
+            (pcap.ts_start_capture, "Value"),
+            (pcap.ts_start_dataset, START),
+            (pcap.ts_end_capture, "Value"),
+            (pcap.ts_end_dataset, END),
+            *captured,
+        ]
+
+    def _datasets(self) -> list[str]:
+        names = [f"encoder_{number}" for number in self.encoders.inputs]
+        return [START, END, *(f"{name}{end}" for name in names for end in ("", "-min", "-max"))]
+
+    async def _save(self) -> None:
+        """Remember the settings, before anything is changed, in an order for putting them back."""
+        if self._saved:
+            return
+        seq, data = self.blocks.seq[self.box.sequencer], self.blocks.data
+        if await data.capture.get_value():
+            folder, name = await asyncio.gather(
+                data.hdf_directory.get_value(), data.hdf_file_name.get_value()
+            )
+            raise TriggerError(
+                f"{self.name} is writing {folder}/{name} for somebody else; end that capture first."
+            )
+        signals: list[SignalRW[Any]] = [
+            *(signal for signal, _ in self._settings()),
+            *(data.create_directory, data.hdf_directory, data.hdf_file_name),
+            *(data.capture_mode, data.num_capture, data.flush_period),
+            seq.enable,
+        ]
+        values = await asyncio.gather(*(signal.get_value() for signal in signals))
+        self._saved_table = await self._table()
+        self._saved = list(zip(signals, values, strict=True))
+
+    async def _table(self) -> SeqTable:
+        """Return the sequencer's table; an empty one cannot be read as it is (p4p gives None)."""
+        try:
+            return await self.blocks.seq[self.box.sequencer].table.get_value()
+        except ValueError:
+            return SeqTable.empty()
+
+    async def _load(self, table: SeqTable) -> None:
+        """Write the table, and wait until the box shows it: a put may be answered before."""
+        signal = self.blocks.seq[self.box.sequencer].table
+        await signal.set(table, timeout=BOUND)
+        deadline = time.monotonic() + BOUND
+        while not _equal(await self._table(), table):
+            if time.monotonic() > deadline:
+                raise TriggerError(
+                    f"{self.name} did not take a table of {len(table)} lines for {signal.source} "
+                    f"within {BOUND:g} s."
+                )
+            await asyncio.sleep(0.01)
+
+    # -- arming ------------------------------------------------------------------------------
+
+    def use_folder(self, folder: Path) -> None:
+        """Let the box's server write into the run's folder."""
+        self._folder = folder
+
+    async def arm(self, leg: Leg, plan: TriggerPlan) -> None:
+        """Set it up for a leg, begin to capture and enable it; see `TriggerSource.arm`.
+
+        Before that, its counters are compared with the axis's readback: the axis must be at rest,
+        before the first trigger.
+        """
+        assert isinstance(plan, SequencePlan)
+        assert plan.table is not None
+        await self._begin()
+        await self._read_scales()
+        await self._check_position(leg, plan)
+        await apply_settings(self.name, self._settings(), BOUND)
+        await self._load(plan.table)
+        path = await self._open_file()
+        await self._arm_capture(path)
+        seq = self.blocks.seq[self.box.sequencer]
+        await self._switch(seq.enable, PandaBitMux.ONE, seq.active, "begin its table")
+        readings = plan.geometry.readings([leg.start, leg.stop])
+        self._directions = [-1 if end < begin else 1 for begin, end in readings]
+        self._due, self._grown = 0, (time.monotonic(), 0)
+        self._plan = plan
+
+    async def _begin(self) -> None:
+        """Let everything stand, and remember how it was."""
+        self._touched, self._plan = True, None
+        self._over = self._drained = False
+        await self._save()
+        await self._idle()
+
+    async def _switch(
+        self, signal: SignalRW[Any], value: Any, active: SignalR[bool], what: str
+    ) -> None:
+        """Set a signal; wait until the box says that it is active, or not, as it was told."""
+        wanted = value in (True, PandaBitMux.ONE)
+        try:
+            await signal.set(value, timeout=BOUND)
+        except TimeoutError:
+            raise TimeoutError(
+                f"{self.name} did not {what} within {BOUND:g} s: {signal.source} does not answer; "
+                "is its EPICS server alive?"
+            ) from None
+        async with watch(active) as seen:
+            if not await seen.until(lambda: seen.value(active) == wanted, BOUND):
+                raise TimeoutError(
+                    f"{self.name} did not {what} within {BOUND:g} s: {active.source} is "
+                    f"{seen.value(active)}."
+                )
+
+    async def _read_scales(self) -> None:
+        """Read the units of captured positions; refuse encoders that have none."""
+        scales = []
+        for number, encoder in zip(self.encoders.inputs, self._inputs, strict=True):
+            scale, offset = await asyncio.gather(
+                encoder.val_scale.get_value(), encoder.val_offset.get_value()
+            )
+            if not isfinite(scale) or scale == 0:
+                raise TriggerError(
+                    f"Encoder {number} of {self.name} has a scale of {scale:g}; set "
+                    f"{encoder.val_scale.source} to the units of one count, or to 1."
+                )
+            scales.append((scale, offset))
+        self._scales = scales
+
+    async def _check_position(self, leg: Leg, plan: SequencePlan) -> None:
+        counters = [encoder.val for encoder in self._inputs]
+        readback = self.encoders.readback
+        async with watch(*counters, readback) as seen:
+
+            def measured() -> float:
+                counts = [[float(seen.value(counter))] for counter in counters]
+                return float(plan.geometry.position(np.array(counts))[0])
+
+            def agree() -> bool:
+                return abs(measured() - seen.value(readback)) <= self.encoders.tolerance
+
+            agreed = await seen.until(agree, NEWS)
+            position, shown = measured(), seen.value(readback)
+        if not agreed:
+            numbers = " and ".join(str(number) for number in self.encoders.inputs)
+            raise TriggerError(
+                f"{self.name} counts {position:.4f} where {readback.name} is {shown:.4f}; set the "
+                f"counters of its encoders {numbers} to where the axis is."
+            )
+        if leg.direction * (plan.positions[0] - position) <= 0:
+            raise TriggerError(
+                f"{self.name} was to be armed before {plan.positions[0]:.4f}, but the axis is "
+                f"at {position:.4f} already; arm it at the run-up."
+            )
+
+    async def _open_file(self) -> Path:
+        """Tell its server of a new file; return where it will be, as this machine sees it."""
+        data, folder = self.blocks.data, self._folder or data_root()
+        names = (f"{self.name}_{number:03d}.h5" for number in count(1))
+        path = next(folder / name for name in names if not (folder / name).exists())
+        await data.create_directory.set(0, timeout=BOUND)
+        await apply_settings(
+            self.name,
+            [
+                (data.hdf_directory, str(self.box.at_server(folder))),
+                (data.hdf_file_name, path.name),
+                (data.capture_mode, PandaCaptureMode.FOREVER),
+                (data.num_capture, 0),
+                (data.flush_period, FLUSH_PERIOD),
+            ],
+            BOUND,
+        )
+        async with watch(data.directory_exists) as seen:
+            if not await seen.until(lambda: bool(seen.value(data.directory_exists)), BOUND):
+                raise TriggerError(
+                    f"The server of {self.name} cannot write to {folder}: let it see this folder, "
+                    "or give the box at_server=..."
+                )
+        await apply_settings(self.name, [(data.capture, True)], BOUND)
+        return path
+
+    async def _arm_capture(self, path: Path) -> None:
+        """Begin to capture; know when the clock of the box began, and that there is a file."""
+        pcap = self.blocks.pcap
+        begin = time.monotonic()
+        await self._switch(pcap.arm, True, pcap.active, "arm its position capture")
+        taken = time.monotonic() - begin
+        zero = (await pcap.arm.read(cached=False))[pcap.arm.name]["timestamp"]
+        self._file = file = CaptureFile(path, self._datasets())
+        deadline = time.monotonic() + BOUND
+        try:
+            while not await asyncio.to_thread(file.is_there):
+                if time.monotonic() > deadline:
+                    raise TriggerError(
+                        f"{self.name} is armed, but its server has not made the file {path} within "
+                        f"{BOUND:g} s; look at its log."
+                    )
+                await asyncio.sleep(0.02)
+        except KeyError as error:
+            raise TriggerError(f"{self.name} does not capture what it should: {error}.") from error
+        # It was armed between the command and its completion: its own time lies between them.
+        self._zero = zero, taken
+        start = await asyncio.to_thread(file.start)
+        if start is not None and abs(start - zero) <= taken + START_BOUND:
+            self._zero = start, START_UNCERTAINTY
+
+    # -- for the acceptance of detectors -----------------------------------------------------
+
+    async def send(self, number: int, period: float, width: float) -> float:
+        """Send pulses by time, wherever the axis is; see `glidepath.devices.Pulses`.
+
+        Changes settings, which `stop` puts back. Returns NaN: when it begins is not known well
+        enough to measure a detector's latency with.
+        """
+        await self._begin()
+        await apply_settings(self.name, self._output_settings(), BOUND)
+        await self._load(train_table(number, period, width))
+        seq = self.blocks.seq[self.box.sequencer]
+        await seq.enable.set(PandaBitMux.ONE, timeout=BOUND)
+        return nan
+
+    async def stop(self) -> None:
+        """Send no more pulses, and put the settings back."""
+        await self.disarm()
+        await self.restore()
+
+    # -- running -----------------------------------------------------------------------------
+
+    async def captured(self) -> Triggers:
+        """Return the triggers made since the last call; see `TriggerSource.captured`.
+
+        Raises
+        ------
+        TriggerError
+            If the axis has passed where triggers are made, but the file does not grow.
+        TimeoutError
+            If the box's server does not answer.
+        """
+        plan, file = self._plan, self._file
+        if plan is None or file is None:
+            return _NONE
+        try:
+            async with asyncio.timeout(BOUND):
+                if not self._over:
+                    self._due = await self._passed(plan)
+                rows = await asyncio.to_thread(file.read)
+        except TimeoutError:
+            raise TimeoutError(
+                f"{self.name} did not answer within {BOUND:g} s, so nothing is known of its "
+                f"triggers after the first {file.rows}; is its EPICS server alive?"
+            ) from None
+        if self._over and not self._drained and file.rows < len(plan.counts):
+            self._drained = True
+            rows = np.concatenate([rows, await self._rest(file, self._due)], axis=1)
+        elif rows.shape[1]:
+            self._grown = time.monotonic(), self._due
+        elif self._due - self._grown[1] > MISSING and time.monotonic() - self._grown[0] > BOUND:
+            raise self._missing(file, f" and has not grown for {BOUND:g} s")
+        return self._triggers(plan, rows) if rows.shape[1] else _NONE
+
+    async def _passed(self, plan: SequencePlan) -> int:
+        """Return how many triggers the axis has passed, by what the server says of the counter."""
+        count = await self._inputs[0].val.get_value()
+        return int(np.searchsorted(plan.direction * plan.counts, plan.direction * count, "right"))
+
+    async def _rest(self, file: CaptureFile, due: int) -> Floats:
+        """Return what is still on its way after the end of the capture."""
+        blocks = [np.empty((len(self._datasets()), 0))]
+        grown = time.monotonic()
+        written = self.blocks.data.num_captured
+        while file.rows < due or time.monotonic() - grown < QUIET:
+            blocks.append(await asyncio.to_thread(file.read))
+            if blocks[-1].shape[1]:
+                grown = time.monotonic()
+            quiet = time.monotonic() - grown
+            if quiet > BOUND or (quiet > QUIET and file.rows >= await written.get_value()):
+                break
+            await asyncio.sleep(0.02)
+        if due - file.rows > max(MISSING, MISSING_SHARE * due):
+            raise self._missing(file, "")
+        return np.concatenate(blocks, axis=1)
+
+    def _missing(self, file: CaptureFile, how_long: str) -> TriggerError:
+        # Said once: nothing more is expected of this capture.
+        self._plan = None
+        return TriggerError(
+            f"{self.name} was passed by the axis at {self._due} triggers, but its file {file.path} "
+            f"holds {file.rows}{how_long}; check its encoder inputs and the log of its server."
+        )
+
+    def _triggers(self, plan: SequencePlan, rows: Floats) -> Triggers:
+        begins, ends, *captured = rows
+        first, last, mean = [], [], []
+        for k, (scale, offset) in enumerate(self._scales):
+            average, low, high = (
+                (values - offset) / scale for values in captured[3 * k : 3 * k + 3]
+            )
+            low, high = np.sort(np.rint([low, high]), axis=0)
+            rising = self._directions[k] > 0
+            first.append(low if rising else high)
+            last.append(high if rising else low)
+            mean.append(average)
+        if plan.times is None:
+            along = plan.direction * plan.counts
+            slack = SLACK * float(np.diff(along).min()) if len(along) > 1 else 0.0
+            at = plan.direction * first[0]
+            numbers = np.searchsorted(along, at + slack, "right") - 1
+            numbers = np.maximum(numbers, 0)
+            # It was made when the counter changed, which is half a count before its middle.
+            first[0] = first[0] - np.where(at == along[numbers], 0.5 * plan.direction, 0.0)
+        else:
+            if self._first_time is None:
+                self._first_time = float(begins[0])
+            between = (plan.times[1:] + plan.times[:-1]) / 2
+            numbers = np.searchsorted(between, begins - self._first_time, "right")
+        position = plan.geometry.position
+        # Disarmed while it was open: the detectors, which a rising edge triggers, went on.
+        cut = ends - begins < plan.exposure - 2 * TICK
+        return Triggers(
+            numbers.astype(np.int64),
+            begins,
+            position(np.stack(first)),
+            np.where(cut, begins + plan.exposure, ends),
+            np.where(cut, np.nan, position(np.stack(last))),
+            np.where(cut, np.nan, position(np.stack(mean))),
+        )
+
+    async def clock(self) -> tuple[float, float]:
+        """Return when its times begin; see `TriggerSource.clock`.
+
+        From the file, if the box's clock is set (PTP, NTP); otherwise from the arming, known as
+        well as that took to be confirmed.
+        """
+        if self._zero is None:
+            raise TriggerError(f"{self.name} has no clock yet: it was not armed.")
+        return self._zero
+
+    async def complaint(self) -> str | None:
+        """Return what the box says went wrong in its sequencer or its position capture."""
+        seq, pcap = self.blocks.seq[self.box.sequencer], self.blocks.pcap
+        for block, health in (("sequencer", seq.health), ("position capture", pcap.health)):
+            if (said := await health.get_value()) != "OK":
+                return f"the {block} of {self.name} says {said!r}"
+        return None
+
+    async def disarm(self) -> None:
+        """Make no more triggers; see `TriggerSource.disarm`.
+
+        Raises
+        ------
+        TimeoutError
+            If the box still says that it is active.
+        """
+        if not self._touched or self._over:
+            return
+        if self._plan is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(NEWS):
+                    self._due = await self._passed(self._plan)
+        await self._stand()
+        self._over = True
+
+    async def _stand(self) -> None:
+        seq, pcap = self.blocks.seq[self.box.sequencer], self.blocks.pcap
+        await self._switch(seq.enable, PandaBitMux.ZERO, seq.active, "stop its sequencer")
+        await self._switch(pcap.arm, False, pcap.active, "disarm its position capture")
+
+    async def _idle(self) -> None:
+        """Let everything stand, and close the file; settings are free then."""
+        self._first_time = None
+        if self._file is not None:
+            await asyncio.to_thread(self._file.close)
+            self._file = None
+        await self._stand()
+        await apply_settings(self.name, [(self.blocks.data.capture, False)], BOUND)
+
+    async def restore(self) -> None:
+        """Put back the settings; see `TriggerSource.restore`.
+
+        A sequencer that was enabled by a constant is left disabled: it would begin to run.
+        """
+        if not self._saved:
+            return
+        await self._idle()
+        assert self._saved_table is not None
+        await self._load(self._saved_table)
+        *settings, (enable, before) = self._saved
+        if before == PandaBitMux.ONE:
+            before = PandaBitMux.ZERO
+        await apply_settings(self.name, [*settings, (enable, before)], BOUND)
+        self._saved, self._saved_table = [], None
+
+
+_NONE = Triggers(np.empty(0, np.int64), np.empty(0), np.empty(0))
+
+
+def _equal(one: SeqTable, other: SeqTable) -> bool:
+    if len(one) != len(other):
+        return False
+    return all(
+        np.array_equal(np.asarray(value), np.asarray(getattr(other, name))) for name, value in one
+    )
+
+
+__all__ = ["Sequencer"]

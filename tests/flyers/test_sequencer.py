@@ -1,0 +1,276 @@
+"""Triggers by a simulated PandA over real PV Access, against what truly happened."""
+
+import asyncio
+import time
+
+import aioca
+import h5py
+import numpy as np
+import pytest
+from ophyd_async.core import (
+    DetectorTrigger,
+    StaticFilenameProvider,
+    StaticPathProvider,
+    TriggerInfo,
+)
+from ophyd_async.fastcs.panda import (
+    HDFPanda,
+    SeqTable,
+    SeqTableInfo,
+    StaticSeqTableFlyableLogic,
+)
+from test_position_compare import QUICK, SLOW, Bench
+
+from glidepath.beamlines.simulated import make_devices
+from glidepath.flyers import (
+    Sequencer,
+    TriggerError,
+    flight_for,
+    pulses_of,
+    sequence_plan,
+    sequencer,
+)
+from glidepath.trajectory import Leg, Region
+
+FAULTS = ("never_arms", "lost_pulse", "extra_pulse", "no_file", "file_stuck")
+
+
+class PandaBench(Bench):
+    """What a plan does with the PandA of the simulated beamline."""
+
+    box = "PANDA"
+
+    def __init__(self, beamline, folder):
+        super().__init__(beamline)
+        self.folder = folder
+        self.devices = make_devices(self.prefix, panda=True)
+
+    @property
+    def blocks(self):
+        return self.devices["panda"].blocks
+
+    def source(self, axis):
+        source = Sequencer(self.devices["panda"], self.devices[axis])
+        source.use_folder(self.folder)
+        return source
+
+    async def fly(self, axis, *region, source=None, **asked):
+        return await super().fly(axis, *region, source=source or self.source(axis), **asked)
+
+    async def settings(self):
+        seq, pcap, data = self.blocks.seq[1], self.blocks.pcap, self.blocks.data
+        encoder, output = self.blocks.inenc[1], self.blocks.ttlout[1]
+        signals = (
+            *(seq.enable, seq.posa, seq.prescale, seq.prescale_units, seq.repeats),
+            *(pcap.enable, pcap.gate, pcap.trig, pcap.trig_edge, pcap.arm, pcap.active),
+            *(pcap.ts_start_capture, encoder.val_capture, encoder.val_dataset, output.val),
+            *(data.capture, data.hdf_directory, data.hdf_file_name, data.capture_mode),
+        )
+        values = {signal.name: await signal.get_value() for signal in signals}
+        return {**values, "lines": len(await seq.table.get_value())}
+
+
+@pytest.fixture
+async def bench(beamline, tmp_path):
+    bench = PandaBench(beamline, tmp_path)
+    names = ("pgm", "ue48", "energy", "mono_motor", "panda")
+    await asyncio.gather(*(bench.devices[name].connect(timeout=10) for name in names))
+    for name, value in QUICK.items():
+        await bench.put(name, value)
+    yield bench
+    for name, value in SLOW.items():
+        await bench.put(name, value)
+    for fault in FAULTS:
+        await bench.put(f"FAULT:panda_{fault}", 0)
+    await bench.put("BEAM:axis", "PGM1")
+    aioca.purge_channel_caches()
+
+
+async def test_five_thousand_triggers_at_a_kilohertz_need_three_lines(bench):
+    await bench.put("BEAM:axis", "m3")
+    got = await bench.fly("mono_motor", 400.0, 425.0, 5.0, period=0.001, exposure=0.000_9)
+    assert len(got.plan.table) == 3
+    assert np.array_equal(got.numbers, np.arange(5000))
+    edges, energies, _ = await bench.truth(5000)
+    assert got.positions == pytest.approx(energies, abs=2e-5)
+    assert np.diff(got.times) == pytest.approx(0.001, abs=1e-6)
+    assert got.times - got.times[0] == pytest.approx(edges - edges[0], abs=2e-6)
+    assert got.plan.positions == pytest.approx(energies, abs=1e-3)
+
+
+async def test_a_short_table_is_flown_in_parts_and_faults_are_seen_where_they_are(
+    bench, monkeypatch
+):
+    monkeypatch.setattr(sequencer, "LINES", 15)
+    monkeypatch.setattr(sequence_plan, "LINES", 15)
+    await bench.put("BEAM:axis", "m3")
+    await bench.put("FAULT:panda_lost_pulse", 7)
+    await bench.put("FAULT:panda_extra_pulse", 12)
+    source = bench.source("mono_motor")
+    asked = {"step": 0.05, "exposure": 0.004}
+    parts = await source.parts(Leg((Region(425, 424, 5.0),)), period=None, **asked)
+    flown = [
+        await bench.fly("mono_motor", part.start, part.stop, 5.0, source=source, **asked)
+        for part in parts
+    ]
+    assert [len(part.plan.positions) for part in flown] == [15, 5]
+    whole = np.concatenate([part.plan.positions for part in flown])
+    assert np.diff(whole) == pytest.approx(-0.05, abs=1e-5)
+    # Numbers count from 1, and in the second part there is no seventh.
+    expected = np.sort(np.append(np.delete(np.arange(15), 6), 11))
+    assert np.array_equal(flown[0].numbers, expected)
+    assert np.array_equal(flown[1].numbers, np.arange(5))
+    intervals = np.diff(flown[0].times) / 0.01
+    assert np.flatnonzero(intervals > 1.5).tolist() == [5]
+    assert np.flatnonzero(intervals < 0.8).tolist() == [10, 11]
+    _, energies, _ = await bench.truth(20)
+    positions = np.concatenate([part.positions for part in flown])
+    assert positions == pytest.approx(energies, abs=2e-5)
+
+
+async def until(read, condition):
+    """Read until what is read fulfils a condition."""
+    deadline = time.monotonic() + 30
+    while not condition(await read()):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)
+
+
+async def armed_at_rest(bench, source):
+    """Arm for a leg ahead of where the motor stands, which does not move."""
+    here = await bench.devices["mono_motor"].user_readback.get_value()
+    leg = Leg((Region(here + 1, here + 2, 5.0),))
+    plan = await source.plan(leg, step=0.05, period=None, exposure=0.004)
+    try:
+        await source.arm(leg, plan)
+    finally:
+        await source.disarm()
+        await source.restore()
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [
+        ("never_arms", r"^panda did not arm its position capture within 0\.5 s: .*Active is False"),
+        ("no_file", r"^panda is armed, but its server has not made the file .* within 0\.5 s"),
+    ],
+)
+async def test_what_does_not_begin_is_a_sentence_and_leaves_no_trace(
+    bench, monkeypatch, fault, sentence
+):
+    monkeypatch.setattr(sequencer, "BOUND", 0.5)
+    await bench.put(f"FAULT:panda_{fault}", 1)
+    before = await bench.settings()
+    with pytest.raises((TimeoutError, TriggerError), match=sentence):
+        await armed_at_rest(bench, bench.source("mono_motor"))
+    assert await bench.settings() == before
+    assert not before["panda-blocks-pcap-active"]
+
+
+async def test_a_file_that_does_not_grow_is_a_sentence(bench, monkeypatch):
+    monkeypatch.setattr(sequencer, "BOUND", 0.6)
+    await bench.put("FAULT:panda_file_stuck", 1)
+    before = await bench.settings()
+    with pytest.raises(TriggerError, match=r"holds 0 and has not grown for 0\.6 s; check"):
+        await bench.fly("mono_motor", 424.0, 414.0, 5.0, step=0.05, exposure=0.004)
+    assert await bench.settings() == before
+
+
+async def test_counters_and_positions_that_do_not_fit_are_found_before_anything_is_changed(bench):
+    source = bench.source("mono_motor")
+    before = await bench.settings()
+    counter = bench.blocks.inenc[3]
+    here = await bench.devices["mono_motor"].user_readback.get_value()
+    leg = Leg((Region(here - 0.5, here + 1, 5.0),))
+    plan = await source.plan(leg, step=0.05, period=None, exposure=0.004)
+    with pytest.raises(TriggerError, match=r"^panda was to be armed before .* at the run-up\.$"):
+        await source.arm(leg, plan)
+    await counter.setp.set(12_300_000)
+    try:
+        await until(counter.val.get_value, lambda count: count == 12_300_000)
+        with pytest.raises(TriggerError, match=r"^panda counts 123\.0000 where .* of its enc"):
+            await source.arm(leg, plan)
+    finally:
+        await counter.setp.set(round(here * 100_000))
+    await source.restore()
+    assert await bench.settings() == before
+
+
+async def test_disarming_in_flight_ends_the_triggers_and_cuts_no_row_short(
+    bench,
+):
+    source, leg = bench.source("mono_motor"), Leg((Region(418, 408, 5.0),))
+    back_end = flight_for(bench.devices["mono_motor"]).back_end
+    # Nearly always open.
+    plan = await source.plan(leg, step=2.0, period=None, exposure=0.35)
+    await back_end.prepare(leg)
+    await source.arm(leg, plan)
+    await back_end.start(leg)
+    blocks = []
+    async with asyncio.timeout(30):
+        while not any(len(block.times) for block in blocks):
+            blocks.append(await source.captured())
+    await source.disarm()
+    blocks.append(await source.captured())
+    await back_end.halt()
+    await source.restore()
+    await back_end.restore()
+    made = [block for block in blocks if len(block.times)]
+    assert sum(len(block.times) for block in made) < len(plan.positions)
+    for block in made:
+        assert block.ends - block.times == pytest.approx(0.35, abs=2e-6)
+        known = np.isfinite(block.means)
+        assert block.positions[known] - block.end_positions[known] == pytest.approx(1.75, abs=0.02)
+    assert not await bench.blocks.seq[1].active.get_value()
+    assert not await bench.blocks.pcap.active.get_value()
+    assert not await bench.blocks.data.capture.get_value()
+
+
+async def test_it_sends_pulses_without_a_flight_and_captures_none_of_them(bench):
+    before = await bench.settings()
+    pulses = pulses_of(bench.devices["panda"])
+    await pulses.send(20, 0.01, 0.004)
+    await until(bench.blocks.seq[1].active.get_value, lambda active: not active)
+    edges, _, ends = await bench.truth(20)
+    assert np.diff(edges) == pytest.approx(0.01, abs=1e-6)
+    assert ends - edges == pytest.approx(0.004, abs=1e-6)
+    await pulses.stop()
+    assert await bench.settings() == before
+
+
+async def test_stock_ophyd_async_drives_it_and_its_file_is_as_a_real_one_s(bench, tmp_path):
+    paths = StaticPathProvider(StaticFilenameProvider("stock"), tmp_path)
+    panda = HDFPanda(f"{bench.prefix}PANDA:", paths, "stock")
+    await panda.connect(timeout=10)
+    before = await bench.settings()
+    for signal, value in (
+        *((panda.pcap.enable, "ONE"), (panda.pcap.gate, "SEQ2.OUTA")),
+        *((panda.pcap.trig, "SEQ2.OUTA"), (panda.pcap.trig_edge, "Falling")),
+        *((panda.inenc[1].val_capture, "Mean"), (panda.inenc[1].val_dataset, "angle")),
+    ):
+        await signal.set(value)
+    table = SeqTable.row(repeats=50, time1=4000, outa1=True, time2=1000)
+    flyer = StaticSeqTableFlyableLogic(panda.seq[2]).with_device("flyer")
+    await asyncio.gather(panda.stage(), flyer.stage())
+    await panda.prepare(TriggerInfo(trigger=DetectorTrigger.EXTERNAL_LEVEL, number_of_events=50))
+    await flyer.prepare(SeqTableInfo(sequence_table=table, repeats=1))
+    # The put of a table is answered before the table is there.
+    await until(lambda: panda.seq[2].table.get_value(), lambda shown: len(shown) == 1)
+    await asyncio.gather(panda.kickoff(), flyer.kickoff())
+    await asyncio.gather(panda.complete(), flyer.complete())
+    assert set(await panda.describe()) == {"angle"}
+    await asyncio.gather(panda.unstage(), flyer.unstage())
+    with h5py.File(tmp_path / "stock.h5") as file:
+        assert (file["angle"].dtype, file["angle"].chunks) == (np.float64, (1024,))
+        assert len(file["angle"]) == 50
+        now = await panda.inenc[1].val.get_value()
+        assert file["angle"][:] == pytest.approx(now, abs=2)
+    for signal, value in (
+        (panda.inenc[1].val_capture, "No"),
+        (panda.inenc[1].val_dataset, ""),
+        *((field, "ZERO") for field in (panda.pcap.enable, panda.pcap.gate, panda.pcap.trig)),
+        (panda.pcap.trig_edge, "Rising"),
+        (panda.data.hdf_directory, before["panda-blocks-data-hdf_directory"]),
+        (panda.data.hdf_file_name, before["panda-blocks-data-hdf_file_name"]),
+    ):
+        await signal.set(value)

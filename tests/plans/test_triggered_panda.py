@@ -1,0 +1,122 @@
+"""Scans that a PandA triggers, over PV Access: one row a trigger, measured from end to end."""
+
+import asyncio
+import contextlib
+import json
+import threading
+import time
+
+import numpy as np
+import pytest
+from bluesky.utils import RunEngineInterrupted
+from test_triggered import BOUND, check_rows, fault
+
+from glidepath.beamlines.simulated import make_devices
+from glidepath.devices import Panda
+from glidepath.plans import flyscan
+from glidepath.simulation import Truth
+from glidepath.timeline import Quality
+from glidepath.trajectory import PreflightError
+
+
+@pytest.fixture
+def with_panda(simulated):
+    """The simulated beamline and its PandA."""
+    panda = Panda(f"{simulated.prefix}PANDA:", "panda", axes=simulated.zebra.axes)
+    simulated.call(panda.connect(timeout=10))
+    simulated.devices["panda"] = panda
+    return simulated
+
+
+def standing(s):
+    """Whether nothing of the box is armed."""
+    blocks = s.panda.blocks
+    signals = (blocks.seq[1].active, blocks.pcap.active, blocks.data.capture)
+    return not any(s.get(signal) for signal in signals)
+
+
+def truth_until(beamline, when):
+    """Read the truth once it is known up to a time."""
+    deadline = time.monotonic() + BOUND
+    while True:
+        truth = Truth(beamline.settings.truth)
+        if truth.time[-1] >= when:
+            return truth
+        truth.close()
+        assert time.monotonic() < deadline, "the truth file does not grow"
+        time.sleep(0.1)
+
+
+def pausing_after(s, rows, plan):
+    """Run a plan until it pauses, which is when it has announced so many rows."""
+    paused = threading.Event()
+
+    def look(name, document):
+        if name == "stream_datum" and document["indices"]["stop"] >= rows and not paused.is_set():
+            primary = [d["uid"] for d in s.named("descriptor") if d["name"] == "primary"]
+            if document["descriptor"] in primary:
+                paused.set()
+                threading.Thread(target=s.run_engine.request_pause).start()
+
+    token = s.run_engine.subscribe(look)
+    with contextlib.suppress(RunEngineInterrupted):
+        s.run_engine(plan)
+    s.run_engine.unsubscribe(token)
+    assert s.run_engine.state == "paused"
+
+
+def test_rows_are_what_was_measured_of_each_trigger_whatever_happens_in_between(
+    with_panda, beamline
+):
+    """One scan with a pulse that is not made in each flight, and a pause between two flights."""
+    s = with_panda
+    plan = flyscan([s.camera], s.energy, 403.0, 400.0, 1.0, step=0.05, trigger=s.panda)
+    with fault(s, panda_lost_pulse=3):
+        pausing_after(s, 10, plan)
+        assert not s.get(s.panda.blocks.seq[1].active)
+        s.run_engine.resume()
+    run = s.run()
+    table = run.primary
+    assert run.stop["exit_status"] == "success", run.stop
+    assert run.start["preflight"]["rows"] == 60
+    rows = len(table["energy"])
+    assert 55 <= rows <= 59
+    assert table["camera_frame"].tolist() == list(range(rows))
+    (account,) = json.loads(run.verdict["triggered"]).values()
+    assert account["triggers"] == account["matched"] == rows
+    # What is before a pulse that was not made stays where it is, and the row after it says so.
+    marked = check_rows(s, beamline, run)
+    lost = table["quality"] & np.uint16(Quality.LOST_TRIGGER) != 0
+    assert np.array_equal(marked, lost)
+    steps = -np.diff(table["energy_upper"])
+    assert lost.sum() == 2
+    assert steps[np.flatnonzero(lost) - 1] == pytest.approx(0.1, abs=0.002)
+    # Equal in energy, to a count of each encoder, which is 0.6 meV here; but for the pause.
+    equal = np.abs(steps - 0.05) < 0.002
+    assert np.sum(~equal) <= 3
+    assert np.all(table["energy_upper"][1:] <= table["energy_lower"][:-1] + 0.001), "a row twice"
+    assert steps.max() < 0.11, "a row is missing"
+    with truth_until(beamline, table["sample_time"][-1] + 1) as truth:
+        sent = {name: values[-rows:] for name, values in truth.exposures("PANDA").items()}
+        begin, end = truth.energy(sent["start"]), truth.energy(sent["stop"])
+        mean = truth.mean_energy(sent["start"], sent["stop"])
+    for column, true in (("energy", mean), ("energy_upper", begin), ("energy_lower", end)):
+        error = table[column] - true
+        print(f"{column}: RMS {1e3 * np.sqrt(np.mean(error**2)):.3f} meV")
+        assert np.sqrt(np.mean(error**2)) < 0.001
+    middle = (sent["start"] + sent["stop"]) / 2
+    assert table["sample_time"] - middle == pytest.approx(0, abs=0.001)
+    assert table["sample_duration"] == pytest.approx(sent["stop"] - sent["start"], abs=1e-6)
+    assert standing(s)
+    assert s.get(s.panda.blocks.pcap.trig) == "ZERO"
+
+
+def test_without_pv_access_a_panda_is_refused_with_the_name_of_the_extra(simulated, monkeypatch):
+    s = simulated
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    panda = make_devices(s.prefix, panda=True)["panda"]
+    sentence = r"^panda is a PandA, .* p4p is not installed; install glidepath\[panda\]\.$"
+    with pytest.raises(ConnectionError, match=sentence):
+        s.call(asyncio.wait_for(panda.connect(), 10))
+    with pytest.raises(PreflightError, match=sentence):
+        s.run_engine(flyscan([s.camera], s.energy, 400.0, 402.0, 1.0, step=0.05, trigger=panda))
