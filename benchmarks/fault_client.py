@@ -157,6 +157,8 @@ class Client:
 
         sampled = self.session.devices(detectors)
         (moved,) = self.session.devices([axis])
+        if "trigger" in arguments:
+            (arguments["trigger"],) = self.session.devices([arguments["trigger"]])
         self.session.follower.stop = None
         before = holdings(self.loop)
         raised = ""

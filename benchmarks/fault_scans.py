@@ -32,9 +32,7 @@ PERIOD = 0.06
 START, STOP = 400.0, 405.0
 """eV, two and a half seconds of flight; rows are not as long as the detectors' exposures were."""
 
-DETECTORS = ("mesh", "sample", "ring")
-
-SCAN_TIMEOUT = 90.0
+SCAN_TIMEOUT = 500.0
 """Seconds after which a scan is taken as hanging."""
 
 STANDING_TIMEOUT = 5.0
@@ -60,6 +58,8 @@ SETTINGS = (
     *("UE48:BaseCmdLswitch", "m3.VELO"),
     *(f"KEI{n}:{name}" for n in (1, 2) for name in ("rbkIntegrTime", "rbkFiltAverCnt")),
     *("KEI1:rdCur.MDEL", "KEI2:rdCur.MDEL"),
+    # The triggers are disarmed, the camera is idle.
+    *("ZEBRA:PC_ARM_OUT", "ZEBRA:PC_ENC", "ZEBRA:PC_PULSE_SEL", "CAM1:cam1:Acquire"),
 )
 
 
@@ -77,6 +77,8 @@ class Axis:
         Of the axis in the simulation, which sets the beam's energy.
     stall, frozen
         Process variables of its faults.
+    rare
+        Not flown with every fault, unless all are asked for.
     """
 
     back_end: str
@@ -84,14 +86,59 @@ class Axis:
     true: str
     stall: str
     frozen: str
+    rare: bool = False
+
+    @property
+    def can_be_triggered(self) -> bool:
+        """Whether the trigger box has its encoder, and knows its motion."""
+        return self.name in ("energy", "mono_motor")
 
 
 AXES = (
     Axis("controller sweep", "energy", "PGM1", "FAULT:sweep_stall", "FAULT:readback_frozen"),
     Axis("constant velocity", "mono_motor", "m3", "FAULT:m3_stall", "FAULT:m3_frozen"),
+    Axis(
+        "sweep and separate gap",
+        "energy_separate",
+        "PGM1",
+        "FAULT:sweep_stall",
+        "FAULT:readback_frozen",
+        rare=True,
+    ),
+    Axis(
+        "trajectory controller",
+        "mono_profile",
+        "m3",
+        "FAULT:m3_stall",
+        "FAULT:m3_frozen",
+        rare=True,
+    ),
 )
 
-MODES = ("sampled",)
+
+@dataclass(frozen=True)
+class Mode:
+    """What makes a row.
+
+    Parameters
+    ----------
+    name
+        For people.
+    detectors
+        Names of what is sampled or triggered.
+    arguments
+        Of the plan, beside the range; ``trigger`` is the name of a device.
+    """
+
+    name: str
+    detectors: tuple[str, ...]
+    arguments: tuple[tuple[str, Any], ...]
+
+
+MODES = (
+    Mode("sampled", ("mesh", "sample", "ring"), (("period", PERIOD),)),
+    Mode("triggered", ("camera", "ring"), (("trigger", "zebra"), ("step", VELOCITY * PERIOD))),
+)
 
 NOTHING = Quality(0)
 
@@ -109,17 +156,23 @@ class Fault:
     status
         How the scan may end: exit statuses.
     says
-        Pattern that the reason must match where the status is not "success".
+        Pattern that the reason must match.
     marks
-        Bits of which at least one must be in a row, or in the reason; empty: none needed.
-    names
-        Channels of which the reason must name one; empty: none needed.
+        Bits of which at least one must be in a row; empty: none needed.
+    core
+        Flown with every axis.
+    modes
+        Names of the modes in which it is flown.
     at
         True energy (eV) at which it strikes; None: before the scan begins.
     lasts
         Seconds after which it is over; None: until the scan has ended.
     only
         Back ends to which it applies; empty: all.
+    side
+        Where it strikes: the "optics", whose axis flies, or the "detectors".
+    open_issue
+        What is known not to hold yet; empty: nothing.
     """
 
     name: str
@@ -127,13 +180,28 @@ class Fault:
     status: tuple[str, ...] = ("success",)
     says: str = ""
     marks: Quality = NOTHING
-    names: tuple[str, ...] = ()
     at: float | None = 401.0
+    core: bool = False
+    modes: tuple[str, ...] = ("sampled",)
     lasts: float | None = None
     only: tuple[str, ...] = ()
+    side: str = "optics"
+    open_issue: str = ""
 
     def applies_to(self, axis: Axis) -> bool:
         return not self.only or axis.back_end in self.only
+
+
+@dataclass(frozen=True)
+class Case:
+    """One scan of the matrix."""
+
+    fault: Fault
+    axis: Axis
+    mode: Mode
+
+    def __str__(self) -> str:
+        return f"{self.fault.name}, {self.axis.back_end}, {self.mode.name}"
 
 
 @dataclass
@@ -222,7 +290,7 @@ class Laboratory:
             command = python_module("fault_client", beamline, str(self.folder))
             self._errors = stack.enter_context((self.folder / "errors.txt").open("w+"))
             self._client = stack.enter_context(Process(command, environment, self._errors))
-            self._client.answer()
+            self._client.answer(180.0)
             self._reader = threading.Thread(target=self._read, name="laboratory", daemon=True)
             self._reader.start()
             self._stack = stack.pop_all()
@@ -305,9 +373,10 @@ class Laboratory:
 
     # -- one scan ------------------------------------------------------------------------------
 
-    def fly(self, fault: Fault, axis: Axis, mode: str = "sampled") -> Outcome:
+    def fly(self, case: Case) -> Outcome:
         """Fly one scan with a fault in it; return what became of it."""
-        outcome = Outcome(fault.name, axis.back_end, mode)
+        fault, axis = case.fault, case.axis
+        outcome = Outcome(fault.name, axis.back_end, case.mode.name)
         self.put("BEAM:axis", [a.true for a in AXES].index(axis.true))
         before = self.get(SETTINGS)
         if fault.at is None:
@@ -315,12 +384,12 @@ class Laboratory:
         struck = begun = time.time()
         self._over.clear()
         scan = {
-            "detectors": list(DETECTORS),
+            "detectors": list(case.mode.detectors),
             "axis": axis.name,
             "start": START,
             "stop": STOP,
             "velocity": VELOCITY,
-            "period": PERIOD,
+            **dict(case.mode.arguments),
         }
         self._client.tell(json.dumps({"scan": scan}))
         healer: threading.Timer | None = None
@@ -418,13 +487,11 @@ class Laboratory:
             self._count_flown(outcome, axis, begun, ended["at"])
         if outcome.status not in fault.status:
             broken.append(f"the scan ended with {outcome.status!r}")
-        if outcome.status != "success" and not re.search(fault.says, outcome.reason):
+        if not re.search(fault.says, outcome.reason):
             broken.append(f"the reason does not say {fault.says!r}")
         bits = {bit.name for bit in Quality if bit & fault.marks}
         if bits and not bits & outcome.flagged.keys():
             broken.append(f"no row is marked {' or '.join(map(str, sorted(bits)))}")
-        if fault.names and not any(name in outcome.reason for name in fault.names):
-            broken.append(f"the reason names none of {', '.join(fault.names)}")
 
     def _check_standing(self, outcome: Outcome, axis: Axis, struck: float) -> None:
         deadline = time.monotonic() + STANDING_TIMEOUT
@@ -472,6 +539,8 @@ class Laboratory:
                     f"{worst:.3f} eV"
                 )
             for detector, light in LIGHT.items():
+                if detector not in table:
+                    continue
                 self._check_light(outcome, detector, light, table, quality)
             low, high = min(START, STOP), max(START, STOP)
             if np.any((energy < low) | (energy > high)):
@@ -551,7 +620,9 @@ def read_table(
     """Return the primary table of a run's file."""
     for name, document in documents:
         if name == "descriptor" and document["name"] == "primary":
-            return read_columns(path, "/entry/data", list(document["data_keys"]))
+            # Images lie elsewhere.
+            columns = [key for key, what in document["data_keys"].items() if not what["shape"]]
+            return read_columns(path, "/entry/data", columns)
     return {}
 
 
@@ -586,8 +657,13 @@ def _nothing(lab: Laboratory, axis: Axis) -> None:
 
 SWEEP = ("controller sweep",)
 
+CLOCK_ISSUE = "the sampler does not look at the servers' clocks once it flies"
+
+SAMPLED, EVERY_MODE = ("sampled",), ("sampled", "triggered")
+
 FAULTS = (
-    Fault("none", _nothing, at=None),
+    Fault("none", _nothing, at=None, core=True, modes=EVERY_MODE),
+    # The axis.
     Fault(
         "sweep never ready",
         lambda lab, axis: lab.set("FAULT:sweep_init_never_ready", 1),
@@ -602,106 +678,21 @@ FAULTS = (
         at=None,
         only=SWEEP,
     ),
-    Fault("stall in mid sweep", lambda lab, axis: lab.set(axis.stall, 1), ("fail",), "stalled at"),
+    Fault(
+        "stall in mid flight",
+        lambda lab, axis: lab.set(axis.stall, 1),
+        ("fail",),
+        "stall|stands",
+        core=True,
+        modes=EVERY_MODE,
+    ),
     Fault(
         "readback frozen",
         lambda lab, axis: lab.set(axis.frozen, 1),
         ("fail",),
         "stalled at|does not follow",
         Quality.HELD,
-    ),
-    Fault("optics killed", lambda lab, axis: lab.kill("optics"), ("fail",), "do(es)? not answer"),
-    Fault(
-        "detectors killed",
-        lambda lab, axis: lab.kill("detectors"),
-        ("success", "fail"),
-        "connection lost|do(es)? not answer",
-        Quality.NO_DATA,
-        ("mesh", "sample", "KEI"),
-    ),
-    Fault("optics frozen", lambda lab, axis: lab.freeze("optics"), ("fail",), "do(es)? not answer"),
-    Fault(
-        "detectors frozen",
-        lambda lab, axis: lab.freeze("detectors"),
-        ("success", "fail"),
-        "",
-        Quality.HELD | Quality.NO_DATA,
-        ("mesh", "sample", "KEI"),
-    ),
-    Fault(
-        "optics restarted with other values",
-        lambda lab, axis: lab.restart("optics", start_energy_eV=450.0),
-        ("fail",),
-        "",
-    ),
-    Fault(
-        "detectors restarted with other values",
-        lambda lab, axis: lab.restart("detectors"),
-        ("success", "fail"),
-        "",
-        Quality.NO_DATA,
-        ("mesh", "sample", "KEI"),
-    ),
-    Fault(
-        "integration time changed by hand",
-        lambda lab, axis: lab.put("KEI2:setIntegrTime", 15.0),
-        ("success", "fail"),
-        "exposure",
-        Quality.PARTIAL,
-    ),
-    Fault(
-        "optics frozen for 2 s",
-        lambda lab, axis: lab.freeze("optics"),
-        ("success", "fail"),
-        "",
-        lasts=2.0,
-    ),
-    Fault(
-        "detectors frozen for 2 s",
-        lambda lab, axis: lab.freeze("detectors"),
-        ("success",),
-        "",
-        lasts=2.0,
-    ),
-    Fault(
-        "clock of the optics steps by 0.5 s",
-        lambda lab, axis: lab.set("FAULT:optics_clock_step", 0.5),
-        ("success", "fail"),
-        "clock",
-    ),
-    Fault(
-        "clock of the detectors steps by -0.5 s",
-        lambda lab, axis: lab.set("FAULT:detectors_clock_step", -0.5),
-        ("success", "fail"),
-        "clock",
-    ),
-    Fault(
-        "answers 0.5 s late",
-        lambda lab, axis: [setattr(wire, "delay", 0.5) for wire in lab.wires.values()],
-        ("success",),
-    ),
-    Fault(
-        "connection to the optics broken for 2 s",
-        lambda lab, axis: lab.wires["optics"].cut(),
-        ("success", "fail"),
-        "",
-        lasts=2.0,
-    ),
-    Fault(
-        "connection to the detectors broken for 2 s",
-        lambda lab, axis: lab.wires["detectors"].cut(),
-        ("success",),
-        "",
-        Quality.NO_DATA,
-        ("mesh", "sample", "KEI"),
-        lasts=2.0,
-    ),
-    Fault(
-        "cable to the detectors pulled for 2 s",
-        lambda lab, axis: lab.wires["detectors"].hold(),
-        ("success",),
-        "",
-        lasts=2.0,
+        core=True,
     ),
     Fault(
         "gap lags by 1 s",
@@ -710,9 +701,190 @@ FAULTS = (
         at=None,
         only=SWEEP,
     ),
+    # The server of the optics.
+    Fault(
+        "optics killed",
+        lambda lab, axis: lab.kill("optics"),
+        ("fail",),
+        "do(es)? not answer",
+        core=True,
+        modes=EVERY_MODE,
+    ),
+    Fault("optics frozen", lambda lab, axis: lab.freeze("optics"), ("fail",), "do(es)? not answer"),
+    Fault(
+        "optics frozen for 2 s",
+        lambda lab, axis: lab.freeze("optics"),
+        ("success", "fail"),
+        "HELD|do(es)? not answer|no progress",
+        Quality.HELD,
+        lasts=2.0,
+    ),
+    Fault(
+        "optics restarted with other values",
+        lambda lab, axis: lab.restart("optics", start_energy_eV=450.0),
+        ("fail",),
+    ),
+    Fault(
+        "clock of the optics steps by 0.5 s",
+        lambda lab, axis: lab.set("FAULT:optics_clock_step", 0.5),
+        ("success", "fail"),
+        "clock",
+        open_issue=CLOCK_ISSUE,
+    ),
+    Fault(
+        "connection to the optics broken for 2 s",
+        lambda lab, axis: lab.wires["optics"].cut(),
+        ("success", "fail"),
+        "connection lost|do(es)? not answer",
+        Quality.NO_DATA,
+        lasts=2.0,
+        core=True,
+    ),
+    Fault(
+        "answers 0.5 s late",
+        lambda lab, axis: [setattr(wire, "delay", 0.5) for wire in lab.wires.values()],
+    ),
+    # The server of the detectors.
+    Fault(
+        "detectors killed",
+        lambda lab, axis: lab.kill("detectors"),
+        ("success", "fail"),
+        "mesh|sample|KEI|camera|zebra|ZEBRA|CAM",
+        Quality.NO_DATA,
+        side="detectors",
+        modes=EVERY_MODE,
+    ),
+    Fault(
+        "detectors frozen",
+        lambda lab, axis: lab.freeze("detectors"),
+        ("success", "fail"),
+        "mesh|sample|KEI|camera|zebra|ZEBRA|CAM",
+        Quality.HELD | Quality.NO_DATA,
+        side="detectors",
+        modes=EVERY_MODE,
+    ),
+    Fault(
+        "detectors frozen for 2 s",
+        lambda lab, axis: lab.freeze("detectors"),
+        ("success", "fail"),
+        side="detectors",
+        lasts=2.0,
+        modes=EVERY_MODE,
+    ),
+    Fault(
+        "detectors restarted with other values",
+        lambda lab, axis: lab.restart("detectors"),
+        ("success", "fail"),
+        "mesh|sample|KEI",
+        Quality.NO_DATA,
+        side="detectors",
+    ),
+    Fault(
+        "integration time changed by hand",
+        lambda lab, axis: lab.put("KEI2:setIntegrTime", 15.0),
+        ("success", "fail"),
+        "sample",
+        side="detectors",
+        open_issue="nobody looks again at the exposures when the flight is over",
+    ),
+    Fault(
+        "clock of the detectors steps by -0.5 s",
+        lambda lab, axis: lab.set("FAULT:detectors_clock_step", -0.5),
+        ("success", "fail"),
+        "clock",
+        side="detectors",
+        open_issue=CLOCK_ISSUE,
+    ),
+    Fault(
+        "connection to the detectors broken for 2 s",
+        lambda lab, axis: lab.wires["detectors"].cut(),
+        ("success", "fail"),
+        "mesh|sample|KEI|camera|zebra|ZEBRA|CAM",
+        Quality.NO_DATA,
+        side="detectors",
+        lasts=2.0,
+        modes=EVERY_MODE,
+    ),
+    Fault(
+        "cable to the detectors pulled for 2 s",
+        lambda lab, axis: lab.wires["detectors"].hold(),
+        side="detectors",
+        lasts=2.0,
+    ),
     Fault(
         "electrometer out of range",
         lambda lab, axis: lab.set("KEI1:setRangeCur", 1e-12),
         marks=Quality.OVERFLOW,
+        side="detectors",
+    ),
+    # The triggers.
+    Fault(
+        "trigger box never arms",
+        lambda lab, axis: lab.set("FAULT:zebra_never_arms", 1),
+        ("fail",),
+        "zebra",
+        at=None,
+        side="detectors",
+        modes=("triggered",),
+    ),
+    Fault(
+        "trigger box makes a pulse too few",
+        lambda lab, axis: lab.set("FAULT:zebra_lost_pulse", 10),
+        ("success", "fail"),
+        "camera",
+        Quality.LOST_TRIGGER,
+        at=None,
+        side="detectors",
+        modes=("triggered",),
     ),
 )
+
+LONG = ("killed", "frozen", "restarted", "broken", "never", "lags")
+"""What takes longer than other faults."""
+
+
+def cases(all_of_them: bool = False) -> list[Case]:
+    """Return the cases of the matrix, those that take long first.
+
+    Parameters
+    ----------
+    all_of_them
+        Every fault with every axis and mode; else the rarer axes and modes only with the faults
+        at the core, and faults of the detectors with one axis.
+    """
+    found = [
+        Case(fault, axis, mode)
+        for fault in FAULTS
+        for axis in AXES
+        for mode in MODES
+        if fault.applies_to(axis)
+        and mode.name in fault.modes
+        and (mode.name == "sampled" or axis.can_be_triggered)
+        and (all_of_them or _is_chosen(fault, axis, mode))
+    ]
+    return sorted(
+        found, key=lambda case: any(word in case.fault.name for word in LONG), reverse=True
+    )
+
+
+def _is_chosen(fault: Fault, axis: Axis, mode: Mode) -> bool:
+    first = axis is AXES[0]
+    if fault.side == "detectors" or mode.name != "sampled":
+        return first
+    return first or fault.core or not axis.rare
+
+
+__all__ = [
+    "AXES",
+    "FAULTS",
+    "MODES",
+    "Axis",
+    "Case",
+    "Fault",
+    "Laboratory",
+    "Mode",
+    "Outcome",
+    "cases",
+    "markdown",
+    "record",
+]
