@@ -23,7 +23,7 @@ LOG = "glidepath.log"
 SETTLE_TIMEOUT = 3.0
 """Seconds in which what a scan held must be gone."""
 
-GET_TIMEOUT = 15.0
+GET_TIMEOUT = 60.0
 """Seconds in which a server must answer that may just have started."""
 
 
@@ -145,11 +145,10 @@ class Client:
             values = await aioca.caget(what["get"], timeout=GET_TIMEOUT)
             return [value if isinstance(value, str) else float(value) for value in values]
 
-        try:
-            got = asyncio.run_coroutine_threadsafe(exchange(), self.loop).result(2 * GET_TIMEOUT)
-        except Exception as error:
-            got = f"{type(error).__name__}: {error}"
-        tell(got=got)
+        # Not result(): an exception of aioca is false, and a future takes it for none.
+        future = asyncio.run_coroutine_threadsafe(exchange(), self.loop)
+        error = future.exception(2 * GET_TIMEOUT)
+        tell(got=future.result() if error is None else f"{type(error).__name__}: {error}")
 
     def fly(self, detectors: list[str], axis: str, **arguments: Any) -> dict[str, Any]:
         """Fly one scan; return how it ended and what is left of it."""

@@ -32,7 +32,7 @@ PERIOD = 0.06
 START, STOP = 400.0, 405.0
 """eV, two and a half seconds of flight; rows are not as long as the detectors' exposures were."""
 
-SCAN_TIMEOUT = 500.0
+SCAN_TIMEOUT = 120.0
 """Seconds after which a scan is taken as hanging."""
 
 STANDING_TIMEOUT = 5.0
@@ -261,7 +261,7 @@ class Laboratory:
         self.beamline = SimulatedBeamline(prefix="LAB:", seed=seed)
         settings = self.beamline.settings
         self.wires = {
-            "optics": Wire(settings.optics_port),
+            "optics": Wire(settings.optics_port, settings.repeater_port),
             "detectors": Wire(settings.detectors_port),
         }
         self.witness = Witness(settings.link_port)
@@ -276,9 +276,9 @@ class Laboratory:
 
     def __enter__(self) -> "Laboratory":
         with contextlib.ExitStack() as stack:
-            stack.enter_context(self.beamline)
             for wire in self.wires.values():
                 stack.enter_context(wire)
+            stack.enter_context(self.beamline)
             stack.enter_context(self.witness)
             ports = [wire.port for wire in self.wires.values()]
             environment = {
@@ -354,8 +354,8 @@ class Laboratory:
 
     def _ask(self, **what: Any) -> Any:
         self._client.tell(json.dumps(what))
-        got = self._got.get(timeout=60.0)
-        if not got or isinstance(got, str):
+        got = self._got.get(timeout=130.0)
+        if isinstance(got, str):
             raise RuntimeError(f"{what}: {got}")
         return got
 

@@ -31,6 +31,7 @@ __all__ = [
     "GONE_TIMEOUT",
     "NoAnswerError",
     "Watch",
+    "ask",
     "patience_with",
     "put_back",
     "read_limits",
@@ -200,6 +201,24 @@ async def tell(
         raise NoAnswerError(f"{signal.source} does not answer") from error
 
 
+async def ask(signal: SignalR[SignalDatatypeT], within: float | None = None) -> SignalDatatypeT:
+    """Return the value of a signal, from its server.
+
+    Raises
+    ------
+    NoAnswerError
+        If its server did not say it within that time in s (None: `patience_with` it).
+    """
+    asking = asyncio.ensure_future(signal.get_value(cached=False))
+    try:
+        await asyncio.wait({asking}, timeout=patience_with(signal) if within is None else within)
+        if not asking.done():
+            raise NoAnswerError(f"{signal.source} does not answer")
+        return asking.result()
+    finally:
+        asking.cancel()
+
+
 async def put_back(
     settings: Iterable[tuple[SignalRW[Any], Any]], within: float | None = None
 ) -> None:
@@ -213,7 +232,7 @@ async def put_back(
     """
     settings = list(settings)
     results = await asyncio.gather(
-        *(tell(signal, value, within) for signal, value in settings),
+        *(_put_back(signal, value, within) for signal, value in settings),
         return_exceptions=True,
     )
     lost = [
@@ -225,16 +244,22 @@ async def put_back(
         raise NoAnswerError(f"could not be put back: {', '.join(lost)}; set it by hand")
 
 
+async def _put_back(signal: SignalRW[Any], value: Any, within: float | None) -> None:
+    # What is as it was is not written: a write may do more than it says.
+    if await ask(signal, within) != value:
+        await tell(signal, value, within)
+
+
 async def silent(*signals: SignalR[Any]) -> str:
     """Return who does not answer within 1.5 s, as a part of a sentence; empty if all do."""
-    asked = {
-        asyncio.ensure_future(signal.get_value(cached=False)): signal.source for signal in signals
-    }
-    _, waiting = await asyncio.wait(asked, timeout=SILENCE)
-    for task in waiting:
-        task.cancel()
-    await asyncio.gather(*asked, return_exceptions=True)
-    names = [source for task, source in asked.items() if task in waiting]
+    answers = await asyncio.gather(
+        *(ask(signal, SILENCE) for signal in signals), return_exceptions=True
+    )
+    names = [
+        signal.source
+        for signal, answer in zip(signals, answers, strict=True)
+        if isinstance(answer, NoAnswerError)
+    ]
     return f"{' and '.join(names)} {'does' if len(names) == 1 else 'do'} not answer" * bool(names)
 
 
