@@ -35,6 +35,9 @@ START, STOP = 400.0, 405.0
 SCAN_TIMEOUT = 120.0
 """Seconds after which a scan is taken as hanging."""
 
+ANSWER_TIMEOUT = 180.0
+"""Seconds in which the client must answer, which may have to begin, and to find its servers."""
+
 STANDING_TIMEOUT = 5.0
 """Seconds after the end of a scan, or after the servers are well again, to be seen standing."""
 
@@ -243,6 +246,41 @@ class Outcome:
         return max(self.flown - self.rows, 0)
 
 
+class _Client:
+    """The client process, and a thread that hears what it says."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self.told: queue.Queue[dict[str, Any]] = queue.Queue()
+        self.got: queue.Queue[Any] = queue.Queue()
+        self.over = threading.Event()
+        self._reader = threading.Thread(target=self._read, name="laboratory", daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        while line := self._process.line():
+            told = json.loads(line)
+            if "got" in told:
+                self.got.put(told["got"])
+            else:
+                self.told.put(told)
+            if "ended" in told:
+                self.over.set()
+        self.over.set()
+        self.told.put({"died": True})
+
+    def tell(self, **what: Any) -> None:
+        self._process.tell(json.dumps(what))
+
+    def kill(self) -> None:
+        self._process.kill()
+        self.close()
+
+    def close(self) -> None:
+        self._process.__exit__()
+        self._reader.join()
+
+
 class Laboratory:
     """A simulated beamline with a client, for one scan after the other.
 
@@ -268,9 +306,6 @@ class Laboratory:
         self._frozen: set[str] = set()
         self._killed: set[str] = set()
         self._before: dict[str, float] = {}
-        self._told: queue.Queue[dict[str, Any]] = queue.Queue()
-        self._got: queue.Queue[Any] = queue.Queue()
-        self._over = threading.Event()
         self._heard = 0
         self._stack = contextlib.ExitStack()
 
@@ -281,18 +316,14 @@ class Laboratory:
             stack.enter_context(self.beamline)
             stack.enter_context(self.witness)
             ports = [wire.port for wire in self.wires.values()]
-            environment = {
+            self._environment = {
                 **self.beamline.environment,
                 "EPICS_CA_ADDR_LIST": " ".join(f"127.0.0.1:{port}" for port in ports),
                 "GLIDEPATH_PREFIX": self.beamline.prefix,
             }
-            beamline = "glidepath.beamlines.simulated"
-            command = python_module("fault_client", beamline, str(self.folder))
             self._errors = stack.enter_context((self.folder / "errors.txt").open("w+"))
-            self._client = stack.enter_context(Process(command, environment, self._errors))
-            self._client.answer(180.0)
-            self._reader = threading.Thread(target=self._read, name="laboratory", daemon=True)
-            self._reader.start()
+            self._client = self._new_client()
+            stack.callback(lambda: self._client.close())
             self._stack = stack.pop_all()
         return self
 
@@ -300,7 +331,11 @@ class Laboratory:
         for name in list(self._frozen):
             self.beamline.thaw(name)
         self._stack.close()
-        self._reader.join()
+
+    def _new_client(self) -> "_Client":
+        beamline = "glidepath.beamlines.simulated"
+        command = python_module("fault_client", beamline, str(self.folder))
+        return _Client(Process(command, self._environment, self._errors))
 
     # -- what faults are made of ---------------------------------------------------------------
 
@@ -334,7 +369,7 @@ class Laboratory:
 
     def interrupt(self, how: str) -> None:
         """Call a method of the run engine: "abort", "stop", "halt" or "request_pause"."""
-        self._client.tell(json.dumps({"interrupt": how}))
+        self._client.tell(interrupt=how)
 
     def mend(self) -> None:
         """Make everything well again, and wait until it answers."""
@@ -344,32 +379,23 @@ class Laboratory:
         for server in list(self._frozen):
             self.beamline.thaw(server)
         self._frozen.clear()
+        if self._killed:
+            # libca takes up to minutes to find all channels of a server that was dead again.
+            self._client.kill()
+            self._client = self._new_client()
         for server in list(self._killed):
             self.beamline.restart(server)
         self._killed.clear()
-        self.get(SETTINGS)
         before, self._before = self._before, {}
         for pv, value in before.items():
             self.put(pv, value)
 
     def _ask(self, **what: Any) -> Any:
-        self._client.tell(json.dumps(what))
-        got = self._got.get(timeout=130.0)
+        self._client.tell(**what)
+        got = self._client.got.get(timeout=ANSWER_TIMEOUT)
         if isinstance(got, str):
             raise RuntimeError(f"{what}: {got}")
         return got
-
-    def _read(self) -> None:
-        while line := self._client.line():
-            told = json.loads(line)
-            if "got" in told:
-                self._got.put(told["got"])
-            else:
-                self._told.put(told)
-            if "ended" in told:
-                self._over.set()
-        self._over.set()
-        self._told.put({"died": True})
 
     # -- one scan ------------------------------------------------------------------------------
 
@@ -382,7 +408,7 @@ class Laboratory:
         if fault.at is None:
             fault.strike(self, axis)
         struck = begun = time.time()
-        self._over.clear()
+        self._client.over.clear()
         scan = {
             "detectors": list(case.mode.detectors),
             "axis": axis.name,
@@ -391,7 +417,7 @@ class Laboratory:
             "velocity": VELOCITY,
             **dict(case.mode.arguments),
         }
-        self._client.tell(json.dumps({"scan": scan}))
+        self._client.tell(scan=scan)
         healer: threading.Timer | None = None
         if fault.at is not None:
             self._wait_for_energy(axis, fault.at)
@@ -432,7 +458,7 @@ class Laboratory:
         """Return when the axis truly passes an energy on its flight, or when the scan is over."""
         deadline = time.monotonic() + SCAN_TIMEOUT
         ready = False
-        while time.monotonic() < deadline and not self._over.is_set():
+        while time.monotonic() < deadline and not self._client.over.is_set():
             position = self.witness.positions(axis.true, time.time())
             # The way to the run-up may cross it, too.
             ready = ready or position < START
@@ -445,7 +471,7 @@ class Laboratory:
         uid = ""
         while True:
             try:
-                told = self._told.get(timeout=max(deadline - time.monotonic(), 0.01))
+                told = self._client.told.get(timeout=max(deadline - time.monotonic(), 0.01))
             except queue.Empty:
                 raise RuntimeError(f"The scan hangs; see {self.folder}/glidepath.log.") from None
             if "died" in told:
@@ -662,7 +688,7 @@ CLOCK_ISSUE = "the sampler does not look at the servers' clocks once it flies"
 SAMPLED, EVERY_MODE = ("sampled",), ("sampled", "triggered")
 
 FAULTS = (
-    Fault("none", _nothing, at=None, core=True, modes=EVERY_MODE),
+    Fault("none", _nothing, at=None, modes=EVERY_MODE),
     # The axis.
     Fault(
         "sweep never ready",
@@ -692,7 +718,6 @@ FAULTS = (
         ("fail",),
         "stalled at|does not follow",
         Quality.HELD,
-        core=True,
     ),
     Fault(
         "gap lags by 1 s",
@@ -707,7 +732,6 @@ FAULTS = (
         lambda lab, axis: lab.kill("optics"),
         ("fail",),
         "do(es)? not answer",
-        core=True,
         modes=EVERY_MODE,
     ),
     Fault("optics frozen", lambda lab, axis: lab.freeze("optics"), ("fail",), "do(es)? not answer"),
@@ -869,9 +893,9 @@ def cases(all_of_them: bool = False) -> list[Case]:
 
 def _is_chosen(fault: Fault, axis: Axis, mode: Mode) -> bool:
     first = axis is AXES[0]
-    if fault.side == "detectors" or mode.name != "sampled":
-        return first
-    return first or fault.core or not axis.rare
+    if mode.name != "sampled":
+        return first and (fault.core or fault.side == "detectors")
+    return first or (fault.side == "optics" and (fault.core or not axis.rare))
 
 
 __all__ = [

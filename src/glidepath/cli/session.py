@@ -176,7 +176,16 @@ class Session:
 
     def call(self, function: Callable[[], Any]) -> Any:
         """Run a coroutine function in the run engine's loop and return its result."""
-        return asyncio.run_coroutine_threadsafe(function(), self._loop).result()
+        from aioca import CANothing
+
+        future = asyncio.run_coroutine_threadsafe(function(), self._loop)
+        # Not result(): an exception of aioca is false, and a future takes it for none.
+        error = future.exception()
+        if isinstance(error, CANothing):
+            raise ConnectionError(f"The control system does not answer: {error}.") from error
+        if error is not None:
+            raise error
+        return future.result()
 
     def use_baseline(self) -> None:
         """Read the beamline's baseline devices before and after every run."""

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from bluesky.protocols import Reading
 from event_model import DataKey
 from ophyd_async.core import (
@@ -246,7 +247,7 @@ async def put_back(
 
 async def _put_back(signal: SignalRW[Any], value: Any, within: float | None) -> None:
     # What is as it was is not written: a write may do more than it says.
-    if await ask(signal, within) != value:
+    if not np.array_equal(await ask(signal, within), value):
         await tell(signal, value, within)
 
 
