@@ -8,6 +8,7 @@ import contextlib
 import json
 import queue
 import re
+import resource
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -40,6 +41,12 @@ ANSWER_TIMEOUT = 180.0
 
 STANDING_TIMEOUT = 5.0
 """Seconds after the end of a scan, or after the servers are well again, to be seen standing."""
+
+FULL_DISK = 4096
+"""Bytes of each file that a full disk still takes."""
+
+JOURNAL_RETRY = 1.5
+"""Seconds in which the journal must have noticed that there is room again."""
 
 JUMP = 0.5
 """eV in 5 ms that no axis moves."""
@@ -269,6 +276,10 @@ class _Client:
         self.over.set()
         self.told.put({"died": True})
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def tell(self, **what: Any) -> None:
         self._process.tell(json.dumps(what))
 
@@ -307,6 +318,7 @@ class Laboratory:
         self._killed: set[str] = set()
         self._before: dict[str, float] = {}
         self._heard = 0
+        self._disk_full, self._disk_limit = False, -1
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> "Laboratory":
@@ -367,6 +379,21 @@ class Laboratory:
         self._killed.add(server)
         self.beamline.restart(server, **changes)
 
+    def fill_disk(self) -> None:
+        """Let the client write nothing more to any file, beyond its first bytes."""
+        pid = self._client.pid
+        _, self._disk_limit = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (FULL_DISK, self._disk_limit))
+        self._disk_full = True
+
+    def _empty_disk(self) -> None:
+        if self._disk_full:
+            limits = (self._disk_limit, self._disk_limit)
+            resource.prlimit(self._client.pid, resource.RLIMIT_FSIZE, limits)
+            self._disk_full = False
+            # The journal tries again once a second.
+            time.sleep(JOURNAL_RETRY)
+
     def interrupt(self, how: str) -> None:
         """Call a method of the run engine: "abort", "stop", "halt" or "request_pause"."""
         self._client.tell(interrupt=how)
@@ -379,6 +406,7 @@ class Laboratory:
         for server in list(self._frozen):
             self.beamline.thaw(server)
         self._frozen.clear()
+        self._empty_disk()
         if self._killed:
             # libca takes up to minutes to find all channels of a server that was dead again.
             self._client.kill()
@@ -497,7 +525,10 @@ class Laboratory:
         outcome.reason = stop.get("reason", ended["raised"])
         if ended["state"] != "idle":
             broken.append(f"the run engine is {ended['state']}")
-        broken += [f"left behind: {what}" for what in ended["left"]]
+        # A journal that the disk does not take stays open, to be tried again.
+        full = fault.name == "disk full"
+        left = [what for what in ended["left"] if not (full and "/journal/" in what)]
+        broken += [f"left behind: {what}" for what in left]
         if not outcome.reason or "\n" in outcome.reason:
             broken.append("the reason is not one line")
         self._check_standing(outcome, axis, struck)
@@ -839,6 +870,14 @@ FAULTS = (
         "electrometer out of range",
         lambda lab, axis: lab.set("KEI1:setRangeCur", 1e-12),
         marks=Quality.OVERFLOW,
+        side="detectors",
+    ),
+    # This machine.
+    Fault(
+        "disk full",
+        lambda lab, axis: lab.fill_disk(),
+        ("fail",),
+        "disk|space|File too large|write",
         side="detectors",
     ),
     # The triggers.

@@ -5,21 +5,18 @@ import os
 import pytest
 from benchmarks.fault_scans import cases
 
-from conftest import BOUND
+
+def parameter(case):
+    issue = case.fault.open_issue
+    marks = [pytest.mark.xfail(reason=issue, strict=True)] if issue else []
+    return pytest.param(case, id=str(case), marks=marks)
+
 
 CASES = cases(all_of_them=os.environ.get("GLIDEPATH_FAULTS") == "all")
 
 
-def parameters():
-    for case in CASES:
-        marks = []
-        if case.fault.open_issue:
-            marks = [pytest.mark.xfail(reason=case.fault.open_issue, strict=True)]
-        yield pytest.param(case, id=str(case), marks=marks)
-
-
-@pytest.mark.timeout(BOUND + 20)
-@pytest.mark.parametrize("case", parameters())
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("case", [parameter(case) for case in CASES])
 def test_after_a_fault_the_axis_stands_and_no_row_is_wrong_without_a_bit(matrix, case):
-    outcome = matrix.outcomes[case].result(timeout=BOUND)
+    outcome = matrix.outcome(case)
     assert not outcome.broken, f"{outcome.status}: {outcome.reason}"

@@ -226,9 +226,16 @@ class Session:
         return last + 1
 
 
+class _LogFile(logging.FileHandler):
+    """A log that a full disk does not make loud: the scan itself says what is wrong."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
+        """Do without the line."""
+
+
 def _log_to(path: Path) -> logging.Handler:
     """Let libraries log to a file: the terminal is for sentences."""
-    handler = logging.FileHandler(path, delay=True)
+    handler = _LogFile(path, delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     for name in LOGGERS:
         logging.getLogger(name).addHandler(handler)
