@@ -7,7 +7,7 @@ from benchmarks.fault_scans import cases
 
 
 def parameter(case):
-    issue = case.fault.open_issue
+    issue = case.open_issue
     marks = [pytest.mark.xfail(reason=issue, strict=True)] if issue else []
     return pytest.param(case, id=str(case), marks=marks)
 
