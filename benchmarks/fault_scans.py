@@ -319,6 +319,7 @@ class Laboratory:
         self._before: dict[str, float] = {}
         self._heard = 0
         self._later: list[threading.Thread] = []
+        self._was_full = False
         self._disk_full, self._disk_limit = False, -1
         self._stack = contextlib.ExitStack()
 
@@ -385,7 +386,7 @@ class Laboratory:
         pid = self._client.pid
         _, self._disk_limit = resource.prlimit(pid, resource.RLIMIT_FSIZE)
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (FULL_DISK, self._disk_limit))
-        self._disk_full = True
+        self._disk_full = self._was_full = True
 
     def _empty_disk(self) -> None:
         if self._disk_full:
@@ -435,6 +436,7 @@ class Laboratory:
         self.put("BEAM:axis", [a.true for a in AXES].index(axis.true))
         before = self.get(SETTINGS)
         self._client.over.clear()
+        self._was_full = False
         if fault.at is None:
             fault.strike(self, axis)
         struck = begun = time.time()
@@ -544,8 +546,7 @@ class Laboratory:
         if ended["state"] != "idle":
             broken.append(f"the run engine is {ended['state']}")
         # A journal that the disk does not take stays open, to be tried again.
-        full = fault.name == "disk full"
-        left = [what for what in ended["left"] if not (full and "/journal/" in what)]
+        left = [w for w in ended["left"] if not (self._was_full and "/journal/" in w)]
         broken += [f"left behind: {what}" for what in left]
         if not outcome.reason or "\n" in outcome.reason:
             broken.append("the reason is not one line")
