@@ -6,6 +6,7 @@ Reads JSON objects on its input, one a line: ``{"scan": {...}}``, ``{"get": [pv,
 """
 
 import asyncio
+import faulthandler
 import gc
 import json
 import os
@@ -22,6 +23,9 @@ LOG = "glidepath.log"
 
 SETTLE_TIMEOUT = 3.0
 """Seconds in which what a scan held must be gone."""
+
+HALTED_TIMEOUT = 40.0
+"""The same after a halt, which does not wait for the clean-up."""
 
 OWN_SOCKETS = 2
 """Those of an event loop: the portable monitors have one of their own after their first use."""
@@ -175,7 +179,8 @@ class Client:
         except BaseException as error:
             raised = f"{type(error).__name__}: {error}"
         ended = time.time()
-        deadline = time.monotonic() + SETTLE_TIMEOUT
+        halted = "RunEngineInterrupted" in raised
+        deadline = time.monotonic() + (HALTED_TIMEOUT if halted else SETTLE_TIMEOUT)
         while (left := excess(before, holdings(self.loop))) and time.monotonic() < deadline:
             time.sleep(0.05)
         return {
@@ -211,4 +216,5 @@ if __name__ == "__main__":
     # The answers have a pipe of their own: libraries print.
     ANSWERS = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+    faulthandler.enable()
     main(sys.argv[1], Path(sys.argv[2]))

@@ -75,6 +75,16 @@ SETTINGS = (
     *("ZEBRA:PC_ARM_OUT", "ZEBRA:PC_ENC", "ZEBRA:PC_PULSE_SEL", "CAM1:cam1:Acquire"),
 )
 
+WRITTEN = {
+    **{f"KEI{n}:rbkIntegrTime": f"KEI{n}:setIntegrTime" for n in (1, 2)},
+    **{f"KEI{n}:rbkFiltAverCnt": f"KEI{n}:setFiltAverCnt" for n in (1, 2)},
+    "ZEBRA:PC_ARM_OUT": "ZEBRA:PC_DISARM",
+}
+"""Where settings are written that are not written where they are read."""
+
+NOT_PUT_BACK = re.compile("put back|could not be set")
+"""How a reason says that a setting is not as it was."""
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -319,7 +329,7 @@ class Laboratory:
         self._before: dict[str, float] = {}
         self._heard = 0
         self._later: list[threading.Thread] = []
-        self._was_full = False
+        self._was_full = self._restarted = False
         self._disk_full, self._disk_limit = False, -1
         self._stack = contextlib.ExitStack()
 
@@ -337,6 +347,7 @@ class Laboratory:
             }
             self._errors = stack.enter_context((self.folder / "errors.txt").open("w+"))
             self._client = self._new_client()
+            self._settings = dict(zip(SETTINGS, self.get(SETTINGS), strict=True))
             stack.callback(lambda: self._client.close())
             self._stack = stack.pop_all()
         return self
@@ -374,11 +385,13 @@ class Laboratory:
     def kill(self, server: str) -> None:
         """Kill a server; `mend` starts it again."""
         self._killed.add(server)
+        self._restarted = True
         self.beamline.kill(server)
 
     def restart(self, server: str, **changes: Any) -> None:
         """Kill a server and start it again, with other settings."""
         self._killed.add(server)
+        self._restarted = True
         self.beamline.restart(server, **changes)
 
     def fill_disk(self) -> None:
@@ -436,7 +449,7 @@ class Laboratory:
         self.put("BEAM:axis", [a.true for a in AXES].index(axis.true))
         before = self.get(SETTINGS)
         self._client.over.clear()
-        self._was_full = False
+        self._was_full = self._restarted = False
         if fault.at is None:
             fault.strike(self, axis)
         struck = begun = time.time()
@@ -523,7 +536,8 @@ class Laboratory:
             except queue.Empty:
                 raise RuntimeError(f"The scan hangs; see {self.folder}/glidepath.log.") from None
             if "died" in told:
-                raise RuntimeError("The client process has died.")
+                self._errors.seek(self._heard)
+                raise RuntimeError(f"The client process has died: {self._errors.read()[:3000]}")
             if "begun" in told:
                 uid = told["begun"]
             if "ended" in told:
@@ -548,7 +562,10 @@ class Laboratory:
         # A journal that the disk does not take stays open, to be tried again.
         left = [w for w in ended["left"] if not (self._was_full and "/journal/" in w)]
         broken += [f"left behind: {what}" for what in left]
-        if not outcome.reason or "\n" in outcome.reason:
+        # After RE.halt the run engine itself closes the run, without a reason.
+        if "\n" in outcome.reason or not (
+            outcome.reason or "RunEngineInterrupted" in ended["raised"]
+        ):
             broken.append("the reason is not one line")
         self._check_standing(outcome, axis, struck)
         self._check_settings(outcome, before)
@@ -592,8 +609,11 @@ class Laboratory:
 
     def _check_settings(self, outcome: Outcome, before: list[Any]) -> None:
         for name, was, is_now in zip(SETTINGS, before, self.get(SETTINGS), strict=True):
-            if was != is_now and "put back" not in outcome.reason:
+            if was != is_now and not self._restarted and not NOT_PUT_BACK.search(outcome.reason):
                 outcome.broken.append(f"{name} was {was} and is {is_now}")
+            if is_now != self._settings[name]:
+                # The next scan begins as the first one did.
+                self.put(WRITTEN.get(name, name), self._settings[name])
 
     def _check_rows(self, outcome: Outcome, axis: Axis, table: Mapping[str, NDArray]) -> None:
         quality = table["quality"].astype(int)

@@ -12,6 +12,7 @@ import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -99,10 +100,20 @@ def drawn(scans: int, seed: int) -> Iterator[Case]:
 Strike = Callable[[Laboratory, Axis], Any]
 
 
+def _tried(strike: Strike) -> Strike:
+    """Do without what cannot be done any more: the server of a fault may be dead by another one."""
+
+    def work(laboratory: Laboratory, axis: Axis) -> None:
+        with suppress(RuntimeError):
+            strike(laboratory, axis)
+
+    return work
+
+
 def _both(first: Strike, second: Strike, pause: float) -> Strike:
     def strike(laboratory: Laboratory, axis: Axis) -> None:
         first(laboratory, axis)
-        laboratory.later(pause, lambda: second(laboratory, axis))
+        laboratory.later(pause, lambda: _tried(second)(laboratory, axis))
 
     return strike
 
