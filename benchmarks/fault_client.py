@@ -21,8 +21,8 @@ from typing import Any
 LOG = "glidepath.log"
 """Opened with the first line that is logged."""
 
-SETTLE_TIMEOUT = 3.0
-"""Seconds in which what a scan held must be gone."""
+SETTLE_TIMEOUT = 10.0
+"""Seconds in which what a scan held must be gone, on a machine that is busy with other scans."""
 
 HALTED_TIMEOUT = 40.0
 """The same after a halt, which does not wait for the clean-up."""
@@ -117,6 +117,7 @@ class Client:
         self.engine.subscribe(self._note, "start")
         self.scans: list[dict[str, Any]] = []
         self.told = threading.Condition()
+        self.exchanging = threading.Lock()
         self.ended = False
 
     def _note(self, _: str, document: Any) -> None:
@@ -159,8 +160,9 @@ class Client:
             return [value if isinstance(value, str) else float(value) for value in values]
 
         # Not result(): an exception of aioca is false, and a future takes it for none.
-        future = asyncio.run_coroutine_threadsafe(exchange(), self.loop)
-        error = future.exception(2 * GET_TIMEOUT)
+        with self.exchanging:
+            future = asyncio.run_coroutine_threadsafe(exchange(), self.loop)
+            error = future.exception(2 * GET_TIMEOUT)
         tell(got=future.result() if error is None else f"{type(error).__name__}: {error}")
 
     def fly(self, detectors: list[str], axis: str, **arguments: Any) -> dict[str, Any]:
@@ -181,7 +183,12 @@ class Client:
         ended = time.time()
         halted = "RunEngineInterrupted" in raised
         deadline = time.monotonic() + (HALTED_TIMEOUT if halted else SETTLE_TIMEOUT)
-        while (left := excess(before, holdings(self.loop))) and time.monotonic() < deadline:
+        while time.monotonic() < deadline:
+            # Whatever waits for an answer to a fault is none of the scan's.
+            with self.exchanging:
+                left = excess(before, holdings(self.loop))
+            if not left:
+                break
             time.sleep(0.05)
         return {
             "raised": raised,

@@ -6,10 +6,8 @@ seed gives the same faults at the same moments. The status ends with how many sc
 
 import argparse
 import json
-import queue
 import sys
 import tempfile
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -23,6 +21,7 @@ from rich.table import Table
 
 from glidepath.cli.bench import check_writable, environment
 
+from .fault_matrix import fly
 from .fault_scans import (
     AXES,
     FAULTS,
@@ -41,13 +40,11 @@ from .fault_scans import (
 BEFORE = 3.0
 """Seconds before the flight in which a fault may strike, too: the way to the run-up."""
 
+EARLIEST = 0.2
+"""Seconds of flight after which a fault strikes that means nothing before a scan listens."""
+
 SECOND = 0.2
 """Share of the scans in which a second fault follows the first."""
-
-LABORATORIES = 3
-
-KNOWN_OPEN = tuple(fault.name for fault in FAULTS if fault.open_issues)
-"""What the matrix knows not to hold yet is not drawn."""
 
 EXITS = ("abort", "stop", "halt")
 """How a user may end a scan: methods of the run engine."""
@@ -59,7 +56,7 @@ def _exit(how: str) -> Fault:
 
 def faults() -> list[Fault]:
     """Return what can be drawn: the faults of the matrix that strike in mid scan, and a user."""
-    chosen = [f for f in FAULTS if f.at is not None and f.name not in KNOWN_OPEN]
+    chosen = [f for f in FAULTS if f.at is not None]
     return [*chosen, *map(_exit, EXITS)]
 
 
@@ -76,6 +73,8 @@ def drawn(scans: int, seed: int) -> Iterator[Case]:
         # Before the flight in time, in it where the axis is.
         flight = (STOP - START) / VELOCITY
         when = generator.uniform(-BEFORE, flight)
+        if first.in_flight or (follows and second.in_flight):
+            when = max(when, EARLIEST)
         pause = generator.uniform(0.0, 1.5)
         name = f"{number:03d} {first.name}" + (f", then {second.name}" if follows else "")
         strike = _both(first.strike, second.strike, pause) if follows else first.strike
@@ -90,7 +89,7 @@ def drawn(scans: int, seed: int) -> Iterator[Case]:
                 says="",
                 marks=type(first.marks)(0),
                 lasts=max(lasting) if lasting else None,
-                loses=True,
+                loses=(MODES[0].name,),
             ),
             axis,
             MODES[0],
@@ -125,49 +124,6 @@ def _late(strike: Strike, before: float) -> Strike:
     return later
 
 
-def fly(cases: Sequence[Case], folder: Path, told: Callable[[Outcome], None]) -> list[Outcome]:
-    """Fly cases in several laboratories; return their outcomes, in order.
-
-    A laboratory that breaks down is an outcome, too: nothing may make the client hang.
-    """
-    waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
-    for number in range(len(cases)):
-        waiting.put(number)
-    outcomes: dict[int, Outcome] = {}
-
-    def work(own: int) -> None:
-        place = folder / str(own)
-        place.mkdir()
-        while not waiting.empty():
-            with Laboratory(place, seed=own) as laboratory:
-                while True:
-                    try:
-                        number = waiting.get_nowait()
-                    except queue.Empty:
-                        return
-                    case = cases[number]
-                    try:
-                        outcomes[number] = laboratory.fly(case)
-                    except Exception as error:
-                        outcomes[number] = Outcome(
-                            case.fault.name, case.axis.back_end, case.mode.name
-                        )
-                        outcomes[number].broken.append(f"{type(error).__name__}: {error}")
-                        told(outcomes[number])
-                        break
-                    told(outcomes[number])
-
-    threads = [
-        threading.Thread(target=work, args=(number,))
-        for number in range(min(LABORATORIES, len(cases)))
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return [outcomes[number] for number in sorted(outcomes)]
-
-
 def table(outcomes: Sequence[Outcome]) -> Table:
     """Show how the scans ended, and what did not hold."""
     result = Table("ended", "scans", "rows kept", "broken rules", title="random faults")
@@ -190,11 +146,11 @@ def main() -> None:
         check_writable(wanted.json)
     except ValueError as error:
         parser.error(str(error))
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, emoji=False)
 
-    def told(outcome: Outcome) -> None:
+    def told(case: Case, outcome: Outcome) -> None:
         verdict = "; ".join(outcome.broken) or "all holds"
-        console.print(f"{outcome.fault} ({outcome.back_end}): {outcome.status}; {verdict}")
+        console.print(f"{case}: {outcome.status}; {verdict} ({outcome.reason})", markup=False)
 
     with tempfile.TemporaryDirectory() as place:
         outcomes = fly(list(drawn(wanted.scans, wanted.seed)), Path(place), told)

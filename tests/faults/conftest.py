@@ -10,14 +10,13 @@ before.
 
 To add an axis or a mode, add it to `AXES` or `MODES` there; to add a fault, add it to `FAULTS`.
 
-Several laboratories fly cases at the same time, since most of the time goes by waiting. What
-became of them is a table of Markdown in the file that the environment's ``GLIDEPATH_FAULT_REPORT``
-names. ``GLIDEPATH_FAULTS=all`` flies every fault with every axis and mode; without it as many as
-fit into some two minutes.
+Several laboratories fly cases at the same time, since most of the time goes by waiting.
+``GLIDEPATH_FAULTS=all`` flies every fault with every axis and mode; without it as many as fit into
+a minute. What became of them goes into the file of Markdown that ``GLIDEPATH_FAULT_REPORT`` names,
+as ``python -m benchmarks.fault_matrix`` writes it for the documentation.
 """
 
 import os
-import queue
 import sys
 import threading
 from concurrent.futures import Future
@@ -29,8 +28,6 @@ from glidepath.cli.bench import benchmarks_folder
 
 sys.path.insert(0, str(benchmarks_folder().parent))
 
-LABORATORIES = 5
-
 BOUND = 580.0
 """Seconds in which a case must have been flown: all laboratories may be busy with others."""
 
@@ -39,55 +36,23 @@ class Matrix:
     """Flies cases in several laboratories; each outcome can be waited for."""
 
     def __init__(self, cases, folder: Path) -> None:
+        from benchmarks.fault_matrix import fly
+
         self.outcomes = {case: Future() for case in cases}
-        self._waiting = queue.SimpleQueue()
-        for case in cases:
-            self._waiting.put(case)
-        self._folder = folder
-        self._threads = [
-            threading.Thread(target=self._work, args=(number,), name=f"laboratory {number}")
-            for number in range(min(LABORATORIES, len(cases)))
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._thread = threading.Thread(
+            target=fly, args=(cases, folder, self._note), name="laboratories"
+        )
+        self._thread.start()
 
-    def _work(self, number: int) -> None:
-        from benchmarks.fault_scans import Laboratory
-
-        while not self._waiting.empty():
-            folder = self._folder / f"{number}"
-            folder.mkdir(exist_ok=True)
-            case = None
-            try:
-                with Laboratory(folder, seed=number) as laboratory:
-                    while True:
-                        case = None
-                        case = self._waiting.get_nowait()
-                        self.outcomes[case].set_result(laboratory.fly(case))
-            except queue.Empty:
-                return
-            except Exception as error:
-                if case is None:
-                    # No laboratory, no outcome: whoever waits hears why.
-                    self._give_up(error)
-                elif not self.outcomes[case].done():
-                    # The next case gets a new laboratory.
-                    self.outcomes[case].set_exception(error)
-
-    def _give_up(self, error: Exception) -> None:
-        while True:
-            try:
-                self.outcomes[self._waiting.get_nowait()].set_exception(error)
-            except queue.Empty:
-                return
+    def _note(self, case, outcome) -> None:
+        self.outcomes[case].set_result(outcome)
 
     def outcome(self, case):
         """Wait for the outcome of a case."""
         return self.outcomes[case].result(timeout=BOUND)
 
     def close(self) -> None:
-        for thread in self._threads:
-            thread.join()
+        self._thread.join()
 
 
 @pytest.fixture(scope="session")
@@ -103,8 +68,6 @@ def matrix(request, tmp_path_factory):
     matrix.close()
     report = os.environ.get("GLIDEPATH_FAULT_REPORT")
     if report:
-        from benchmarks.fault_scans import markdown
+        from benchmarks.fault_matrix import page
 
-        outcomes = [matrix.outcomes[case] for case in chosen]
-        known = [o.result() for o in outcomes if o.done() and o.exception() is None]
-        Path(report).write_text(markdown(known))
+        Path(report).write_text(page([matrix.outcomes[case].result(0) for case in chosen]))

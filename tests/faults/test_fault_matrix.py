@@ -5,18 +5,11 @@ import os
 import pytest
 from benchmarks.fault_scans import cases
 
-
-def parameter(case):
-    issue = case.open_issue
-    marks = [pytest.mark.xfail(reason=issue, strict=True)] if issue else []
-    return pytest.param(case, id=str(case), marks=marks)
-
-
 CASES = cases(all_of_them=os.environ.get("GLIDEPATH_FAULTS") == "all")
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("case", [parameter(case) for case in CASES])
+@pytest.mark.parametrize("case", CASES, ids=str)
 def test_after_a_fault_the_axis_stands_and_no_row_is_wrong_without_a_bit(matrix, case):
     outcome = matrix.outcome(case)
     assert not outcome.broken, f"{outcome.status}: {outcome.reason}"

@@ -1,4 +1,4 @@
-"""Whatever is typed: either it can be flown, or one sentence says why not, and nothing has moved."""
+"""Whatever is typed: it can be flown, or one sentence says why not and nothing has moved."""
 
 import asyncio
 import os
@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ophyd_async.core import get_mock_put
+from ophyd_async.core import get_mock_put, set_mock_value
 from typer.testing import CliRunner
 
 from glidepath.beamlines import Beamline, BeamlineError, load_beamline
 from glidepath.cli.main import app
+from glidepath.devices import GapTableError, read_gap_table
 from glidepath.plans import flyscan, xas_flyscan
 from glidepath.storage import check_data_directory, run_folder
 
@@ -77,6 +78,9 @@ def devices(loop):
         await asyncio.gather(*(device.connect(mock=True) for device in devices.values()))
 
     loop.run_until_complete(connect())
+    # They stand: nobody has to be waited for.
+    for motor in ("mono_motor", "mono_profile"):
+        set_mock_value(devices[motor].motor_done_move, True)
     return devices
 
 
@@ -293,6 +297,46 @@ def test_a_beamline_module_that_fails_while_it_is_imported_is_one_sentence(
     with pytest.raises(BeamlineError) as raised:
         load_beamline("broken_beamline")
     check_sentence(raised.value)
+
+
+FIELDS = st.one_of(
+    st.text(max_size=5),
+    st.sampled_from(["1", "0", "-1", "1.5", "nan", "inf", "1e400", "400", "34", "horizontal", "٣"]),
+)
+HEADERS = st.lists(
+    st.one_of(
+        st.sampled_from(
+            ["# undulator: UE48", "# periods: 62", "# who: me", "# when: today", "# how: measured"]
+        ),
+        st.text(max_size=12),
+        st.just("# periods: " + "9" * 5000),
+    ),
+    max_size=7,
+)
+COMPLETE = ["# undulator: UE48", "# periods: 62", "# who: me", "# when: today", "# how: measured"]
+NAMES = st.one_of(
+    st.just("harmonic,polarisation,energy_eV,gap_mm"),
+    st.just("harmonic,polarisation,energy_eV,gap_mm,shift_mm"),
+    st.lists(FIELDS, max_size=5).map(",".join),
+)
+
+
+@settings(max_examples=200)
+@given(
+    header=st.one_of(HEADERS, st.just(COMPLETE)),
+    names=NAMES,
+    rows=st.lists(st.lists(FIELDS, min_size=3, max_size=6).map(",".join), max_size=4),
+    tail=st.binary(max_size=3),
+)
+def test_any_gap_table_is_read_or_refused_in_one_sentence(
+    tmp_path_factory, header, names, rows, tail
+):
+    file = tmp_path_factory.getbasetemp() / "hostile_table.csv"
+    file.write_bytes("\n".join([*header, names, *rows]).encode(errors="replace") + tail)
+    try:
+        read_gap_table(file)
+    except GapTableError as error:
+        check_sentence(error)
 
 
 WORDS = st.one_of(

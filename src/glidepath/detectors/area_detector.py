@@ -458,6 +458,7 @@ class Camera(AreaDetector[ADBaseIO]):
                     aperture=exposure,
                 ),
                 getattr(self, statistic).source,
+                settings=(self.driver.acquire_time.source,),
             )
             for statistic in _PARAMETERS
         ]

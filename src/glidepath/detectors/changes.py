@@ -40,7 +40,7 @@ class Changes:
             Naming what could not be put back; it is forgotten all the same.
         """
         before, self._before = self._before, {}
-        await put_back(reversed(before.items()))
+        await put_back(reversed(before.items()), if_different=True)
 
 
 __all__ = ["Changes"]

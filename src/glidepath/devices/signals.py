@@ -36,6 +36,7 @@ __all__ = [
     "patience_with",
     "put_back",
     "read_limits",
+    "said_of",
     "signal_r",
     "signal_rw",
     "silent",
@@ -221,34 +222,56 @@ async def ask(signal: SignalR[SignalDatatypeT], within: float | None = None) -> 
 
 
 async def put_back(
-    settings: Iterable[tuple[SignalRW[Any], Any]], within: float | None = None
+    settings: Iterable[tuple[SignalRW[Any], Any]],
+    within: float | None = None,
+    *,
+    if_different: bool = False,
 ) -> None:
-    """Set signals to what they were, all of them, whatever happens to some.
+    """Set signals to what they were, in order, and all of them, whatever happens to some.
+
+    Parameters
+    ----------
+    settings
+        Signals and their values.
+    within
+        Seconds for each; None: `patience_with` it.
+    if_different
+        Write only what is not as it was, where writing does more than it says. Not for a setting
+        that may have been written a moment ago, unconfirmed: it may still read as it was before.
 
     Raises
     ------
     NoAnswerError
-        Naming those whose servers did not take it within that time in s (None: `patience_with`
-        each).
+        Naming those whose servers did not take it in time; after a first one, no other is waited
+        for longer than `GONE_TIMEOUT`.
     """
+
+    async def put(signal: SignalRW[Any], value: Any, patience: float | None) -> None:
+        if not (if_different and np.array_equal(await ask(signal, patience), value)):
+            await tell(signal, value, patience)
+
     settings = list(settings)
+    lost: list[tuple[SignalRW[Any], Any]] = []
+    while settings and not lost:
+        signal, value = settings.pop(0)
+        try:
+            await put(signal, value, within)
+        except Exception:
+            lost.append((signal, value))
+    # One that does not answer is followed by others of the same server: all at once.
+    patience = GONE_TIMEOUT if within is None else min(within, GONE_TIMEOUT)
     results = await asyncio.gather(
-        *(_put_back(signal, value, within) for signal, value in settings),
+        *(put(signal, value, patience) for signal, value in settings),
         return_exceptions=True,
     )
-    lost = [
-        f"{signal.source} to {value}"
-        for (signal, value), result in zip(settings, results, strict=True)
+    lost += [
+        setting
+        for setting, result in zip(settings, results, strict=True)
         if isinstance(result, Exception)
     ]
     if lost:
-        raise NoAnswerError(f"could not be put back: {', '.join(lost)}; set it by hand")
-
-
-async def _put_back(signal: SignalRW[Any], value: Any, within: float | None) -> None:
-    # What is as it was is not written: a write may do more than it says.
-    if not np.array_equal(await ask(signal, within), value):
-        await tell(signal, value, within)
+        names = ", ".join(f"{signal.source} to {value}" for signal, value in lost)
+        raise NoAnswerError(f"could not be put back: {names}; set it by hand")
 
 
 async def silent(*signals: SignalR[Any]) -> str:
@@ -262,6 +285,16 @@ async def silent(*signals: SignalR[Any]) -> str:
         if isinstance(answer, NoAnswerError)
     ]
     return f"{' and '.join(names)} {'does' if len(names) == 1 else 'do'} not answer" * bool(names)
+
+
+def said_of(error: BaseException) -> str:
+    """Return the text of an error; that of Channel Access as a sentence."""
+    # aioca reads EPICS_* from the environment when it is first imported.
+    from aioca import CANothing
+
+    if isinstance(error, CANothing):
+        return f"{error.name} does not answer: {str(error).removeprefix(f'{error.name}: ')}."
+    return str(error)
 
 
 class Watch:

@@ -84,6 +84,10 @@ class ConstantVelocity(BackEnd):
             overhead=OVERHEAD,
         )
 
+    async def moving(self) -> str:
+        """Return the motor's name while it is not done."""
+        return "" if await self.motor.motor_done_move.get_value() else self.motor.name
+
     async def prepare(self, leg: Leg) -> None:
         """Go to the run-up at the motor's own velocity, then set the velocity of the flight."""
         motor = self.motor

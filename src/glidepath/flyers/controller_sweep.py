@@ -152,6 +152,15 @@ class ControllerSweep(BackEnd):
         )
         return harmonic, motion.needs(gap)
 
+    async def moving(self) -> str:
+        """Return the name of the monochromator, or of the gap, while it moves."""
+        mono, undulator = self.monochromator, self.undulator
+        if await mono.movable_logic.is_moving():
+            return mono.name
+        if undulator is not None and await undulator.gap.movable_logic.is_moving():
+            return undulator.gap.name
+        return ""
+
     async def prepare(self, leg: Leg) -> None:
         """Couple the undulator, write the sweep's parameters, go to the ramp's start."""
         mono, sweep = self.monochromator, self.monochromator.sweep

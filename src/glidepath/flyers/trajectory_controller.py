@@ -177,6 +177,14 @@ class TrajectoryController(BackEnd):
         times = [frames.duration, frames.duration[-1:]]
         return np.concatenate(positions), np.concatenate(times), element
 
+    async def moving(self) -> str:
+        """Return the motor's name while it, or a profile, is not done."""
+        axis = self.axis
+        state, done = await asyncio.gather(
+            axis.profile.execute_state.get_value(), axis.motor_done_move.get_value()
+        )
+        return "" if done and state == ExecuteState.DONE else axis.name
+
     async def prepare(self, leg: Leg) -> None:
         """Write the profile, let the controller check it, go to the run-up."""
         axis, profile = self.axis, self.axis.profile
