@@ -105,7 +105,8 @@ def page(outcomes: Sequence[Outcome]) -> str:
     known = environment()
     # In the order of the catalogue of faults, not in the one in which it is quickest to fly them.
     order = {str(case): number for number, case in enumerate(cases(True, in_order=True))}
-    found = sorted(outcomes, key=lambda o: order.get(f"{o.fault}, {o.back_end}, {o.mode}", 0))
+    places = {order.get(f"{o.fault}, {o.back_end}, {o.mode}"): o for o in outcomes}
+    found = [places[place] for place in sorted(p for p in places if p is not None)]
     return PAGE.format(
         range=f"{START:g} to {STOP:g} eV at {VELOCITY:g} eV/s",
         date=known["date"][:10],

@@ -185,7 +185,7 @@ class Fault:
     only
         Back ends to which it applies; empty: all.
     loses
-        Names of the modes in which nothing is recorded any more after it has struck.
+        Names of the modes in which it may leave nothing to be recorded, if it ends the scan.
     """
 
     name: str
@@ -572,16 +572,19 @@ class Laboratory:
             table = read_table(documents, path)
             self._check_rows(outcome, axis, table)
             outcome.flown = self._flown(axis, begun, ended["at"])
-            recorded = struck - ON_THE_WAY if outcome.mode in fault.loses else ended["at"]
+            ended_by_it = outcome.mode in fault.loses and outcome.status != "success"
+            recorded = struck - ON_THE_WAY if ended_by_it else ended["at"]
             outcome.owed = self._flown(axis, begun, max(recorded, begun))
         if outcome.owed - outcome.rows > ENDS:
             broken.append(f"{outcome.owed - outcome.rows} rows are missing")
         if outcome.status not in fault.status:
             broken.append(f"the scan ended with {outcome.status!r}")
-        if not re.search(fault.says, outcome.reason):
+        # A triggered scan that is complete has nothing to say of what passed by.
+        sampled = outcome.mode == "sampled" or fault.modes == TRIGGERED
+        complete = not sampled and outcome.status == "success"
+        if not complete and not re.search(fault.says, outcome.reason):
             broken.append(f"the reason does not say {fault.says!r}")
         # A triggered scan is ended where a sampled one goes on.
-        sampled = outcome.mode == "sampled" or fault.modes == ("triggered",)
         bits = {bit.name for bit in Quality if bit & fault.marks and sampled}
         if bits and not bits & outcome.flagged.keys():
             broken.append(f"no row is marked {' or '.join(map(str, sorted(bits)))}")
@@ -786,6 +789,7 @@ FAULTS = (
         ("fail",),
         "stalled at|does not follow",
         Quality.HELD,
+        loses=EVERY_MODE,
     ),
     Fault(
         "gap lags by 1 s",
@@ -799,22 +803,31 @@ FAULTS = (
         "optics killed",
         lambda lab, axis: lab.kill("optics"),
         ("fail",),
-        "do(es)? not answer",
+        "do(es)? not answer|No value came",
         modes=EVERY_MODE,
+        loses=EVERY_MODE,
     ),
-    Fault("optics frozen", lambda lab, axis: lab.freeze("optics"), ("fail",), "do(es)? not answer"),
+    Fault(
+        "optics frozen",
+        lambda lab, axis: lab.freeze("optics"),
+        ("fail",),
+        "do(es)? not answer|No value came",
+        loses=EVERY_MODE,
+    ),
     Fault(
         "optics frozen for 2 s",
         lambda lab, axis: lab.freeze("optics"),
         ("success", "fail"),
         "HELD|do(es)? not answer|no progress",
         Quality.HELD,
+        loses=EVERY_MODE,
         lasts=2.0,
     ),
     Fault(
         "optics restarted with other values",
         lambda lab, axis: lab.restart("optics", start_energy_eV=450.0),
         ("fail",),
+        loses=EVERY_MODE,
     ),
     Fault(
         "clock of the optics steps by 0.5 s",
@@ -837,6 +850,7 @@ FAULTS = (
         ("success", "fail"),
         "connection lost|do(es)? not answer",
         Quality.NO_DATA,
+        loses=EVERY_MODE,
         lasts=2.0,
     ),
     Fault(

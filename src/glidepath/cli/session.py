@@ -18,6 +18,7 @@ from ophyd_async.core import Device, NotConnectedError
 
 from glidepath.beamlines import Beamline, load_beamline
 from glidepath.catalog import Publisher
+from glidepath.devices.signals import said_of
 from glidepath.live import PrimaryFollower
 from glidepath.storage import use_data_root
 
@@ -176,15 +177,14 @@ class Session:
 
     def call(self, function: Callable[[], Any]) -> Any:
         """Run a coroutine function in the run engine's loop and return its result."""
-        from aioca import CANothing
-
         future = asyncio.run_coroutine_threadsafe(function(), self._loop)
         # Not result(): an exception of aioca is false, and a future takes it for none.
         error = future.exception()
-        if isinstance(error, CANothing):
-            raise ConnectionError(f"The control system does not answer: {error}.") from error
         if error is not None:
-            raise error
+            said = said_of(error)
+            if said == str(error):
+                raise error
+            raise ConnectionError(said) from error
         return future.result()
 
     def use_baseline(self) -> None:

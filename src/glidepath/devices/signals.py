@@ -288,13 +288,16 @@ async def silent(*signals: SignalR[Any]) -> str:
 
 
 def said_of(error: BaseException) -> str:
-    """Return the text of an error; that of Channel Access as a sentence."""
+    """Return the text of an error; what is said of a server without an answer as a sentence."""
     # aioca reads EPICS_* from the environment when it is first imported.
     from aioca import CANothing
 
     if isinstance(error, CANothing):
         return f"{error.name} does not answer: {str(error).removeprefix(f'{error.name}: ')}."
-    return str(error)
+    text = str(error)
+    # All that ophyd-async says of a signal that does not answer in time is its source.
+    bare = isinstance(error, TimeoutError) and "://" in text and " " not in text
+    return f"{text} does not answer." if bare else text
 
 
 class Watch:

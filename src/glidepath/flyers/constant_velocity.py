@@ -145,6 +145,9 @@ class ConstantVelocity(BackEnd):
                     )
                 if ahead() < 0 and progress < SLOW * leg.velocity * STALLED:
                     cause = await silent(motor.user_readback)
+                    if not cause and ahead() - place >= SLOW * leg.velocity * STALLED:
+                        # It was the connection: now it is back, and the axis goes on.
+                        continue
                     raise FlightError(
                         f"{motor.name} stalled at {seen.value(motor.user_readback):g} on its way "
                         f"to {leg.stop:g}: {cause or f'no progress for {STALLED:g} s'}."

@@ -231,6 +231,9 @@ class ControllerSweep(BackEnd):
                 slow = ahead() - place < 0.2 * leg.velocity * self.bounds.stalled
                 if not ended and slow and ahead() < 0:
                     cause = await silent(mono.readback, sweep.state)
+                    if not cause and ahead() - place >= 0.2 * leg.velocity * self.bounds.stalled:
+                        # It was the connection: now it is back, and the axis goes on.
+                        continue
                     raise FlightError(
                         f"{mono.name} stalled at {seen.value(mono.readback):.3f} eV on its way to "
                         f"{leg.stop:g} eV: {cause or f'no progress for {self.bounds.stalled:g} s'}."

@@ -441,7 +441,7 @@ class PositionCompare(TriggerSource):
         """Return what was handed over since the last call."""
         box = self.box
         if not self._over:
-            await box.update.set(1)
+            await box.update.set(1, timeout=BOUND)
         number = min(await box.downloaded.get_value(), await box.capacity.get_value())
         return await self._read(self._seen, max(number, self._seen))
 

@@ -281,6 +281,9 @@ class TrajectoryController(BackEnd):
                 due = abs(float(np.diff(motion.position([since, now]))[0]))
                 if not ended and ahead() - place < 0.2 * due and ahead() < 0:
                     cause = await silent(axis.user_readback)
+                    if not cause and ahead() - place >= 0.2 * due:
+                        # It was the connection: now it is back, and the axis goes on.
+                        continue
                     raise FlightError(
                         f"{axis.name} stalled at {seen.value(axis.user_readback):g} on its way to "
                         f"{leg.stop:g}: {cause or f'no progress for {self.bounds.stalled:g} s'}."
@@ -305,7 +308,8 @@ class TrajectoryController(BackEnd):
 
         if not await seen.until(arrived, 1.0):
             raise FlightError(
-                f"{axis.name} ended its profile early, before {leg.stop:g}: {self._where(seen)}."
+                f"{axis.name} ended its profile early, before {leg.stop:g}, or its readback does "
+                f"not follow: {self._where(seen)}."
             )
 
     def _where(self, seen: Watch) -> str:

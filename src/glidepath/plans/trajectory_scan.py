@@ -15,6 +15,7 @@ from ophyd_async.core import AsyncLocatable
 
 from glidepath.detectors import TriggeredDetector
 from glidepath.devices.sampled import Sampled, WithExposure, offers
+from glidepath.devices.signals import said_of
 from glidepath.flyers import (
     BeamGuard,
     Flight,
@@ -437,7 +438,18 @@ def _triggering(
     return Triggering(source, followers, step=step, period=period, exposure=exposure)
 
 
-async def _inspect(
+async def _inspect(*asked: Any) -> Preflight:
+    """Return the report; ConnectionError, in a sentence, if a server does not answer."""
+    try:
+        return await _report(*asked)
+    except Exception as error:
+        said = said_of(error)
+        if said == str(error):
+            raise
+        raise ConnectionError(f"The scan cannot begin: {said}") from error
+
+
+async def _report(
     detectors: Sequence[Any],
     axis: Any,
     flight: Flight,
