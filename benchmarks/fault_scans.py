@@ -48,7 +48,7 @@ FULL_DISK = 4096
 JOURNAL_RETRY = 1.5
 """Seconds in which the journal must have noticed that there is room again."""
 
-ON_THE_WAY = 0.7
+ON_THE_WAY = 1.2
 """Seconds of a flight that are neither read nor flushed yet when nothing can be any more."""
 
 ENDS = 2
@@ -178,6 +178,8 @@ class Fault:
         Names of the modes in which it is flown.
     at
         True energy (eV) at which it strikes; None: before the scan begins.
+    leaves
+        What may be left behind, one of it, until the servers are well again.
     in_flight
         It means nothing before the scan listens.
     lasts
@@ -197,6 +199,7 @@ class Fault:
     in_flight: bool = False
     modes: tuple[str, ...] = ("sampled",)
     loses: tuple[str, ...] = ()
+    leaves: str = ""
     lasts: float | None = None
     only: tuple[str, ...] = ()
 
@@ -556,6 +559,8 @@ class Laboratory:
             broken.append(f"the run engine is {ended['state']}")
         # A journal that the disk does not take stays open, to be tried again.
         left = [w for w in ended["left"] if not (self._was_full and "/journal/" in w)]
+        if fault.leaves in left:
+            left.remove(fault.leaves)
         broken += [f"left behind: {what}" for what in left]
         # After RE.halt the run engine itself closes the run, if there is one, without a reason.
         halted = "RunEngineInterrupted" in ended["raised"]
@@ -874,6 +879,8 @@ FAULTS = (
         ("success", "fail"),
         "mesh|sample|KEI|camera|zebra|ZEBRA|CAM",
         Quality.HELD | Quality.NO_DATA,
+        # ophyd-async waits for the end of Capture with nobody to tell it to stop.
+        leaves="tasks: AsyncStatusBase.__init__.<locals>.wait_with_error_message",
         at=403.0,
         modes=EVERY_MODE,
         loses=TRIGGERED,
@@ -931,6 +938,7 @@ FAULTS = (
         lambda lab, axis: lab.fill_disk(),
         ("fail",),
         "cannot be written",
+        at=403.0,
         loses=SAMPLED,
     ),
     # The triggers.
