@@ -554,7 +554,8 @@ class Laboratory:
         broken = outcome.broken
         stop = ended["stop"] or {}
         outcome.status = stop.get("exit_status", "none")
-        outcome.reason = stop.get("reason", ended["raised"])
+        # Wherever this laboratory has its data.
+        outcome.reason = stop.get("reason", ended["raised"]).replace(str(self.folder), "DATA")
         if ended["state"] != "idle":
             broken.append(f"the run engine is {ended['state']}")
         # A journal that the disk does not take stays open, to be tried again.
