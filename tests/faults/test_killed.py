@@ -37,27 +37,18 @@ def test_a_scan_that_was_killed_is_in_tiled_after_a_replay_and_none_begins_befor
         "PYTHONUNBUFFERED": "1",
     }
 
-    def run(command):
-        return subprocess.run(
+    def start(command):
+        return subprocess.Popen(
             [*GLIDEPATH, *command.split(), "--data", str(tmp_path)],
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
-            timeout=90,
             env=environment,
         )
 
     with LocalTiledServer(tmp_path) as server:
         server.wait_ready()
-        flying = subprocess.Popen(
-            [
-                *GLIDEPATH,
-                *"fly energy 400 460 2 --detectors mesh --period 0.04 --data".split(),
-                str(tmp_path),
-            ],
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
+        flying = start("fly energy 400 460 2 --detectors mesh --period 0.04")
         try:
             for line in flying.stdout:
                 # Every flush is announced: 25 rows are more than one.
@@ -68,15 +59,17 @@ def test_a_scan_that_was_killed_is_in_tiled_after_a_replay_and_none_begins_befor
             flying.communicate(timeout=20)
 
         # Nobody stops the axis any more: it flies to its end, and nobody may begin meanwhile.
-        refused = run("fly energy 400 402 2 --detectors mesh --dry-run")
-        assert refused.returncode == 2
-        assert "is moving already: wait until it stands" in refused.stdout + refused.stderr
+        another = start("fly energy 400 402 2 --detectors mesh --dry-run")
+        replay = start("replay")
+        said, _ = another.communicate(timeout=90)
+        assert another.returncode == 2, said
+        assert "is moving already: wait until it stands" in said
         with mock.patch.dict(os.environ, beamline.environment):
             write(f"{beamline.prefix}PGM1:MonoAktion.PROC", 0, repeater=False)
+        said, _ = replay.communicate(timeout=90)
+        assert replay.returncode == 0, said
+        assert re.search(r"Run \S+ was put into Tiled.* from \d+ documents\.", said)
 
-        first = run("replay")
-        assert first.returncode == 0, first.stderr
-        assert re.search(r"Run \S+ was put into Tiled.* from \d+ documents\.", first.stdout)
         (journal,) = (tmp_path / "journal").glob("*.jsonl")
         documents = list(read_journal(journal))
         assert "stop" not in [name for name, _ in documents]
