@@ -6,6 +6,7 @@ Reads JSON objects on its input, one a line: ``{"scan": {...}}``, ``{"get": [pv,
 """
 
 import asyncio
+import faulthandler
 import gc
 import json
 import os
@@ -20,10 +21,16 @@ from typing import Any
 LOG = "glidepath.log"
 """Opened with the first line that is logged."""
 
-SETTLE_TIMEOUT = 3.0
-"""Seconds in which what a scan held must be gone."""
+SETTLE_TIMEOUT = 10.0
+"""Seconds in which what a scan held must be gone, on a machine that is busy with other scans."""
 
-GET_TIMEOUT = 15.0
+HALTED_TIMEOUT = 40.0
+"""The same after a halt, which does not wait for the clean-up."""
+
+OWN_SOCKETS = 2
+"""Those of an event loop: the portable monitors have one of their own after their first use."""
+
+GET_TIMEOUT = 60.0
 """Seconds in which a server must answer that may just have started."""
 
 
@@ -65,9 +72,12 @@ def holdings(loop: asyncio.AbstractEventLoop) -> dict[str, Any]:
         with suppress(OSError):
             children += Path(f"/proc/self/task/{task}/children").read_text().split()
     # A thread of libca that has called Python is a dummy, which comes and goes with circuits; the
-    # pool of the event loop grows to its size.
+    # pool of the event loop grows to its size; the portable monitors' loop begins with their first
+    # use and stays.
     threads = [
-        t.name for t in threading.enumerate() if not t.name.startswith(("Dummy", "asyncio_"))
+        t.name
+        for t in threading.enumerate()
+        if not t.name.startswith(("Dummy", "asyncio_", "aioca"))
     ]
     return {
         "threads": sorted(threads),
@@ -89,8 +99,8 @@ def excess(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     found += [f"tasks: {name}" for name in more.elements()]
     found += [
         f"{after[kind] - before[kind]} more {kind}"
-        for kind in ("sockets", "children")
-        if after[kind] > before[kind]
+        for kind, allowed in (("sockets", OWN_SOCKETS), ("children", 0))
+        if after[kind] > before[kind] + allowed
     ]
     return found
 
@@ -107,6 +117,7 @@ class Client:
         self.engine.subscribe(self._note, "start")
         self.scans: list[dict[str, Any]] = []
         self.told = threading.Condition()
+        self.exchanging = threading.Lock()
         self.ended = False
 
     def _note(self, _: str, document: Any) -> None:
@@ -141,15 +152,18 @@ class Client:
                 return True
             # A search for a channel of a server that was dead may take a while.
             names = [channel.name for channel in aioca.get_channel_infos()]
-            await aioca.connect(names, timeout=GET_TIMEOUT)
+            await aioca.connect(names, timeout=GET_TIMEOUT, throw=False)
+            lost = [c.name for c in aioca.get_channel_infos() if not c.connected]
+            if lost:
+                return f"{len(lost)} of {len(names)} channels are not connected: {lost[:5]}"
             values = await aioca.caget(what["get"], timeout=GET_TIMEOUT)
             return [value if isinstance(value, str) else float(value) for value in values]
 
-        try:
-            got = asyncio.run_coroutine_threadsafe(exchange(), self.loop).result(2 * GET_TIMEOUT)
-        except Exception as error:
-            got = f"{type(error).__name__}: {error}"
-        tell(got=got)
+        # Not result(): an exception of aioca is false, and a future takes it for none.
+        with self.exchanging:
+            future = asyncio.run_coroutine_threadsafe(exchange(), self.loop)
+            error = future.exception(2 * GET_TIMEOUT)
+        tell(got=future.result() if error is None else f"{type(error).__name__}: {error}")
 
     def fly(self, detectors: list[str], axis: str, **arguments: Any) -> dict[str, Any]:
         """Fly one scan; return how it ended and what is left of it."""
@@ -157,6 +171,8 @@ class Client:
 
         sampled = self.session.devices(detectors)
         (moved,) = self.session.devices([axis])
+        if "trigger" in arguments:
+            (arguments["trigger"],) = self.session.devices([arguments["trigger"]])
         self.session.follower.stop = None
         before = holdings(self.loop)
         raised = ""
@@ -165,8 +181,14 @@ class Client:
         except BaseException as error:
             raised = f"{type(error).__name__}: {error}"
         ended = time.time()
-        deadline = time.monotonic() + SETTLE_TIMEOUT
-        while (left := excess(before, holdings(self.loop))) and time.monotonic() < deadline:
+        halted = "RunEngineInterrupted" in raised
+        deadline = time.monotonic() + (HALTED_TIMEOUT if halted else SETTLE_TIMEOUT)
+        while time.monotonic() < deadline:
+            # Whatever waits for an answer to a fault is none of the scan's.
+            with self.exchanging:
+                left = excess(before, holdings(self.loop))
+            if not left:
+                break
             time.sleep(0.05)
         return {
             "raised": raised,
@@ -201,4 +223,5 @@ if __name__ == "__main__":
     # The answers have a pipe of their own: libraries print.
     ANSWERS = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+    faulthandler.enable()
     main(sys.argv[1], Path(sys.argv[2]))

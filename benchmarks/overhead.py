@@ -139,6 +139,9 @@ class Jump(BackEnd):
     async def envelope(self, leg: Leg) -> Envelope:
         return Envelope(None, None, None, "", run_up=1.0, run_up_time=0.0)
 
+    async def moving(self) -> str:
+        return ""
+
     async def prepare(self, leg: Leg) -> None:
         pass
 

@@ -4,9 +4,11 @@ import json
 import logging
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import h5py
@@ -159,6 +161,34 @@ def test_a_server_that_hangs_costs_the_run_nothing_and_closing_is_bounded(server
     client = server.client()
     replay_run(path, client)
     assert len(read_primary(load_run(client, scan.uid))["energy"]) == 100
+    close(client)
+
+
+def test_a_catalogue_whose_database_is_locked_costs_the_run_nothing(server, tmp_path):
+    publisher = Publisher(tmp_path / "journal", server.client)
+    file = GrowingFile(server.data_root / "locked" / "glidepath.h5")
+    scan = Scan(publisher, file.path)
+    with closing(sqlite3.connect(server.folder / "catalog.db", timeout=20)) as locking:
+        locking.execute("BEGIN EXCLUSIVE")
+        slowest = 0.0
+        for _ in range(10):
+            file.grow(100)
+            before = time.perf_counter()
+            scan.announce(file.rows)
+            slowest = max(slowest, time.perf_counter() - before)
+        scan.stop()
+        path = tmp_path / "journal" / f"{scan.uid}.jsonl"
+        wait_for(lambda: path.exists() and _names(path)[-1] == "stop")
+        locking.rollback()
+    file.close()
+    assert slowest < 1
+    if not publisher.wait_published(scan.uid, 60):
+        assert publisher.status.to_replay == (scan.uid,)
+    publisher.close()
+    client = server.client()
+    replay_run(path, client)
+    assert replay_run(path, client).action == "present"
+    assert len(read_primary(load_run(client, scan.uid))["energy"]) == 1000
     close(client)
 
 

@@ -3,6 +3,7 @@
 import json
 import socket
 import stat
+import urllib.parse
 import urllib.request
 from pathlib import Path
 
@@ -110,3 +111,14 @@ def test_a_second_server_on_the_same_data_is_refused(server):
     with pytest.raises(CatalogError, match="already serve"), second:
         pass
     assert key_file.read_bytes() == before
+
+
+def test_it_listens_on_the_loopback_only(server):
+    port = f"{urllib.parse.urlsplit(server.uri).port:04X}"
+    listening = []
+    for table in ("tcp", "tcp6"):
+        for line in Path("/proc/net", table).read_text().splitlines()[1:]:
+            address, state = line.split()[1], line.split()[3]
+            if state == "0A" and address.endswith(f":{port}"):
+                listening.append(address.partition(":")[0])
+    assert listening == ["0100007F"]  # 127.0.0.1, in the byte order of the machine

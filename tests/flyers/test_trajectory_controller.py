@@ -146,7 +146,7 @@ FAULTS = {
     "build fails": "refuses its profile: Error calling ftpConnect.",
     "never starts": "did not begin 1 s after the command: its state is 'Done'",
     "stalls": r"stalled at 40[0-3]\..* on its way to 404: no progress for 1 s",
-    "ends early": r"ended its profile early, before 404: it is at 40[0-3]\.",
+    "ends early": r"ended its profile early, before 404, or its readback .*: it is at 40[0-3]\.",
 }
 
 

@@ -76,6 +76,36 @@ def test_another_process_sees_whole_rows_after_each_flush_and_none_before(tmp_pa
     assert reader.returncode == 0
 
 
+def test_a_reader_that_is_killed_costs_the_writer_and_other_readers_nothing(tmp_path):
+    path = tmp_path / "scan.h5"
+    file = GrowingFile(path, [DATA])
+    file.append(0, rows(0, 1000))
+    file.flush()
+    reader = start(
+        """
+        import sys
+        import h5py
+
+        with h5py.File(sys.argv[1], "r", libver="latest", swmr=True) as file:
+            energy = file["/entry/data/energy"]
+            while True:
+                energy.refresh()
+                print(len(energy[:]), flush=True)
+        """,
+        path,
+    )
+    try:
+        assert reader.stdout.readline() == "1000\n"
+    finally:
+        reader.kill()
+        reader.communicate(timeout=20)
+    file.append(0, rows(1000, 2000))
+    file.flush()
+    found = read_columns(path, "/entry/data", NAMES)
+    assert all(np.array_equal(found[name], rows(0, 2000)[name]) for name in NAMES)
+    file.close()
+
+
 def test_a_file_whose_writer_was_killed_is_readable_to_its_last_flush(tmp_path):
     path = tmp_path / "scan.h5"
     writer = start(

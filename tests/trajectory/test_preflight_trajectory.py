@@ -195,6 +195,8 @@ def with_gap(**changes):
             {"detectors": [Timing("camera", 0.09, 0.02), Timing("counter", 0.1, 0.0)]},
             ["camera needs 0.11 s", "dead time of 0.02 s", "rows last 0.1 s; choose a longer"],
         ),
+        (ENVELOPE, {"moving": "energy"}, ["energy is moving already: wait until it stands"]),
+        (ENVELOPE, {"moving": "gap"}, ["gap, which energy moves, is moving already: wait"]),
     ],
 )
 def test_each_reason_is_one_sentence_with_what_is_asked_possible_and_to_do(

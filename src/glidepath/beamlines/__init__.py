@@ -85,7 +85,7 @@ def load_beamline(name: str, prefix: str | None = None) -> Beamline:
     try:
         module = import_module(name)
     # Whatever a module of somebody else raises while it is imported is that module's mistake.
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise BeamlineError(f"Beamline {name!r} cannot be imported: {_text(error)}.") from error
     make_devices = getattr(module, "make_devices", None)
     if not callable(make_devices):
@@ -95,10 +95,16 @@ def load_beamline(name: str, prefix: str | None = None) -> Beamline:
         )
     try:
         devices = dict(make_devices(prefix))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise BeamlineError(
             f"Beamline {name!r} could not make its devices: {_text(error)}."
         ) from error
+    nameless = [key for key in devices if not isinstance(key, str)]
+    if nameless:
+        raise BeamlineError(
+            f"Beamline {name!r} has a device under {nameless[0]!r}: the keys of what its "
+            "make_devices() returns must be the names that people type."
+        )
     return Beamline(
         name,
         devices,
@@ -109,14 +115,23 @@ def load_beamline(name: str, prefix: str | None = None) -> Beamline:
     )
 
 
-def _text(error: Exception) -> str:
+def _text(error: BaseException) -> str:
     """Return an error in one line, without a full stop at its end."""
     return " ".join(f"{type(error).__name__}: {error}".split()).rstrip(" .:")
 
 
 def _names(module: ModuleType, which: str, devices: Mapping[str, Device]) -> tuple[str, ...]:
-    names = tuple(getattr(module, which, ()))
-    unknown = [name for name in names if name not in devices]
+    listed = getattr(module, which, ())
+    try:
+        names = tuple(listed)
+    except TypeError:
+        names = ()
+        listed = None
+    if listed is None or isinstance(listed, str | bytes):
+        raise BeamlineError(
+            f"Beamline {module.__name__!r} has a {which} that is no list of names of devices."
+        )
+    unknown = [name for name in names if not isinstance(name, str) or name not in devices]
     if unknown:
         raise BeamlineError(
             f"Beamline {module.__name__!r} lists {unknown[0]!r} in {which}, but its make_devices() "

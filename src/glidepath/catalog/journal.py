@@ -100,7 +100,7 @@ class JournalWriter:
         Raises
         ------
         OSError
-            It could not be written, and now it is lost.
+            It could not be written; it can be tried again.
         """
         self.write(b"")
         os.fsync(self._descriptor)

@@ -35,6 +35,8 @@ AT_ONCE = 8
 BEHIND_AFTER = 10.0
 """Seconds of uninterrupted work after which the status is 'behind'."""
 _JOURNAL_PERIOD = 0.02
+_RETRY_PERIOD = 1.0
+"""Seconds between two attempts to finish a journal that the disk did not take."""
 _BATCH = 2000
 
 State = Literal["ok", "behind", "journal only", "no journal"]
@@ -270,6 +272,8 @@ class _Recorder:
     def __init__(self, owner: Publisher) -> None:
         self._owner = owner
         self._journals: dict[str, JournalWriter | None] = {}
+        self._unfinished: dict[str, JournalWriter] = {}
+        self._next_try = 0.0
         # uid of a descriptor or stream resource -> uid of its run
         self._run_of: dict[str, str] = {}
 
@@ -284,10 +288,13 @@ class _Recorder:
             elif self._journals:
                 time.sleep(_JOURNAL_PERIOD)
             else:
-                owner._something_to_record.wait()
+                owner._something_to_record.wait(_RETRY_PERIOD if self._unfinished else None)
                 owner._something_to_record.clear()
+            if self._unfinished and time.monotonic() >= self._next_try:
+                self._finish()
         for uid in list(self._journals):
             self._end(uid)
+        self._finish(last=True)
         with owner._condition:
             owner._no_more_lines = True
             owner._condition.notify_all()
@@ -346,10 +353,22 @@ class _Recorder:
         journal = self._journals.pop(uid)
         self._run_of = {key: run for key, run in self._run_of.items() if run != uid}
         if journal is not None:
+            self._unfinished[uid] = journal
+            self._finish()
+
+    def _finish(self, last: bool = False) -> None:
+        """Finish the journals of runs that have ended; try again later what the disk refuses."""
+        self._next_try = time.monotonic() + _RETRY_PERIOD
+        for uid, journal in list(self._unfinished.items()):
             try:
                 journal.finish()
             except OSError as error:
                 self._owner._journal_failed(error)
+                if not last:
+                    continue
+            else:
+                self._owner._journal_works()
+            del self._unfinished[uid]
             # Not released yet: until the other thread is done with the run, a replay would collide.
             with self._owner._condition:
                 self._owner._recorded[uid] = journal

@@ -46,7 +46,7 @@ def bench(
     ] = False,
 ) -> None:
     """Measure speed and accuracy on this machine, beside the peers."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     with spoken():
         folder = benchmarks_folder()
         chosen = choose(folder, names or [])

@@ -45,7 +45,7 @@ def detector(
 
     from .session import Session
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     with spoken(), Session(beamline, data) as session:
         (checked,) = session.devices([name])
         if not isinstance(checked, TriggeredDetector):

@@ -35,7 +35,7 @@ def demo(
     from .report import print_end, print_preflight
     from .session import Session
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     with spoken():
         trajectory = Trajectory((Region(start, stop, velocity),))
         root = check_data_directory(data)

@@ -91,7 +91,7 @@ def fly(
     from .report import print_end, print_preflight
     from .session import Session
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     with spoken():
         trajectory = asked(start, stop, velocity, region, passes, there_and_back)
         with Session(beamline, data) as session:

@@ -33,7 +33,7 @@ def focus(
     from .report import print_end
     from .session import Session
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     with spoken(), Session(beamline, data) as session:
         moved: Any
         moved, looking = session.devices([motor, camera])

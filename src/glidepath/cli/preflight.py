@@ -58,7 +58,7 @@ def preflight(
     from .report import print_preflight
     from .session import Session
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     with spoken():
         trajectory = asked(start, stop, velocity, region, passes, there_and_back)
         with Session(beamline, data) as session:

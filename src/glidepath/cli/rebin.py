@@ -47,7 +47,7 @@ def rebin(
     from glidepath.storage import check_data_directory
     from glidepath.timeline import uniform_grid, xas_grid
 
-    said = Console(stderr=True, highlight=False)
+    said = Console(stderr=True, highlight=False, emoji=False)
     with spoken():
         root = check_data_directory(data)
         if grid is Grid.XAS and edge is None:

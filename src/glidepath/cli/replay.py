@@ -22,7 +22,7 @@ def replay(
     from glidepath.catalog import replay_all, replay_run
     from glidepath.storage import check_data_directory
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     with spoken():
         root = check_data_directory(data)
         journal = root / "journal"

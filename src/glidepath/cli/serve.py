@@ -35,7 +35,7 @@ def serve(data: DataOption = Path("glidepath-data")) -> None:
     from glidepath.catalog import LocalTiledServer
     from glidepath.storage import check_data_directory
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     with spoken():
         root = check_data_directory(data)
         with LocalTiledServer(root) as server:

@@ -18,6 +18,7 @@ from ophyd_async.core import Device, NotConnectedError
 
 from glidepath.beamlines import Beamline, load_beamline
 from glidepath.catalog import Publisher
+from glidepath.devices.signals import said_of
 from glidepath.live import PrimaryFollower
 from glidepath.storage import use_data_root
 
@@ -176,7 +177,15 @@ class Session:
 
     def call(self, function: Callable[[], Any]) -> Any:
         """Run a coroutine function in the run engine's loop and return its result."""
-        return asyncio.run_coroutine_threadsafe(function(), self._loop).result()
+        future = asyncio.run_coroutine_threadsafe(function(), self._loop)
+        # Not result(): an exception of aioca is false, and a future takes it for none.
+        error = future.exception()
+        if error is not None:
+            said = said_of(error)
+            if said == str(error):
+                raise error
+            raise ConnectionError(said) from error
+        return future.result()
 
     def use_baseline(self) -> None:
         """Read the beamline's baseline devices before and after every run."""
@@ -217,9 +226,16 @@ class Session:
         return last + 1
 
 
+class _LogFile(logging.FileHandler):
+    """A log that a full disk does not make loud: the scan itself says what is wrong."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
+        """Do without the line."""
+
+
 def _log_to(path: Path) -> logging.Handler:
     """Let libraries log to a file: the terminal is for sentences."""
-    handler = logging.FileHandler(path, delay=True)
+    handler = _LogFile(path, delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     for name in LOGGERS:
         logging.getLogger(name).addHandler(handler)

@@ -458,6 +458,7 @@ class Camera(AreaDetector[ADBaseIO]):
                     aperture=exposure,
                 ),
                 getattr(self, statistic).source,
+                settings=(self.driver.acquire_time.source,),
             )
             for statistic in _PARAMETERS
         ]
@@ -923,6 +924,7 @@ class Camera(AreaDetector[ADBaseIO]):
             return
         try:
             if not await self._answers():
+                await self._give_up()
                 raise self._dead()
             await self._stop(self._armed)
         finally:
@@ -941,6 +943,13 @@ class Camera(AreaDetector[ADBaseIO]):
             finally:
                 if self._series is not None:
                     await self._series.end()
+
+    async def _give_up(self) -> None:
+        """Wait no longer for the end of an acquisition of which nobody will tell."""
+        status = self._acquire.acquire_status
+        if status is not None and not status.done:
+            status.task.cancel()
+            await asyncio.wait({status.task})
 
     async def _answers(self) -> bool:
         """Whether the camera's server lives: else every signal would be waited for."""

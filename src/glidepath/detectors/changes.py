@@ -5,6 +5,8 @@ from typing import Any
 
 from ophyd_async.core import SignalDatatypeT, SignalRW
 
+from glidepath.devices.signals import put_back
+
 
 class Changes:
     """Remembers what signals held before they were changed."""
@@ -34,19 +36,11 @@ class Changes:
 
         Raises
         ------
-        RuntimeError
+        NoAnswerError
             Naming what could not be put back; it is forgotten all the same.
         """
-        failures: list[str] = []
-        while self._before:
-            signal, value = self._before.popitem()
-            try:
-                if await signal.get_value() != value:
-                    await signal.set(value)
-            except Exception as error:
-                failures.append(f"{signal.name} to {value!r} ({error or type(error).__name__})")
-        if failures:
-            raise RuntimeError(f"These settings could not be put back: {'; '.join(failures)}.")
+        before, self._before = self._before, {}
+        await put_back(reversed(before.items()), if_different=True)
 
 
 __all__ = ["Changes"]

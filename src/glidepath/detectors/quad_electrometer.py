@@ -245,6 +245,7 @@ class QuadElectrometer(StandardReadable):
     async def channels(self) -> list[SampledChannel]:
         """Return the currents as detectors whose aperture is the exposure as read back."""
         aperture = await self._length()
+        settings = self.sample_time.source, self.samples.source
         return [
             SampledChannel(
                 Channel(
@@ -255,6 +256,7 @@ class QuadElectrometer(StandardReadable):
                     aperture=aperture,
                 ),
                 current.mean.source,
+                settings=settings,
             )
             for number, current in self.currents.items()
         ]

@@ -256,7 +256,8 @@ class Electrometer(StandardReadable):
             latency=self.latency,
             aperture=await self.exposure(),
         )
-        return [SampledChannel(channel, self.current.source)]
+        settings = self.nplc.source, self.filter_count.source
+        return [SampledChannel(channel, self.current.source, settings=settings)]
 
 
 def _seconds(nplc: float) -> float:

@@ -203,6 +203,10 @@ class ControllerMove(MovableLogic[float]):
                 f"{self.readback.name} could not be stopped and may still be moving: {error}"
             ) from error
 
+    async def is_moving(self) -> bool:
+        """Return whether the axis moves at this moment, whoever moves it."""
+        return not self.is_done(await self.status.get_value())
+
     async def _stand(self) -> None:
         async with watch(self.status, within=patience_with(self.status)) as seen:
             standing = await seen.until(

@@ -26,11 +26,14 @@ class SampledChannel:
     interval
         Of a waveform that is a time series: seconds between its elements, of which the last
         belongs to the waveform's timestamp. 0: the channel's aperture.
+    settings
+        Sources of the settings on which the channel's exposure depends; numbers.
     """
 
     channel: Channel
     source: str
     interval: float = 0.0
+    settings: tuple[str, ...] = ()
 
 
 def offers(device: Any, protocol: type[Any]) -> bool:

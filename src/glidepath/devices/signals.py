@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from bluesky.protocols import Reading
 from event_model import DataKey
 from ophyd_async.core import (
@@ -31,9 +32,11 @@ __all__ = [
     "GONE_TIMEOUT",
     "NoAnswerError",
     "Watch",
+    "ask",
     "patience_with",
     "put_back",
     "read_limits",
+    "said_of",
     "signal_r",
     "signal_rw",
     "silent",
@@ -200,42 +203,101 @@ async def tell(
         raise NoAnswerError(f"{signal.source} does not answer") from error
 
 
-async def put_back(
-    settings: Iterable[tuple[SignalRW[Any], Any]], within: float | None = None
-) -> None:
-    """Set signals to what they were, all of them, whatever happens to some.
+async def ask(signal: SignalR[SignalDatatypeT], within: float | None = None) -> SignalDatatypeT:
+    """Return the value of a signal, from its server.
 
     Raises
     ------
     NoAnswerError
-        Naming those whose servers did not take it within that time in s (None: `patience_with`
-        each).
+        If its server did not say it within that time in s (None: `patience_with` it).
     """
+    asking = asyncio.ensure_future(signal.get_value(cached=False))
+    try:
+        await asyncio.wait({asking}, timeout=patience_with(signal) if within is None else within)
+        if not asking.done():
+            raise NoAnswerError(f"{signal.source} does not answer")
+        return asking.result()
+    finally:
+        asking.cancel()
+
+
+async def put_back(
+    settings: Iterable[tuple[SignalRW[Any], Any]],
+    within: float | None = None,
+    *,
+    if_different: bool = False,
+) -> None:
+    """Set signals to what they were, in order, and all of them, whatever happens to some.
+
+    Parameters
+    ----------
+    settings
+        Signals and their values.
+    within
+        Seconds for each; None: `patience_with` it.
+    if_different
+        Write only what is not as it was, where writing does more than it says. Not for a setting
+        that may have been written a moment ago, unconfirmed: it may still read as it was before.
+
+    Raises
+    ------
+    NoAnswerError
+        Naming those whose servers did not take it in time; after a first one, no other is waited
+        for longer than `GONE_TIMEOUT`.
+    """
+
+    async def put(signal: SignalRW[Any], value: Any, patience: float | None) -> None:
+        if not (if_different and np.array_equal(await ask(signal, patience), value)):
+            await tell(signal, value, patience)
+
     settings = list(settings)
+    lost: list[tuple[SignalRW[Any], Any]] = []
+    while settings and not lost:
+        signal, value = settings.pop(0)
+        try:
+            await put(signal, value, within)
+        except Exception:
+            lost.append((signal, value))
+    # One that does not answer is followed by others of the same server: all at once.
+    patience = GONE_TIMEOUT if within is None else min(within, GONE_TIMEOUT)
     results = await asyncio.gather(
-        *(tell(signal, value, within) for signal, value in settings),
+        *(put(signal, value, patience) for signal, value in settings),
         return_exceptions=True,
     )
-    lost = [
-        f"{signal.source} to {value}"
-        for (signal, value), result in zip(settings, results, strict=True)
+    lost += [
+        setting
+        for setting, result in zip(settings, results, strict=True)
         if isinstance(result, Exception)
     ]
     if lost:
-        raise NoAnswerError(f"could not be put back: {', '.join(lost)}; set it by hand")
+        names = ", ".join(f"{signal.source} to {value}" for signal, value in lost)
+        raise NoAnswerError(f"could not be put back: {names}; set it by hand")
 
 
 async def silent(*signals: SignalR[Any]) -> str:
     """Return who does not answer within 1.5 s, as a part of a sentence; empty if all do."""
-    asked = {
-        asyncio.ensure_future(signal.get_value(cached=False)): signal.source for signal in signals
-    }
-    _, waiting = await asyncio.wait(asked, timeout=SILENCE)
-    for task in waiting:
-        task.cancel()
-    await asyncio.gather(*asked, return_exceptions=True)
-    names = [source for task, source in asked.items() if task in waiting]
+    answers = await asyncio.gather(
+        *(ask(signal, SILENCE) for signal in signals), return_exceptions=True
+    )
+    names = [
+        signal.source
+        for signal, answer in zip(signals, answers, strict=True)
+        if isinstance(answer, NoAnswerError)
+    ]
     return f"{' and '.join(names)} {'does' if len(names) == 1 else 'do'} not answer" * bool(names)
+
+
+def said_of(error: BaseException) -> str:
+    """Return the text of an error; what is said of a server without an answer as a sentence."""
+    # aioca reads EPICS_* from the environment when it is first imported.
+    from aioca import CANothing
+
+    if isinstance(error, CANothing):
+        return f"{error.name} does not answer: {str(error).removeprefix(f'{error.name}: ')}."
+    text = str(error)
+    # All that ophyd-async says of a signal that does not answer in time is its source.
+    bare = isinstance(error, TimeoutError) and "://" in text and " " not in text
+    return f"{text} does not answer." if bare else text
 
 
 class Watch:

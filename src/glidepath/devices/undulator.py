@@ -36,7 +36,16 @@ from glidepath.timeline.channel import Channel, ChannelKind
 
 from .positioning import ControllerMove, InstantMove, MotionError, Pace, check_range
 from .sampled import SampledChannel
-from .signals import patience_with, read_limits, signal_r, signal_rw, tell, watch
+from .signals import (
+    GONE_TIMEOUT,
+    NoAnswerError,
+    patience_with,
+    read_limits,
+    signal_r,
+    signal_rw,
+    tell,
+    watch,
+)
 
 __all__ = ["ControlMode", "Undulator", "UndulatorAxis"]
 
@@ -174,13 +183,17 @@ class UndulatorAxis(StandardReadable, StandardMovable[float]):
     async def _halt(self) -> None:
         # A latching switch: let go again, or nothing will ever move any more.
         user_stop = self._user_stop()
+        patience = None
         try:
             await tell(user_stop, STOPPED)
             async with watch(self.status, within=patience_with(self.status)) as seen:
                 await seen.until(lambda: seen.value(self.status) == STANDING, SWITCH_TIMEOUT)
+        except (NoAnswerError, TimeoutError):
+            patience = GONE_TIMEOUT
+            raise
         finally:
             # Also if it did not answer: it may hang, and do both later.
-            await tell(user_stop, ENABLED)
+            await tell(user_stop, ENABLED, patience)
 
     async def limits(self) -> tuple[float, float] | None:
         """Return the range of positions in mm, None if not known."""

@@ -84,6 +84,10 @@ class ConstantVelocity(BackEnd):
             overhead=OVERHEAD,
         )
 
+    async def moving(self) -> str:
+        """Return the motor's name while it is not done."""
+        return "" if await self.motor.motor_done_move.get_value() else self.motor.name
+
     async def prepare(self, leg: Leg) -> None:
         """Go to the run-up at the motor's own velocity, then set the velocity of the flight."""
         motor = self.motor
@@ -141,6 +145,9 @@ class ConstantVelocity(BackEnd):
                     )
                 if ahead() < 0 and progress < SLOW * leg.velocity * STALLED:
                     cause = await silent(motor.user_readback)
+                    if not cause and ahead() - place >= SLOW * leg.velocity * STALLED:
+                        # It was the connection: now it is back, and the axis goes on.
+                        continue
                     raise FlightError(
                         f"{motor.name} stalled at {seen.value(motor.user_readback):g} on its way "
                         f"to {leg.stop:g}: {cause or f'no progress for {STALLED:g} s'}."

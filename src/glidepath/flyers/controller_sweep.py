@@ -152,6 +152,15 @@ class ControllerSweep(BackEnd):
         )
         return harmonic, motion.needs(gap)
 
+    async def moving(self) -> str:
+        """Return the name of the monochromator, or of the gap, while it moves."""
+        mono, undulator = self.monochromator, self.undulator
+        if await mono.movable_logic.is_moving():
+            return mono.name
+        if undulator is not None and await undulator.gap.movable_logic.is_moving():
+            return undulator.gap.name
+        return ""
+
     async def prepare(self, leg: Leg) -> None:
         """Couple the undulator, write the sweep's parameters, go to the ramp's start."""
         mono, sweep = self.monochromator, self.monochromator.sweep
@@ -222,6 +231,9 @@ class ControllerSweep(BackEnd):
                 slow = ahead() - place < 0.2 * leg.velocity * self.bounds.stalled
                 if not ended and slow and ahead() < 0:
                     cause = await silent(mono.readback, sweep.state)
+                    if not cause and ahead() - place >= 0.2 * leg.velocity * self.bounds.stalled:
+                        # It was the connection: now it is back, and the axis goes on.
+                        continue
                     raise FlightError(
                         f"{mono.name} stalled at {seen.value(mono.readback):.3f} eV on its way to "
                         f"{leg.stop:g} eV: {cause or f'no progress for {self.bounds.stalled:g} s'}."

@@ -122,6 +122,12 @@ class Coupled(BackEnd):
             companions=(harmonic, gap),
         )
 
+    async def moving(self) -> str:
+        """Return the name of the monochromator, or of the gap, while it moves."""
+        gap = self.undulator.gap
+        moves = await gap.movable_logic.is_moving()
+        return await self.energy_end.moving() or (gap.name if moves else "")
+
     async def prepare(self, leg: Leg) -> None:
         """Take over the gap, and bring both to their run-ups."""
         undulator, gap = self.undulator, self.undulator.gap

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Future
@@ -14,6 +15,12 @@ from ophyd_async.core import AsyncStatus, FlyableLogic, StandardFlyable
 from glidepath.trajectory import Envelope, Leg
 
 log = logging.getLogger(__name__)
+
+STANDING_GRACE = 2.0
+"""Seconds in which what is about to stand may come to rest before a scan begins."""
+
+STANDING_PERIOD = 0.05
+"""Seconds between two looks at it."""
 
 
 class FlightError(RuntimeError):
@@ -38,6 +45,10 @@ class BackEnd(ABC):
     @abstractmethod
     async def envelope(self, leg: Leg) -> Envelope:
         """Return what the axis can do when it flies this leg. Nothing moves."""
+
+    @abstractmethod
+    async def moving(self) -> str:
+        """Return the name of what moves at this moment, of all that it would move; or nothing."""
 
     @abstractmethod
     async def prepare(self, leg: Leg) -> None:
@@ -150,6 +161,15 @@ class Flight(StandardFlyable[Leg, Leg]):
     async def envelope(self, leg: Leg) -> Envelope:
         """Return what the axis can do when it flies this leg. Nothing moves."""
         return await self.back_end.envelope(leg)
+
+    async def moving(self) -> str:
+        """Return the name of what still moves after a while of grace; empty if all stands."""
+        deadline = time.monotonic() + STANDING_GRACE
+        while True:
+            name = await self.back_end.moving()
+            if not name or time.monotonic() > deadline:
+                return name
+            await asyncio.sleep(STANDING_PERIOD)
 
     def begin(self) -> None:
         """Forget an earlier interruption: what comes is a new flight."""

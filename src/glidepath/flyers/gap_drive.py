@@ -289,6 +289,11 @@ class GapDrive:
         if seconds > self.bounds.stalled and progress.expected > SMALLEST_TRAVEL:
             if abs(position - progress.position) < SLOW * progress.expected:
                 cause = await silent(gap.readback, gap.status)
+                now = seen.value(gap.readback)
+                if not cause and abs(now - progress.position) >= SLOW * progress.expected:
+                    # It was the connection: now it is back, and the gap goes on.
+                    progress.restart(now, seen.timestamp(gap.readback))
+                    return
                 raise FlightError(
                     f"The gap of {name} stalled at {position:.3f} mm: "
                     f"{cause or f'no progress for {seconds:.1f} s while {status}'}."

@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 from ophyd_async.core import SignalRW
 
 from glidepath.devices.encoders import AxisEncoders
-from glidepath.devices.signals import Watch, watch
+from glidepath.devices.signals import (
+    GONE_TIMEOUT,
+    NoAnswerError,
+    Watch,
+    patience_with,
+    tell,
+    watch,
+)
 from glidepath.devices.zebra import (
     BusSignal,
     CompareDirection,
@@ -73,6 +80,7 @@ class PositionCompare(TriggerSource):
         self._saved: list[tuple[SignalRW[Any], Any]] = []
         self._touched = False
         self._over = False
+        self._gone = False
         self._zero: tuple[float, float] | None = None
         self._seen = 0
         self._first_time = 0.0
@@ -284,6 +292,7 @@ class PositionCompare(TriggerSource):
         """
         assert isinstance(plan, ComparePlan)
         self._touched, self._over, self._plan = True, False, None
+        self._gone = False
         await self._idle()
         if await self.box.errors.get_value():
             await self.box.reset.set(1)
@@ -432,7 +441,7 @@ class PositionCompare(TriggerSource):
         """Return what was handed over since the last call."""
         box = self.box
         if not self._over:
-            await box.update.set(1)
+            await box.update.set(1, timeout=BOUND)
         number = min(await box.downloaded.get_value(), await box.capacity.get_value())
         return await self._read(self._seen, max(number, self._seen))
 
@@ -496,13 +505,20 @@ class PositionCompare(TriggerSource):
         if not self._touched or self._over:
             return
         box = self.box
-        await box.disarm.set(1)
-        async with watch(box.armed) as seen:
+        await self._tell_to_disarm()
+        async with watch(box.armed, within=patience_with(box.armed)) as seen:
             if not await seen.until(lambda: not seen.value(box.armed), BOUND):
                 raise TimeoutError(
                     f"{self.name} was told to disarm and is still armed after {BOUND:g} s."
                 )
         self._over = True
+
+    async def _tell_to_disarm(self) -> None:
+        try:
+            await tell(self.box.disarm, 1, GONE_TIMEOUT if self._gone else None)
+        except NoAnswerError:
+            self._gone = True
+            raise
 
     async def _idle(self) -> None:
         """Wait until it is disarmed and has handed over everything; settings are free then.
@@ -513,13 +529,14 @@ class PositionCompare(TriggerSource):
             If nothing more comes.
         """
         box = self.box
-        async with watch(box.armed, box.acquiring, box.downloaded) as seen:
+        patience = GONE_TIMEOUT if self._gone else patience_with(box.armed)
+        async with watch(box.armed, box.acquiring, box.downloaded, within=patience) as seen:
 
             def idle() -> bool:
                 return not seen.value(box.armed) and not seen.value(box.acquiring)
 
             if seen.value(box.armed):
-                await box.disarm.set(1)
+                await self._tell_to_disarm()
             before = None
             while not await seen.until(idle, BOUND):
                 if seen.value(box.downloaded) == before:
@@ -533,9 +550,14 @@ class PositionCompare(TriggerSource):
         """Put back the settings; see `TriggerSource.restore`."""
         if not self._saved:
             return
-        await self._idle()
-        await self._apply(self._saved)
-        self._saved = []
+        saved, self._saved = self._saved, []
+        try:
+            await self._idle()
+        except (NoAnswerError, TimeoutError) as error:
+            raise TriggerError(
+                f"The settings of {self.name} could not be put back: {error}"
+            ) from error
+        await self._apply(saved)
 
 
 _NONE = Triggers(np.empty(0, np.int64), np.empty(0), np.empty(0))

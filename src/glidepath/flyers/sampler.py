@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,9 @@ from glidepath.storage.aligned_images import DATASET
 from glidepath.timeline import (
     Aligner,
     Channel,
+    ChannelKind,
     ChannelReport,
+    ClockWatch,
     Coverage,
     Mark,
     Quality,
@@ -45,7 +48,8 @@ from glidepath.timeline import (
 )
 from glidepath.trajectory import Leg, PreflightError
 
-from .ingestion import Batch, Monitors, choose_monitors
+from .flight import FlightError
+from .ingestion import Batch, Monitors, choose_monitors, pv_name
 from .monitors import INVALID
 from .triggering import TriggeredRows, Triggering
 from .verdict import Verdict
@@ -145,6 +149,42 @@ class TableStream:
             yield document
 
 
+@dataclass
+class _Setting:
+    """A number on which exposures depend: it must not change while they are sampled."""
+
+    source: str
+    names: list[str]
+    value: float = np.nan
+    changed: float = np.nan
+    since: float = np.inf
+
+    def look(self, timestamps: NDArray, values: NDArray) -> None:
+        """Take updates; note the first one that is another value than the first of all."""
+        for time_, value in zip(timestamps, values, strict=True):
+            if np.isnan(time_) or self.since < np.inf:
+                continue
+            if np.isnan(self.value):
+                self.value = float(value)
+            elif value != self.value:
+                self.changed, self.since = float(value), float(time_)
+
+    @property
+    def remark(self) -> str:
+        return (
+            f"the exposure of {', '.join(self.names)} was changed during the scan "
+            f"({pv_name(self.source)} from {self.value:g} to {self.changed:g})"
+        )
+
+
+def _settings_of(channels: Sequence[SampledChannel]) -> list[_Setting]:
+    found: dict[str, _Setting] = {}
+    for sampled in channels:
+        for source in sampled.settings:
+            found.setdefault(source, _Setting(source, [])).names.append(sampled.channel.name)
+    return list(found.values())
+
+
 class Sampler:
     """Follows all channels of a scan by monitors and writes rows and raw updates to a file.
 
@@ -203,6 +243,9 @@ class Sampler:
         self._worst: dict[str, float] = {}
         self._flags = np.zeros(16, np.int64)
         self._gaps: list[list[float]] = []
+        self._watches: list[ClockWatch] = []
+        self._clock_set = np.inf
+        self._settings: list[_Setting] = []
         self._slowest_write = 0.0
         self.streams: list[TableStream] = []
 
@@ -242,7 +285,13 @@ class Sampler:
             )
         self.coverage = Coverage(names[0])
         self._aligner = Aligner([c.channel for c in channels], names[0], self._period, marks=marks)
-        monitors = self._make_monitors(channels)
+        self._watches = [ClockWatch() for _ in channels]
+        self._settings = _settings_of(channels)
+        states = [
+            SampledChannel(Channel(setting.names[0], ChannelKind.STATE), setting.source)
+            for setting in self._settings
+        ]
+        monitors = self._make_monitors([*channels, *states])
         # Both take their time, and neither needs the other.
         creating = asyncio.create_task(asyncio.to_thread(self._create, path, entry, channels))
         try:
@@ -443,9 +492,14 @@ class Sampler:
         """
         if self._file is None:
             return
+        trouble: Exception | None = None
         if self._triggering is not None:
-            # Waits for the frames that are still on their way, and makes all rows final.
-            await self._triggering.land()
+            try:
+                # Waits for the frames that are still on their way.
+                await self._triggering.land()
+            except Exception as error:
+                # What has come makes rows all the same.
+                trouble = error
             self._accept(self._triggering.rows(finish=True))
         deadline = time.monotonic() + patience
         pause = FIRST_PAUSE
@@ -454,6 +508,8 @@ class Sampler:
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
         self._make_rows(finish=True)
+        if trouble is not None:
+            raise trouble
 
     def _all_final(self) -> bool:
         self._take_in()
@@ -491,8 +547,22 @@ class Sampler:
             dict(self._worst),
             self._slowest_write,
             triggered={} if triggering is None else triggering.to_verdict(),
-            remarks=[] if triggering is None else triggering.sentences(),
+            remarks=[
+                *([] if triggering is None else triggering.sentences()),
+                *(setting.remark for setting in self._settings if setting.since < np.inf),
+            ],
         )
+
+    def check(self) -> None:
+        """Raise `FlightError` when the rows of this flight cannot be made any more."""
+        axis = self._channels[0]
+        step = self._aligner.reports[axis.channel.name].clock_step
+        if step < 0:
+            raise FlightError(
+                f"The clock of the server of {axis.channel.name} ({pv_name(axis.source)}) was set "
+                f"back by {-step:.2f} s or more, so that nothing more can be said of where the "
+                "axis was when: the scan was ended."
+            )
 
     def check_clocks(self, bound: float = CLOCK_BOUND) -> None:
         """Refuse to fly when a server's clock is off; look at what has arrived until now.
@@ -560,10 +630,16 @@ class Sampler:
             return
         now = time.monotonic()
         for batch in self._monitors.drain():
+            if batch.index >= len(self._channels):
+                setting = self._settings[batch.index - len(self._channels)]
+                setting.look(batch.timestamps, batch.values)
+                continue
             for part in _split_at_losses(batch):
                 if np.isnan(part.timestamps[0]):
+                    self._watches[part.index].disconnect()
                     kept = self._aligner.disconnect(part.index, float(part.arrivals[0]))
                 else:
+                    self._look_at_clock(part)
                     self._end_gap(part.index, float(part.timestamps[0]))
                     # A value with an invalid alarm is no value.
                     values = np.where(part.severities < INVALID, part.values, np.nan)
@@ -577,6 +653,23 @@ class Sampler:
                 self._aligner.report(batch.index).lost += batch.lost
                 last = batch.timestamps[np.isfinite(batch.timestamps)]
                 self._gaps.append([batch.index, float(last[-1]) if len(last) else -np.inf, np.inf])
+
+    def _look_at_clock(self, updates: Batch) -> None:
+        """Note when the clock of a channel's server was set: no row since then is to be trusted."""
+        step = self._watches[updates.index].look(updates.timestamps, updates.arrivals)
+        if step is None:
+            return
+        report = self._aligner.report(updates.index)
+        report.clock_step = report.clock_step or step.seconds
+        latency = self._channels[updates.index].channel.latency
+        self._clock_set = min(self._clock_set, step.since - latency)
+
+    def _mark_changes(self, rows: Mapping[str, NDArray]) -> None:
+        """Mark the rows since a clock was set, or an exposure changed."""
+        end = rows["sample_time"] + 0.5 * rows["sample_duration"]
+        changed = min((setting.since for setting in self._settings), default=np.inf)
+        for since, bit in ((self._clock_set, Quality.CLOCK), (changed, Quality.CHANGED)):
+            rows["quality"][end > since] |= np.uint16(bit)
 
     def _end_gap(self, index: int, time_of_next: float) -> None:
         for gap in self._gaps:
@@ -664,6 +757,7 @@ class Sampler:
         if not rows or not len(rows["quality"]):
             return
         self._mark_gaps(rows)
+        self._mark_changes(rows)
         for derived in self._derived:
             inputs = [rows[name] for name in derived.inputs]
             value = derived.function(*inputs)

@@ -14,7 +14,16 @@ from glidepath.devices.profile_move import (
     ProfileStatus,
     TimeMode,
 )
-from glidepath.devices.signals import Watch, watch
+from glidepath.devices.signals import (
+    GONE_TIMEOUT,
+    NoAnswerError,
+    Watch,
+    patience_with,
+    put_back,
+    silent,
+    tell,
+    watch,
+)
 from glidepath.trajectory import Envelope, Leg, Motion, Piece, PreflightError
 from glidepath.trajectory.specs import motion_path
 
@@ -168,6 +177,14 @@ class TrajectoryController(BackEnd):
         times = [frames.duration, frames.duration[-1:]]
         return np.concatenate(positions), np.concatenate(times), element
 
+    async def moving(self) -> str:
+        """Return the motor's name while it, or a profile, is not done."""
+        axis = self.axis
+        state, done = await asyncio.gather(
+            axis.profile.execute_state.get_value(), axis.motor_done_move.get_value()
+        )
+        return "" if done and state == ExecuteState.DONE else axis.name
+
     async def prepare(self, leg: Leg) -> None:
         """Write the profile, let the controller check it, go to the run-up."""
         axis, profile = self.axis, self.axis.profile
@@ -263,9 +280,13 @@ class TrajectoryController(BackEnd):
                 now = loop.time() - begun
                 due = abs(float(np.diff(motion.position([since, now]))[0]))
                 if not ended and ahead() - place < 0.2 * due and ahead() < 0:
+                    cause = await silent(axis.user_readback)
+                    if not cause and ahead() - place >= 0.2 * due:
+                        # It was the connection: now it is back, and the axis goes on.
+                        continue
                     raise FlightError(
-                        f"{axis.name} stalled at {seen.value(axis.user_readback):g} on its way "
-                        f"to {leg.stop:g}: no progress for {self.bounds.stalled:g} s."
+                        f"{axis.name} stalled at {seen.value(axis.user_readback):g} on its way to "
+                        f"{leg.stop:g}: {cause or f'no progress for {self.bounds.stalled:g} s'}."
                     )
                 if not ended and now > motion.duration + self.bounds.finished:
                     raise FlightError(
@@ -287,7 +308,8 @@ class TrajectoryController(BackEnd):
 
         if not await seen.until(arrived, 1.0):
             raise FlightError(
-                f"{axis.name} ended its profile early, before {leg.stop:g}: {self._where(seen)}."
+                f"{axis.name} ended its profile early, before {leg.stop:g}, or its readback does "
+                f"not follow: {self._where(seen)}."
             )
 
     def _where(self, seen: Watch) -> str:
@@ -301,18 +323,33 @@ class TrajectoryController(BackEnd):
 
     async def halt(self) -> None:
         """Abort the profile and stop the motor; return when it stands."""
+        try:
+            await self._stop()
+        except (NoAnswerError, TimeoutError) as error:
+            # Told all the same: a server that hangs stops it as soon as it goes on.
+            await asyncio.gather(
+                tell(self.axis.profile.abort, "Abort", GONE_TIMEOUT),
+                tell(self.axis.motor_stop, 1, GONE_TIMEOUT),
+                return_exceptions=True,
+            )
+            raise FlightError(
+                f"{self.axis.name} could not be stopped and may still be moving: {error}"
+            ) from error
+
+    async def _stop(self) -> None:
         axis, profile = self.axis, self.axis.profile
-        async with watch(profile.execute_state, axis.motor_done_move) as seen:
+        patience = patience_with(axis.motor_done_move)
+        async with watch(profile.execute_state, axis.motor_done_move, within=patience) as seen:
 
             def standing() -> bool:
                 done = seen.value(profile.execute_state) == ExecuteState.DONE
                 return done and bool(seen.value(axis.motor_done_move))
 
             if seen.value(profile.execute_state) != ExecuteState.DONE:
-                await profile.abort.set("Abort")
+                await tell(profile.abort, "Abort")
                 await seen.until(standing, self.bounds.standing / 2)
             if not standing():
-                await axis.motor_stop.set(1)
+                await tell(axis.motor_stop, 1)
             if not await seen.until(standing, self.bounds.standing):
                 raise FlightError(
                     f"{axis.name} was told to stop and is not done after "
@@ -323,8 +360,7 @@ class TrajectoryController(BackEnd):
     async def restore(self) -> None:
         """Put back what was set up at the controller."""
         saved, self._saved = self._saved, []
-        for signal, value in reversed(saved):
-            await signal.set(value)
+        await put_back(reversed(saved))
 
     async def _change(self, signal: Any, value: Any) -> None:
         if all(signal is not known for known, _ in self._saved):

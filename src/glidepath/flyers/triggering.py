@@ -383,12 +383,26 @@ class Triggering:
                 await self._take()
 
     async def _take(self) -> None:
-        frames = await _all(part.device.frames() for part in self._parts.values())
-        for part, block in zip(self._parts.values(), frames, strict=True):
-            if len(block.numbers):
+        await self._take_frames()
+        await self._take_triggers()
+
+    async def _take_frames(self) -> None:
+        """Take what the detectors have made; a failure of one keeps nothing of the others back."""
+        parts = list(self._parts.values())
+        found = await asyncio.gather(
+            *(part.device.frames() for part in parts), return_exceptions=True
+        )
+        for part, block in zip(parts, found, strict=True):
+            if not isinstance(block, BaseException) and len(block.numbers):
                 part.blocks.append(block)
+                self._accounting.add_frames(
+                    part.device.name, block.numbers, block.begins, block.ends
+                )
                 if isinstance(self.source, InternalClock):
                     self.source.observe(block)
+        _raise_first(found)
+
+    async def _take_triggers(self) -> None:
         triggers = await self.source.captured()
         numbers, times, positions = triggers.numbers, triggers.times, triggers.positions
         # One too many has the number of the one before it: a row of its own it has not.
@@ -410,11 +424,6 @@ class Triggering:
                 self._accounting.close(float(kept[1][-1]))
                 kept = numbers[fresh][:-1], times[fresh][:-1], positions[fresh][:-1]
             self._accounting.add_triggers(*kept, now)
-        for part, block in zip(self._parts.values(), frames, strict=True):
-            if len(block.numbers):
-                self._accounting.add_frames(
-                    part.device.name, block.numbers, block.begins, block.ends
-                )
 
     def rows(self, *, finish: bool = False) -> TriggeredRows | None:
         """Return the rows that became final since the last time; None if there are none."""
@@ -502,9 +511,43 @@ class Triggering:
         return self._zero + times[order], positions[order]
 
     async def land(self, *, patience: float = REST_PATIENCE) -> None:
-        """Make no more triggers, and take what is still on its way."""
+        """Make no more triggers, and take what is still on its way.
+
+        Raises
+        ------
+        Exception
+            What the source or a detector failed of; `rows` has what could be taken all the same.
+        """
         if not self._armed:
             return
+        trouble: list[Exception] = []
+        try:
+            await self._take_rest(patience)
+        except Exception as error:
+            trouble.append(error)
+        # Not while somebody looks at one: it would seem to have stopped by itself.
+        async with self._polling:
+            try:
+                await _all(part.device.disarm() for part in self._parts.values())
+            except Exception as error:
+                trouble.append(error)
+            if self._following:
+                try:
+                    # A camera's file can be read without its server.
+                    await self._take_frames()
+                    if not trouble:
+                        await self._take_triggers()
+                except Exception as error:
+                    trouble.append(error)
+        self._armed = self._following = False
+        if trouble:
+            raise trouble[0]
+        for name, part in self._parts.items():
+            dropped = await part.device.dropped()
+            if dropped:
+                self.complaints.append(f"{name} says that it dropped {dropped} frames")
+
+    async def _take_rest(self, patience: float) -> None:
         await self.source.disarm()
         deadline = time.monotonic() + patience
         await self.poll()
@@ -514,15 +557,6 @@ class Triggering:
         complaint = await self.source.complaint()
         if complaint:
             self.complaints.append(complaint)
-        # Not while somebody looks at one: it would seem to have stopped by itself.
-        async with self._polling:
-            await _all(part.device.disarm() for part in self._parts.values())
-        await self.poll()
-        for name, part in self._parts.items():
-            dropped = await part.device.dropped()
-            if dropped:
-                self.complaints.append(f"{name} says that it dropped {dropped} frames")
-        self._armed = self._following = False
 
     @property
     def all_made(self) -> bool:
@@ -614,10 +648,14 @@ def _sum(one: DetectorAccount, other: DetectorAccount) -> DetectorAccount:
 async def _all(awaitables: Any) -> list[Any]:
     """Await all, to the end of each; then raise the first failure."""
     results = await asyncio.gather(*awaitables, return_exceptions=True)
+    _raise_first(results)
+    return list(results)
+
+
+def _raise_first(results: Sequence[Any]) -> None:
     for result in results:
         if isinstance(result, BaseException):
             raise result
-    return list(results)
 
 
 __all__ = ["TriggeredRows", "Triggering"]

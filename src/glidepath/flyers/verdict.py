@@ -84,6 +84,13 @@ class Verdict:
             parts.append(f"{why} {times} times" if times > 1 else why)
         if self.slowest_write > SLOW_WRITE:
             parts.append(f"the disk took up to {self.slowest_write:.1f} s for a flush")
+        stepped = {n: r.clock_step for n, r in self.channels.items() if r.clock_step}
+        if stepped:
+            step = max(stepped.values(), key=abs)
+            parts.append(
+                f"the clock of the server of {', '.join(stepped)} was set during the scan, "
+                f"by {step:+.2f} s or more"
+            )
         lost = [name for name, report in self.channels.items() if report.disconnections]
         if lost:
             parts.append(f"connection lost: {', '.join(lost)}")

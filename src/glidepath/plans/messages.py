@@ -8,6 +8,8 @@ from typing import Any
 from bluesky.protocols import Status
 from bluesky.utils import FailedPause, FailedStatus, Msg, RequestAbort, RequestStop
 
+from glidepath.devices.signals import said_of
+
 MsgGenerator = Generator[Msg, Any, Any]
 
 
@@ -64,7 +66,9 @@ def attempt(plan: MsgGenerator, reasons: list[str]) -> MsgGenerator:
     try:
         yield from plan
     except Exception as error:
-        reasons.append(reason_of(error))
+        reason = reason_of(error)
+        if reason not in reasons:
+            reasons.append(reason)
 
 
 def reason_of(error: BaseException) -> str:
@@ -77,7 +81,7 @@ def reason_of(error: BaseException) -> str:
         return "stopped by the user before its end"
     if isinstance(error, FailedPause):
         return "interrupted by the user where it could not be paused, so it was ended"
-    text = " ".join(str(error).split())
+    text = " ".join(said_of(error).split())
     return text or type(error).__name__
 
 

@@ -15,6 +15,7 @@ from ophyd_async.core import AsyncLocatable
 
 from glidepath.detectors import TriggeredDetector
 from glidepath.devices.sampled import Sampled, WithExposure, offers
+from glidepath.devices.signals import said_of
 from glidepath.flyers import (
     BeamGuard,
     Flight,
@@ -37,6 +38,7 @@ from glidepath.trajectory import (
     Trajectory,
     preflight,
 )
+from glidepath.trajectory.region import SMALLEST, number_of
 
 from .messages import MsgGenerator, attempt, done, reason_of, wait_for, wait_until_done
 
@@ -253,6 +255,7 @@ class _Scan:
             yield from wait_until_done(flown, group)
         patience = CUT_PATIENCE if flight.interruption else PATIENCE
         yield from wait_for(partial(sampler.land, patience=patience))
+        sampler.check()
         if self.triggering is not None:
             self.triggering.check()
         return True
@@ -265,6 +268,7 @@ class _Scan:
         while not flown.done:
             yield from wait_for(partial(self.sampler.flushed, *others))
             yield from self.collect()
+            self.sampler.check()
             if self.triggering is not None:
                 self.triggering.check()
             if self.beam is not None and not flown.done and self.beam.objection:
@@ -334,7 +338,7 @@ class _Scan:
         self.over = True
         if trouble and status == "success":
             status = "fail"
-        reason = "; and then: ".join(reasons + trouble) or self.verdict().sentence()
+        reason = "; and then: ".join(dict.fromkeys(reasons + trouble)) or self.verdict().sentence()
         yield Msg("close_run", exit_status=status, reason=reason)
         if trouble and not reasons:
             raise FlightError(reason)
@@ -434,7 +438,18 @@ def _triggering(
     return Triggering(source, followers, step=step, period=period, exposure=exposure)
 
 
-async def _inspect(
+async def _inspect(*asked: Any) -> Preflight:
+    """Return the report; ConnectionError, in a sentence, if a server does not answer."""
+    try:
+        return await _report(*asked)
+    except Exception as error:
+        said = said_of(error)
+        if said == str(error):
+            raise
+        raise ConnectionError(f"The scan cannot begin: {said}") from error
+
+
+async def _report(
     detectors: Sequence[Any],
     axis: Any,
     flight: Flight,
@@ -477,6 +492,7 @@ async def _inspect(
         envelopes,
         joined=joined,
         position=position,
+        moving=await flight.moving(),
         space=await _space([axis, *sampled], trajectory, period),
         detectors=[
             *timings,
@@ -496,11 +512,8 @@ async def _space(devices: Sequence[Sampled], trajectory: Trajectory, period: flo
 
 
 def _positive(period: Any) -> float:
-    try:
-        value = float(period)
-    except (TypeError, ValueError):
-        value = float("nan")
-    if not 0 < value < float("inf"):
+    value = number_of(period)
+    if not value >= SMALLEST:
         raise PreflightError(
             f"A row cannot last {period!r} s; give the period as a number of seconds above zero."
         )

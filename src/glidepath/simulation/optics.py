@@ -1,6 +1,7 @@
 """The optics server: monochromators, undulator, motors, ring."""
 
 import asyncio
+import contextlib
 
 from .channels import Clock, Database
 from .laws import LAWS
@@ -115,7 +116,9 @@ class Optics:
     async def start(self) -> None:
         """Open the link and the repeater."""
         await self.link.start(self._settings.link_port)
-        self._transport = await start_repeater(self._settings.repeater_port)
+        # Somebody who outlives this server may be the repeater already.
+        with contextlib.suppress(OSError):
+            self._transport = await start_repeater(self._settings.repeater_port)
 
     async def run(self) -> None:
         """Work for ever."""

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from .ports import free_ports
+from .repeater import start_repeater
 
 __all__ = ["Wire"]
 
@@ -30,6 +31,8 @@ class Wire:
     ----------
     server_port
         Channel Access port of the server on the loopback interface.
+    repeater_port
+        Be the repeater on this port, too, so that no server that dies takes it along; None: no.
 
     Attributes
     ----------
@@ -39,8 +42,10 @@ class Wire:
         Seconds by which everything comes later, in each direction; may be changed at any time.
     """
 
-    def __init__(self, server_port: int) -> None:
+    def __init__(self, server_port: int, repeater_port: int | None = None) -> None:
         self._server_port = server_port
+        self._repeater_port = repeater_port
+        self._repeater: asyncio.BaseTransport | None = None
         (self.port,) = free_ports(1)
         self.delay = 0.0
         self._is_cut = False
@@ -83,6 +88,8 @@ class Wire:
 
     async def _start(self) -> None:
         loop = asyncio.get_running_loop()
+        if self._repeater_port is not None:
+            self._repeater = await start_repeater(self._repeater_port)
         self._server = await asyncio.start_server(self._connect, _HOST, self.port)
         self._listener, _ = await loop.create_datagram_endpoint(
             lambda: _Datagrams(self._search), local_addr=(_HOST, self.port)
@@ -91,6 +98,8 @@ class Wire:
     async def _stop(self) -> None:
         self._server.close()
         self._listener.close()
+        if self._repeater is not None:
+            self._repeater.close()
         for transport in self._searches.values():
             transport.close()
         await self._break()

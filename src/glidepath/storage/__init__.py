@@ -2,7 +2,7 @@
 
 from .aligned_images import AlignedImages, image_shape
 from .documents import HDF5_MIMETYPE, TableDocuments, column_key, dataset_paths
-from .growing import Column, GrowingFile, Table, read_columns
+from .growing import Column, FileError, GrowingFile, Table, read_columns
 from .paths import check_data_directory, data_root, run_folder, use_data_root
 from .validation import compile_validators
 
@@ -10,6 +10,7 @@ __all__ = [
     "HDF5_MIMETYPE",
     "AlignedImages",
     "Column",
+    "FileError",
     "GrowingFile",
     "Table",
     "TableDocuments",

@@ -1,7 +1,9 @@
 """One HDF5 file per run that others may read while it grows (SWMR), NeXus-shaped."""
 
 import contextlib
-from collections.abc import Mapping, Sequence
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +17,10 @@ CHUNK_ROWS = 16384
 _KEPT_LAYOUTS = 8
 _layouts: dict[str, bytes] = {}
 """Empty files by what they hold, see `_empty_file`."""
+
+
+class FileError(OSError):
+    """A growing file cannot be written; the text is a sentence."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +120,13 @@ class GrowingFile:
         return tuple(self._rows)
 
     def append(self, table: int, columns: Mapping[str, NDArray]) -> None:
-        """Append rows to table number ``table``; all its columns, of equal length (m,)."""
+        """Append rows to table number ``table``; all its columns, of equal length (m,).
+
+        Raises
+        ------
+        FileError
+            The disk does not take them. What was flushed before stays readable.
+        """
         datasets = self._datasets[table]
         length = len(next(iter(columns.values()), ()))
         if columns.keys() != datasets.keys() or any(len(c) != length for c in columns.values()):
@@ -130,19 +142,34 @@ class GrowingFile:
         memory = h5py.h5s.create_simple((length,))
         place = h5py.h5s.create_simple((begin + length,), (h5py.h5s.UNLIMITED,))
         place.select_hyperslab((begin,), (length,))
-        for name, dataset in datasets.items():
-            dataset.set_extent((begin + length,))
-            dataset.write(memory, place, values[name])
+        with _said_of(self.path):
+            for name, dataset in datasets.items():
+                dataset.set_extent((begin + length,))
+                dataset.write(memory, place, values[name])
         self._rows[table] = begin + length
 
     def flush(self) -> None:
-        """Make everything appended so far visible to readers."""
-        self._file.flush()
+        """Make everything appended so far visible to readers; FileError if the disk refuses."""
+        with _said_of(self.path):
+            self._file.flush()
 
     def close(self) -> None:
-        """Flush and close. Closing twice is harmless."""
-        with contextlib.suppress(ValueError):
+        """Flush and close; FileError if the disk refuses. Closing twice is harmless."""
+        with contextlib.suppress(ValueError), _said_of(self.path):
             self._file.close()
+
+
+@contextlib.contextmanager
+def _said_of(path: Path) -> Iterator[None]:
+    """Say in a sentence what HDF5 says in a page."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        number = re.search(r"errno = (\d+)", str(error))
+        reason = os.strerror(int(number[1])) if number else str(error).splitlines()[0]
+        raise FileError(
+            f"{path} cannot be written ({reason}); make room there, or name another data directory."
+        ) from error
 
 
 def _empty_file(tables: Sequence[Table]) -> bytes:

@@ -121,6 +121,9 @@ class ChannelReport:
     clock_offset
         Smallest arrival minus timestamp (s): the offset of the server's clock plus the
         shortest way. NaN before the second update.
+    clock_step
+        By how much at least the server's clock was first set during the scan (s; negative: back).
+        0: it was not.
     """
 
     updates: int = 0
@@ -130,6 +133,7 @@ class ChannelReport:
     out_of_order: int = 0
     disconnections: int = 0
     clock_offset: float = np.nan
+    clock_step: float = 0.0
 
 
 @dataclass

@@ -37,6 +37,8 @@ class Quality(IntFlag):
     """Which of a detector's frames belongs to the trigger cannot be said: none is used."""
     CLOCK = 8192
     """The clock of a channel's server was set during the scan: what is beside it is not its own."""
+    CHANGED = 16384
+    """A detector's exposure was changed by hand during the scan: it is not what was said."""
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         """Meet arrays as uint16: numpy takes a flag for int64, which ``|=`` then refuses."""

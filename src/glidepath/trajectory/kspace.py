@@ -1,11 +1,11 @@
 """Regions beyond an absorption edge: rows equidistant in the photoelectron's wave number."""
 
 from dataclasses import dataclass, replace
-from math import floor, isfinite, nan
+from math import floor
 
 from glidepath.physics import K_SQUARED_PER_eV, photoelectron_energy, wave_number
 
-from .region import ROUNDING, Region
+from .region import ROUNDING, SMALLEST, Region, number_of
 
 STRAIGHT_BOUND = 0.1
 """Share of the step in k by which a row of a straight piece may differ from it."""
@@ -56,11 +56,8 @@ class KRegion:
     def __post_init__(self) -> None:
         for name in ("edge", "k_start", "k_stop", "k_step", "dwell", "bound"):
             value = getattr(self, name)
-            try:
-                number = float(value)
-            except (TypeError, ValueError):
-                number = nan
-            if isinstance(value, bool | str | bytes) or not (number > 0 and isfinite(number)):
+            number = number_of(value)
+            if not number >= SMALLEST:
                 raise ValueError(
                     f"The {name} of a k region must be a number above zero, not {value!r}."
                 )

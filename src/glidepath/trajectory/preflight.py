@@ -33,6 +33,7 @@ def preflight(
     *,
     joined: bool = False,
     position: float | None = None,
+    moving: str = "",
     space: Space | None = None,
     clocks: Mapping[str, float] | None = None,
     clock_bound: float = CLOCK_BOUND,
@@ -54,6 +55,8 @@ def preflight(
         Whether the axis flies regions that join in one movement.
     position
         Where the axis is now, for the duration; None if that is not known.
+    moving
+        Name of what moves already and would be flown; empty if all stands.
     space
         Room for the data; None: not checked.
     clocks
@@ -81,7 +84,7 @@ def preflight(
     bounds = [e.mismatch_bound for e in envelopes if e.mismatch_bound is not None]
     mismatch, bound = max(mismatches, default=None), min(bounds, default=None)
     shortest = min(region.period for region in regions)
-    objections: list[str] = []
+    objections = list(_moves(axis, moving))
     for stage in stages:
         objections += _flown_beyond(axis, stage)
         objections += _wrong_velocity(axis, stage)
@@ -142,6 +145,12 @@ def with_clocks(
         clock_bound=bound,
         objections=(*report.objections, *_clocks_off(clocks, bound)),
     )
+
+
+def _moves(axis: str, moving: str) -> Iterator[str]:
+    if moving:
+        what = axis if moving == axis else f"{moving}, which {axis} moves,"
+        yield f"{what} is moving already: wait until it stands, or stop it, before a scan begins."
 
 
 def _flown_beyond(axis: str, stage: Stage) -> Iterator[str]:

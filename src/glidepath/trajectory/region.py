@@ -1,12 +1,27 @@
 """One straight piece of a scan: a range and the velocity at which it is flown."""
 
 from dataclasses import dataclass, replace
-from math import floor, inf, isfinite, nan
+from math import floor, isfinite, nan
+from typing import Any
 
 ROUNDING = 1e-9
 """Relative error of a quotient of energies that may be due to rounding."""
 
+LARGEST, SMALLEST = 1e9, 1e-9
+"""Bounds of all numbers of a scan, whatever its units; beyond them floats run out of digits."""
+
 VELOCITY_HINT = "give it in units of the axis per second, above zero"
+
+
+def number_of(value: Any) -> float:
+    """Return a number as a float; NaN for what is none, or is not one of a scan."""
+    if isinstance(value, bool | str | bytes):
+        return nan
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return nan
+    return number if abs(number) <= LARGEST else nan
 
 
 @dataclass(frozen=True)
@@ -25,7 +40,8 @@ class Region:
     Raises
     ------
     ValueError
-        If a number is not finite, the range is empty, or velocity or period not above zero.
+        If a number is not finite, or is beyond `LARGEST`, the range is empty, or velocity or
+        period not above zero, or below `SMALLEST`.
 
     Examples
     --------
@@ -44,18 +60,18 @@ class Region:
             value = getattr(self, name)
             if name == "period" and value is None:
                 continue
-            try:
-                number = float(value)
-            except (TypeError, ValueError):
-                number = nan
-            if isinstance(value, bool | str | bytes) or not isfinite(number):
-                raise ValueError(f"The {name} of a scan must be a finite number, not {value!r}.")
+            number = number_of(value)
+            if not isfinite(number):
+                raise ValueError(
+                    f"The {name} of a scan must be a finite number, not {value!r}; the largest "
+                    f"is {LARGEST:.0e}."
+                )
             object.__setattr__(self, name, number)
-        if self.velocity <= 0:
+        if self.velocity < SMALLEST:
             raise ValueError(f"A velocity of {self.velocity:g} flies nowhere; {VELOCITY_HINT}.")
-        if self.period is not None and self.period <= 0:
+        if self.period is not None and self.period < SMALLEST:
             raise ValueError(f"A row cannot last {self.period:g} s; choose a period above zero.")
-        if self.start == self.stop:
+        if self.length < SMALLEST:
             raise ValueError(
                 f"The range from {self.start:g} to {self.stop:g} is empty; "
                 "start and stop must differ."
@@ -71,7 +87,7 @@ class Region:
         Region(start=370.0, stop=395.0, velocity=5.0, period=0.1)
         """
         for value, what in ((step, "step"), (dwell, "dwell time")):
-            if isinstance(value, bool | str | bytes) or not 0 < float(value) < inf:
+            if not number_of(value) > 0:
                 raise ValueError(f"The {what} of a region must be a number above zero: {value!r}.")
         return cls(start, stop, step / dwell, dwell)
 

@@ -1,12 +1,14 @@
 """What a scan flies: regions one after the other, in one or several passes."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
 from .kspace import KRegion
-from .region import ROUNDING, Region
+from .region import ROUNDING, Region, number_of
+
+MOST_PASSES = 1000
 
 AnyRegion = Region | KRegion
 """What a pass consists of."""
@@ -139,8 +141,12 @@ class Trajectory:
     def __post_init__(self) -> None:
         if not self.regions:
             raise ValueError("A scan needs at least one region: (start, stop, velocity).")
-        if isinstance(self.passes, bool) or self.passes != int(self.passes) or self.passes < 1:
-            raise ValueError(f"A scan cannot have {self.passes!r} passes; give 1 or more.")
+        number = number_of(self.passes)
+        if not (1 <= number <= MOST_PASSES and number == int(number)):
+            raise ValueError(
+                f"A scan cannot have {self.passes!r} passes; give 1 or more, up to {MOST_PASSES}."
+            )
+        object.__setattr__(self, "passes", int(number))
 
     @classmethod
     def of(cls, regions: Any, **options: Any) -> "Trajectory":
@@ -157,9 +163,13 @@ class Trajectory:
             return regions
         if isinstance(regions, AnyRegion):
             regions = [regions]
-        if isinstance(regions, str | bytes) or not isinstance(regions, Iterable):
+        try:
+            items = iter(regions)
+        except TypeError:
+            items = None
+        if isinstance(regions, str | bytes) or items is None:
             raise ValueError(f"{regions!r} are no regions; give a list of (start, stop, velocity).")
-        return cls(tuple(_region(item) for item in regions), **options)
+        return cls(tuple(_region(item) for item in items), **options)
 
     @property
     def low(self) -> float:
