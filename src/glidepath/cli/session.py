@@ -245,6 +245,9 @@ def _log_to(path: Path) -> logging.Handler:
 async def _close_channels() -> None:
     from aioca import purge_channel_caches
 
+    from glidepath.flyers import close_idle_channels
+
+    close_idle_channels()
     purge_channel_caches()
 
 

@@ -6,6 +6,7 @@ from .clocks import clock_offsets
 from .constant_velocity import ConstantVelocity
 from .controller_sweep import ControllerSweep, SweepBounds
 from .coupled import Coupled
+from .fast_monitors import close_idle_channels
 from .flight import BackEnd, Flight, FlightError
 from .ingestion import Batch, FastMonitors, Monitors, PortableMonitors, choose_monitors
 from .internal_clock import InternalClock
@@ -45,6 +46,7 @@ __all__ = [
     "Verdict",
     "choose_monitors",
     "clock_offsets",
+    "close_idle_channels",
     "flight_for",
     "pulses_of",
     "source_for",

@@ -96,6 +96,19 @@ _idle: dict[str, list[_Channel]] = defaultdict(list)
 new search for their servers would cost some 40 ms; aioca keeps its channels likewise."""
 
 
+def close_idle_channels() -> None:
+    """Close the channels that are kept for the next scan: there will be none.
+
+    In a thread that scanned. A channel whose server ends is loud, a closed one is silent.
+    """
+    for channels in _idle.values():
+        for channel in channels:
+            channel.clear()
+    if _idle:
+        cadef.ca_flush_io()
+    _idle.clear()
+
+
 class FastMonitors:
     """Monitors on libca itself, with handlers in C; see `inbox`.
 
@@ -208,4 +221,4 @@ class FastMonitors:
         self._channels.clear()
 
 
-__all__ = ["FastMonitors"]
+__all__ = ["FastMonitors", "close_idle_channels"]
