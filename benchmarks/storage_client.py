@@ -85,7 +85,7 @@ def sampling(
     yield from bps.prepare(sampler, (path, {}), wait=True)
     for stream in sampler.streams:
         yield from bps.declare_stream(stream, name=stream.name, collect=True)
-    yield from await_(partial(sampler.arm, Leg((Region(0.5, 1e15, 1.0),))))
+    yield from await_(partial(sampler.arm, Leg((Region(0.5, 1e9, 1.0),))))
     begun()
     end = time.monotonic() + seconds
     while time.monotonic() < end:

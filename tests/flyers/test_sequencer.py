@@ -23,13 +23,13 @@ from test_position_compare import QUICK, SLOW, Bench
 
 from glidepath.beamlines.simulated import make_devices
 from glidepath.flyers import (
-    Sequencer,
     TriggerError,
     flight_for,
     pulses_of,
     sequence_plan,
     sequencer,
 )
+from glidepath.flyers.sequencer import Sequencer
 from glidepath.trajectory import Leg, Region
 
 FAULTS = ("never_arms", "lost_pulse", "extra_pulse", "no_file", "file_stuck")

@@ -16,7 +16,6 @@ from glidepath.devices import (
     GratingEncoders,
     LinearEncoder,
     Motor,
-    Panda,
     ProfileMotor,
     PulseGenerator,
     Ring,
@@ -25,7 +24,7 @@ from glidepath.devices import (
     Zebra,
     read_gap_table,
 )
-from glidepath.devices.panda import NO_PV_ACCESS
+from glidepath.devices.pv_access import NO_PV_ACCESS
 
 # Whoever loads these devices can also fly them.
 from glidepath.flyers import flight_for  # noqa: F401
@@ -160,5 +159,7 @@ def make_devices(
         PulseGenerator(f"{prefix}PULSE:", "pulses"),
     ]
     if "panda" not in UNAVAILABLE if panda is None else panda:
+        from glidepath.devices import Panda
+
         devices.append(Panda(f"{prefix}PANDA:", "panda", axes=encoders))
     return {device.name: device for device in devices}

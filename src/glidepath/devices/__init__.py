@@ -1,5 +1,7 @@
 """Devices of a beamline for ophyd-async, one file per family."""
 
+from typing import TYPE_CHECKING, Any
+
 from .accelerator import Ring
 from .electrometer import Electrometer
 from .encoders import (
@@ -25,7 +27,6 @@ from .monochromator import (
     SweepTiming,
 )
 from .motion import Motor
-from .panda import Panda
 from .positioning import MotionError, Pace
 from .profile_move import ExecuteState, ProfileMotor, ProfileMove, ProfileStatus
 from .pulse_generator import PulseGenerator, Pulses
@@ -33,6 +34,9 @@ from .sampled import Sampled, SampledChannel
 from .signals import Watch, signal_r, signal_rw, watch
 from .undulator import ControlMode, Undulator, UndulatorAxis
 from .zebra import Zebra
+
+if TYPE_CHECKING:
+    from .panda import Panda
 
 __all__ = [
     "DCM",
@@ -79,3 +83,12 @@ __all__ = [
     "watch",
     "write_gap_table",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what few beamlines have only when it is asked for: it takes a third of a second."""
+    if name == "Panda":
+        from .panda import Panda
+
+        return Panda
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -27,13 +27,9 @@ from ophyd_async.fastcs.panda import HDFPanda, InencBlock, PcapBlock, SeqBlock
 from glidepath.storage import data_root
 
 from .encoders import AxisEncoders
+from .pv_access import NO_PV_ACCESS
 
-__all__ = ["NO_PV_ACCESS", "Panda", "PandaBlocks", "PandaCapture", "PandaEncoder", "PandaSequencer"]
-
-NO_PV_ACCESS = (
-    "{name} is a PandA, which is reached over PV Access, but p4p is not installed; install "
-    "glidepath[panda]."
-)
+__all__ = ["Panda", "PandaBlocks", "PandaCapture", "PandaEncoder", "PandaSequencer"]
 
 
 class PandaEncoder(InencBlock):

@@ -12,7 +12,6 @@ from .ingestion import Batch, FastMonitors, Monitors, PortableMonitors, choose_m
 from .internal_clock import InternalClock
 from .position_compare import PositionCompare
 from .sampler import Sampler, TableStream
-from .sequencer import Sequencer
 from .trajectory_controller import ProfileBounds, TrajectoryController
 from .trigger_source import TriggerError, TriggerPlan, Triggers, TriggerSource
 from .triggering import Triggering
@@ -34,7 +33,6 @@ __all__ = [
     "PositionCompare",
     "ProfileBounds",
     "Sampler",
-    "Sequencer",
     "SweepBounds",
     "TableStream",
     "TrajectoryController",

@@ -1,5 +1,6 @@
 """Which back end flies which axis, and what triggers the detectors."""
 
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,7 +9,6 @@ from glidepath.devices import (
     Coupling,
     EnergyAxis,
     Motor,
-    Panda,
     ProfileMotor,
     Pulses,
     Zebra,
@@ -23,7 +23,6 @@ from .coupled import Coupled
 from .flight import BackEnd, Flight
 from .internal_clock import InternalClock
 from .position_compare import PositionCompare
-from .sequencer import Sequencer
 from .trajectory_controller import TrajectoryController
 from .trigger_source import TriggerSource
 
@@ -80,7 +79,9 @@ def source_for(trigger: Any, axis: Any) -> TriggerSource:
         return trigger
     if isinstance(trigger, Zebra):
         return PositionCompare(trigger, axis)
-    if isinstance(trigger, Panda):
+    if _is_panda(trigger):
+        from .sequencer import Sequencer
+
         return Sequencer(trigger, axis)
     if isinstance(trigger, TriggeredDetector):
         return InternalClock(trigger.name)
@@ -98,17 +99,25 @@ def pulses_of(device: Any) -> Pulses:
     ValueError
         If the device can do neither.
     """
-    if isinstance(device, Zebra | Panda) and device.axes:
-        axis = SimpleNamespace(name=next(iter(device.axes)))
-        return (
-            PositionCompare(device, axis) if isinstance(device, Zebra) else Sequencer(device, axis)
-        )
+    if (isinstance(device, Zebra) or _is_panda(device)) and device.axes:
+        source = source_for(device, SimpleNamespace(name=next(iter(device.axes))))
+        assert isinstance(source, Pulses)
+        return source
     if isinstance(device, Pulses):
         return device
     raise ValueError(
         f"{getattr(device, 'name', device)} sends no pulses; name a trigger box that has an axis, "
         "or a device with send() and stop()."
     )
+
+
+def _is_panda(device: Any) -> bool:
+    """Tell whether it is one; who has made it has imported its class, for which nobody else waits.
+
+    With ophyd-async's blocks of a PandA comes much that takes a third of a second to import.
+    """
+    module = sys.modules.get("glidepath.devices.panda")
+    return module is not None and isinstance(device, module.Panda)
 
 
 use_flights(flight_for)

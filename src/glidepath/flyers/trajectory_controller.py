@@ -25,7 +25,6 @@ from glidepath.devices.signals import (
     watch,
 )
 from glidepath.trajectory import Envelope, Leg, Motion, Piece, PreflightError
-from glidepath.trajectory.specs import motion_path
 
 from .flight import BackEnd, FlightError
 
@@ -160,6 +159,9 @@ class TrajectoryController(BackEnd):
         """
         most = await self.axis.profile.most_points.get_value()
         element = ELEMENT
+        # scanspec takes a third of a second to import, and few axes need it.
+        from glidepath.trajectory.specs import motion_path
+
         while True:
             frames = motion_path(motion, self.axis.name, element).consume()
             assert frames.duration is not None
