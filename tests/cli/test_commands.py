@@ -10,6 +10,9 @@ import time
 
 import h5py
 import pytest
+from typer.testing import CliRunner
+
+from glidepath.cli.main import app
 
 GLIDEPATH = [sys.executable, "-m", "glidepath"]
 
@@ -91,8 +94,10 @@ def test_a_panda_is_asked_for_by_name_where_the_simulation_has_one(beamline, tmp
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_status_2(beamline, tmp_path, arguments, sentence):
-    done = run(*arguments.split(), "--data", str(tmp_path), env=environment(beamline))
-    assert done.returncode == 2, done.stderr
+    # In this process, which has imported what each would have to import.
+    line = [*arguments.split(), "--data", str(tmp_path)]
+    done = CliRunner().invoke(app, line, env=environment(beamline))
+    assert done.exit_code == 2, done.stderr
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
     # The catalogue's client may say that it tries again.

@@ -1,5 +1,7 @@
 """Collects the commands; each lives in a file of its own and imports what it needs when it runs."""
 
+import glidepath.early  # noqa: F401 (before all others)  # isort: skip
+
 import typer
 
 from glidepath import __version__
