@@ -48,7 +48,7 @@ FULL_DISK = 4096
 JOURNAL_RETRY = 1.5
 """Seconds in which the journal must have noticed that there is room again."""
 
-ON_THE_WAY = 1.2
+ON_THE_WAY = {"sampled": 1.2, "triggered": 2.0}
 """Seconds of a flight that are neither read nor flushed yet when nothing can be any more."""
 
 ENDS = 2
@@ -579,7 +579,7 @@ class Laboratory:
             self._check_rows(outcome, axis, table)
             outcome.flown = self._flown(axis, begun, ended["at"])
             ended_by_it = outcome.mode in fault.loses and outcome.status != "success"
-            recorded = struck - ON_THE_WAY if ended_by_it else ended["at"]
+            recorded = struck - ON_THE_WAY[outcome.mode] if ended_by_it else ended["at"]
             outcome.owed = self._flown(axis, begun, max(recorded, begun))
         if outcome.owed - outcome.rows > ENDS:
             broken.append(f"{outcome.owed - outcome.rows} rows are missing")
@@ -870,7 +870,7 @@ FAULTS = (
         ("success", "fail"),
         "mesh|sample|KEI|camera|zebra|ZEBRA|CAM",
         Quality.NO_DATA,
-        at=403.0,
+        at=404.4,
         modes=EVERY_MODE,
         loses=TRIGGERED,
     ),

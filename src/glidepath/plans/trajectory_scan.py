@@ -338,7 +338,8 @@ class _Scan:
         self.over = True
         if trouble and status == "success":
             status = "fail"
-        reason = "; and then: ".join(dict.fromkeys(reasons + trouble)) or self.verdict().sentence()
+        *before, last = dict.fromkeys(reasons + trouble or [self.verdict().sentence()])
+        reason = "; and then: ".join([*(said.rstrip(".") for said in before), last])
         yield Msg("close_run", exit_status=status, reason=reason)
         if trouble and not reasons:
             raise FlightError(reason)
