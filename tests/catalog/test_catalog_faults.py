@@ -318,8 +318,10 @@ def test_a_run_without_tiled_can_be_replayed_when_it_has_ended(client, growing_f
     publisher = Publisher(tmp_path / "journal")
     scan = Scan(publisher, growing_file.path)
     scan.stop()
-    wait_for(lambda: unpublished(tmp_path / "journal"))
-    assert replay_run(tmp_path / "journal" / f"{scan.uid}.jsonl", client).action == "written"
+    journal = tmp_path / "journal" / f"{scan.uid}.jsonl"
+    # It is there, and nobody's for a moment, before anything is in it.
+    wait_for(lambda: unpublished(tmp_path / "journal") and b'"stop"' in journal.read_bytes())
+    assert replay_run(journal, client).action == "written"
     publisher.close()
 
 

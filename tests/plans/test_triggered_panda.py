@@ -104,9 +104,12 @@ def test_rows_are_what_was_measured_of_each_trigger_whatever_happens_in_between(
         error = table[column] - true
         print(f"{column}: RMS {1e3 * np.sqrt(np.mean(error**2)):.3f} meV")
         assert np.sqrt(np.mean(error**2)) < 0.001
-    middle = (sent["start"] + sent["stop"]) / 2
-    assert table["sample_time"] - middle == pytest.approx(0, abs=0.001)
-    assert table["sample_duration"] == pytest.approx(sent["stop"] - sent["start"], abs=1e-6)
+    middle, duration = (sent["start"] + sent["stop"]) / 2, sent["stop"] - sent["start"]
+    # The pause may cut the pulse that is being sent; the camera exposes as long as it was told.
+    whole = np.abs(table["sample_duration"] - duration) < 1e-6
+    assert np.sum(~whole) <= 1
+    assert np.all(duration[~whole] < table["sample_duration"][~whole])
+    assert (table["sample_time"] - middle)[whole] == pytest.approx(0, abs=0.001)
     assert standing(s)
     assert s.get(s.panda.blocks.pcap.trig) == "ZERO"
 
