@@ -318,11 +318,28 @@ def test_a_run_without_tiled_can_be_replayed_when_it_has_ended(client, growing_f
     publisher = Publisher(tmp_path / "journal")
     scan = Scan(publisher, growing_file.path)
     scan.stop()
-    journal = tmp_path / "journal" / f"{scan.uid}.jsonl"
-    # It is there, and nobody's for a moment, before anything is in it.
-    wait_for(lambda: unpublished(tmp_path / "journal") and b'"stop"' in journal.read_bytes())
-    assert replay_run(journal, client).action == "written"
+    wait_for(lambda: unpublished(tmp_path / "journal"))
+    assert replay_run(tmp_path / "journal" / f"{scan.uid}.jsonl", client).action == "written"
     publisher.close()
+
+
+def test_no_journal_can_be_found_before_it_is_locked(tmp_path, monkeypatch):
+    from glidepath.catalog import journal
+
+    found = []
+
+    def lock(descriptor, how):
+        found.append(list(tmp_path.glob("*.jsonl")))
+        flock(descriptor, how)
+
+    flock = journal.fcntl.flock
+    monkeypatch.setattr(journal.fcntl, "flock", lock)
+    writer = journal.JournalWriter(tmp_path, "abc")
+    assert found == [[]]
+    assert writer.path.exists()
+    assert journal.is_recording(writer.path)
+    writer.release()
+    assert not journal.is_recording(writer.path)
 
 
 @pytest.mark.parametrize(

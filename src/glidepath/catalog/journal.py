@@ -21,6 +21,7 @@ from glidepath.catalog.errors import CatalogError
 
 _SUFFIX = ".jsonl"
 _PUBLISHED = ".published"
+_BEGUN = ".begun"
 
 
 def encode(name: str, document: Mapping[str, Any]) -> bytes:
@@ -77,9 +78,12 @@ class JournalWriter:
     def __init__(self, folder: Path, uid: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / f"{uid}{_SUFFIX}"
-        self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        # It gets its name when it is locked: a replay must not find it free and empty.
+        unnamed = self.path if self.path.exists() else self.path.with_suffix(_BEGUN)
+        self._descriptor = os.open(unnamed, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         with contextlib.suppress(OSError):  # some network file systems have no locks
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        unnamed.rename(self.path)
         self._unwritten = bytearray()
 
     def write(self, lines: bytes) -> None:

@@ -98,11 +98,7 @@ def compare_plan(
     PreflightError
         If there is no such plan; one sentence.
     """
-    if (step is None) == (period is None):
-        raise PreflightError(f"{box} needs either a step or a period; give one of them.")
-    for value, what in ((step, "step"), (period, "period"), (exposure, "exposure")):
-        if value is not None and not (isfinite(value) and value > 0):
-            raise PreflightError(f"{box} cannot make a {what} of {value:g}; give one above zero.")
+    check_asked(box, step, period, exposure)
     direction, begin, end = counted_range(box, leg, geometry)
     # The first count whose edge, half a count before its middle, lies inside.
     first = ceil(begin + 0.5 - ROUNDING)
@@ -125,10 +121,7 @@ def compare_plan(
     late = leg.direction * (leg.stop - positions) - speeds * pulse < -1e-9 * leg.length
     positions = positions[: np.argmax(late) if late.any() else None]
     if not len(positions):
-        raise PreflightError(
-            f"Not one exposure of {exposure:g} s fits between {leg.start:g} and {leg.stop:g} at "
-            f"{leg.velocity:g} per second; fly slower, or choose a shorter exposure."
-        )
+        raise nothing_fits(leg, exposure)
     if counts is None:
         assert period is not None
         shortest = period
@@ -143,11 +136,7 @@ def compare_plan(
         # Shut half a step behind the last, so that it is clear that there is no other.
         width = (len(positions) - 1 + closing) * counts + counts // 2
     if pulse + RECOVERY > shortest:
-        raise PreflightError(
-            f"{box} would have to begin an exposure of {exposure:g} s each {shortest:.4g} s; "
-            f"choose an exposure below {shortest - RECOVERY:.4g} s, a larger "
-            f"{'period' if counts is None else 'step'} or a lower velocity."
-        )
+        raise too_close(box, exposure, shortest, RECOVERY, "period" if counts is None else "step")
     return ComparePlan(
         positions=positions,
         exposure=pulse,
@@ -160,6 +149,15 @@ def compare_plan(
         period=period,
         closing=closing,
     )
+
+
+def check_asked(box: str, step: float | None, period: float | None, exposure: float) -> None:
+    """Refuse (PreflightError) a step (units), period or exposure (s) that no box can make."""
+    if (step is None) == (period is None):
+        raise PreflightError(f"{box} needs either a step or a period; give one of them.")
+    for value, what in ((step, "step"), (period, "period"), (exposure, "exposure")):
+        if value is not None and not (isfinite(value) and value > 0):
+            raise PreflightError(f"{box} cannot make a {what} of {value:g}; give one above zero.")
 
 
 def counted_range(box: str, leg: Leg, geometry: EncoderGeometry) -> tuple[int, float, float]:
@@ -176,6 +174,22 @@ def counted_range(box: str, leg: Leg, geometry: EncoderGeometry) -> tuple[int, f
         )
     direction = 1 if readings[1] > readings[0] else -1
     return direction, float(direction * readings[0]), float(direction * readings[1])
+
+
+def nothing_fits(leg: Leg, exposure: float) -> PreflightError:
+    """Return what is said when a leg has no room for one exposure of that length (s)."""
+    return PreflightError(
+        f"Not one exposure of {exposure:g} s fits between {leg.start:g} and {leg.stop:g} at "
+        f"{leg.velocity:g} per second; fly slower, or choose a shorter exposure."
+    )
+
+
+def too_close(box: str, exposure: float, shortest: float, rest: float, what: str) -> PreflightError:
+    """Return what is said when exposures, with a rest between two (all s), do not fit."""
+    return PreflightError(
+        f"{box} would have to begin an exposure of {exposure:g} s each {shortest:.4g} s; "
+        f"choose an exposure below {shortest - rest:.4g} s, a larger {what} or a lower velocity."
+    )
 
 
 def _whole_counts(box: str, step: float, units_per_count: float) -> int:
@@ -258,10 +272,13 @@ __all__ = [
     "TICK",
     "UNIT",
     "ComparePlan",
+    "check_asked",
     "compare_plan",
     "counted_range",
+    "nothing_fits",
     "pulse_unit",
     "shortest_interval",
     "speeds_at",
+    "too_close",
     "until",
 ]

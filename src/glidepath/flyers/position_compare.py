@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 from ophyd_async.core import SignalRW
 
-from glidepath.devices.encoders import AxisEncoders
 from glidepath.devices.signals import (
     GONE_TIMEOUT,
     NoAnswerError,
@@ -33,7 +32,8 @@ from glidepath.trajectory import Leg, PreflightError
 
 from .box_settings import Settings, apply_settings
 from .compare_plan import RECOVERY, TICK, UNIT, ComparePlan, compare_plan, pulse_unit, until
-from .trigger_source import TriggerError, TriggerPlan, Triggers, TriggerSource
+from .trigger_box import TriggerBox
+from .trigger_source import TriggerPlan, Triggers
 
 Floats = NDArray[np.float64]
 
@@ -47,7 +47,7 @@ TEST_GATE = 0.2
 """Seconds that a test capture lasts: longer than the support's loop, which would miss it."""
 
 
-class PositionCompare(TriggerSource):
+class PositionCompare(TriggerBox):
     """Position compare of a Zebra for one axis.
 
     Parameters
@@ -66,22 +66,13 @@ class PositionCompare(TriggerSource):
     rest = RECOVERY
 
     def __init__(self, box: Zebra, axis: Any) -> None:
-        if axis.name not in box.axes:
-            known = ", ".join(box.axes) or "no axis"
-            raise PreflightError(
-                f"{box.name} cannot follow {axis.name}: it has the encoders of {known}; fly one "
-                "of these, or tell it in the beamline's module which encoder is connected."
-            )
-        self.name = box.name
+        super().__init__(box, axis)
         self.box = box
-        self.encoders: AxisEncoders = box.axes[axis.name]
         self._plan: ComparePlan | None = None
         self._scales: list[tuple[float, float]] = []
-        self._saved: list[tuple[SignalRW[Any], Any]] = []
         self._touched = False
         self._over = False
         self._gone = False
-        self._zero: tuple[float, float] | None = None
         self._seen = 0
         self._first_time = 0.0
 
@@ -323,7 +314,8 @@ class PositionCompare(TriggerSource):
             raise self._not_armed(seen) from None
         taken = time.monotonic() - begin
         reading = await self.box.arm.read(cached=False)
-        # It was armed between the command and its completion: its own time lies between them.
+        # It was armed between the command and its completion: its own time lies between them. The
+        # quartz of the box is a clock of its own: a few 1e-5 off in rate.
         self._zero = reading[self.box.arm.name]["timestamp"], taken
 
     def _not_armed(self, seen: Watch) -> TimeoutError:
@@ -337,17 +329,7 @@ class PositionCompare(TriggerSource):
     async def _check_position(self, leg: Leg, plan: ComparePlan) -> None:
         measured = await self._measure(plan.geometry)
         readback = await self.encoders.readback.get_value()
-        if not abs(measured - readback) <= self.encoders.tolerance:
-            numbers = " and ".join(str(number) for number in self.encoders.inputs)
-            raise TriggerError(
-                f"{self.name} counts {measured:.4f} where {self.encoders.readback.name} is "
-                f"{readback:.4f}; set the counters of its encoders {numbers} to where the axis is."
-            )
-        if leg.direction * (plan.positions[0] - measured) <= 0:
-            raise TriggerError(
-                f"{self.name} was to be armed before {plan.positions[0]:.4f}, but the axis is "
-                f"at {measured:.4f} already; arm it at the run-up."
-            )
+        self._check_place(leg, float(plan.positions[0]), measured, readback)
 
     async def position(self) -> float:
         """Return where the axis is by the encoders, from one capture that no detector sees.
@@ -400,11 +382,6 @@ class PositionCompare(TriggerSource):
             await self._start(seen)
         return nan
 
-    async def stop(self) -> None:
-        """Send no more pulses, and put the settings back."""
-        await self.disarm()
-        await self.restore()
-
     # -- running -----------------------------------------------------------------------------
 
     async def captured(self) -> Triggers:
@@ -418,10 +395,7 @@ class PositionCompare(TriggerSource):
             async with asyncio.timeout(BOUND):
                 times, readings = await self._fresh()
         except TimeoutError:
-            raise TimeoutError(
-                f"{self.name} did not answer within {BOUND:g} s, so nothing is known of its "
-                f"triggers after the first {self._seen}; is its EPICS server alive?"
-            ) from None
+            raise self._silent(BOUND, self._seen) from None
         if not len(times):
             return _NONE
         if self._seen == 0:
@@ -461,16 +435,6 @@ class PositionCompare(TriggerSource):
             for values, (resolution, offset) in zip(encoders, self._scales, strict=True)
         ]
         return times * UNIT.seconds, np.stack(readings)
-
-    async def clock(self) -> tuple[float, float]:
-        """Return when it was armed, on the clock of its EPICS server; see `TriggerSource.clock`.
-
-        Known as well as the command took to be confirmed. The quartz of the box is a clock of
-        its own: a few 1e-5 off in rate.
-        """
-        if self._zero is None:
-            raise TriggerError(f"{self.name} has no clock yet: it was not armed.")
-        return self._zero
 
     async def complaint(self) -> str | None:
         """Return what the box says went wrong: overlapping pulses, captures lost on the way."""
@@ -546,17 +510,7 @@ class PositionCompare(TriggerSource):
                     )
                 before = seen.value(box.downloaded)
 
-    async def restore(self) -> None:
-        """Put back the settings; see `TriggerSource.restore`."""
-        if not self._saved:
-            return
-        saved, self._saved = self._saved, []
-        try:
-            await self._idle()
-        except (NoAnswerError, TimeoutError) as error:
-            raise TriggerError(
-                f"The settings of {self.name} could not be put back: {error}"
-            ) from error
+    async def _put_back(self, saved: Settings) -> None:
         await self._apply(saved)
 
 

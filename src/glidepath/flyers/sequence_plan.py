@@ -1,7 +1,7 @@
 """What a PandA has to be told for a leg: a table of counts and ticks, and the energies of it."""
 
 from dataclasses import dataclass
-from math import floor, isfinite
+from math import floor
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,7 +10,15 @@ from ophyd_async.fastcs.panda import SeqTable, SeqTrigger
 from glidepath.physics import EncoderGeometry
 from glidepath.trajectory import Leg, Motion, PreflightError
 
-from .compare_plan import ROUNDING, counted_range, shortest_interval, speeds_at
+from .compare_plan import (
+    ROUNDING,
+    check_asked,
+    counted_range,
+    nothing_fits,
+    shortest_interval,
+    speeds_at,
+    too_close,
+)
 from .trigger_source import TriggerPlan
 
 Floats = NDArray[np.float64]
@@ -99,11 +107,7 @@ def sequence_plan(
     PreflightError
         If there is no such plan; one sentence.
     """
-    if (step is None) == (period is None):
-        raise PreflightError(f"{box} needs either a step or a period; give one of them.")
-    for value, what in ((step, "step"), (period, "period"), (exposure, "exposure")):
-        if value is not None and not (isfinite(value) and value > 0):
-            raise PreflightError(f"{box} cannot make a {what} of {value:g}; give one above zero.")
+    check_asked(box, step, period, exposure)
     pulse = round(exposure / TICK) * TICK
     if not 0 < pulse <= LONGEST_TIME:
         raise PreflightError(
@@ -132,16 +136,9 @@ def sequence_plan(
         number = len(positions) - closing
         counts = np.concatenate([np.empty(0, np.int64), *(block for block, _ in blocks)])
     if number < 1:
-        raise PreflightError(
-            f"Not one exposure of {exposure:g} s fits between {leg.start:g} and {leg.stop:g} at "
-            f"{leg.velocity:g} per second; fly slower, or choose a shorter exposure."
-        )
+        raise nothing_fits(leg, exposure)
     if pulse + REST > shortest * (1 + 1e-9):
-        raise PreflightError(
-            f"{box} would have to begin an exposure of {exposure:g} s each {shortest:.4g} s; "
-            f"choose an exposure below {shortest - REST:.4g} s, a larger "
-            f"{'step' if period is None else 'period'} or a lower velocity."
-        )
+        raise too_close(box, exposure, shortest, REST, "step" if period is None else "period")
     return SequencePlan(
         positions=positions[:number],
         exposure=pulse,

@@ -23,7 +23,6 @@ from ophyd_async.fastcs.panda import (
     SeqTable,
 )
 
-from glidepath.devices.encoders import AxisEncoders
 from glidepath.devices.panda import NO_PV_ACCESS, Panda, PandaEncoder
 from glidepath.devices.signals import watch
 from glidepath.storage import data_root
@@ -33,7 +32,8 @@ from .box_settings import Settings, apply_settings
 from .capture_file import CaptureFile
 from .compare_plan import until
 from .sequence_plan import LINES, REST, TICK, SequencePlan, sequence_plan, train_table
-from .trigger_source import TriggerError, TriggerPlan, Triggers, TriggerSource
+from .trigger_box import TriggerBox
+from .trigger_source import TriggerError, TriggerPlan, Triggers
 
 Floats = NDArray[np.float64]
 
@@ -68,7 +68,7 @@ START, END = "exposure_start", "exposure_end"
 """Datasets of the file; those of the encoders are ``encoder_n``, with ``-min`` and ``-max``."""
 
 
-class Sequencer(TriggerSource):
+class Sequencer(TriggerBox):
     """A PandA's sequencer and position capture for one axis.
 
     Parameters
@@ -89,24 +89,15 @@ class Sequencer(TriggerSource):
     def __init__(self, box: Panda, axis: Any) -> None:
         if box.blocks is None:
             raise PreflightError(NO_PV_ACCESS.format(name=box.name))
-        if axis.name not in box.axes:
-            known = ", ".join(box.axes) or "no axis"
-            raise PreflightError(
-                f"{box.name} cannot follow {axis.name}: it has the encoders of {known}; fly one "
-                "of these, or tell it in the beamline's module which encoder is connected."
-            )
-        self.name = box.name
+        super().__init__(box, axis)
         self.box, self.blocks = box, box.blocks
-        self.encoders: AxisEncoders = box.axes[axis.name]
         self._plan: SequencePlan | None = None
         self._folder: Path | None = None
         self._file: CaptureFile | None = None
         self._scales: list[tuple[float, float]] = []
         self._directions: list[int] = []
-        self._saved: list[tuple[SignalRW[Any], Any]] = []
         self._saved_table: SeqTable | None = None
         self._touched = self._over = self._drained = False
-        self._zero: tuple[float, float] | None = None
         self._first_time: float | None = None
         self._due = 0
         self._grown = (0.0, 0)
@@ -333,19 +324,9 @@ class Sequencer(TriggerSource):
             def agree() -> bool:
                 return abs(measured() - seen.value(readback)) <= self.encoders.tolerance
 
-            agreed = await seen.until(agree, NEWS)
+            await seen.until(agree, NEWS)
             position, shown = measured(), seen.value(readback)
-        if not agreed:
-            numbers = " and ".join(str(number) for number in self.encoders.inputs)
-            raise TriggerError(
-                f"{self.name} counts {position:.4f} where {readback.name} is {shown:.4f}; set the "
-                f"counters of its encoders {numbers} to where the axis is."
-            )
-        if leg.direction * (plan.positions[0] - position) <= 0:
-            raise TriggerError(
-                f"{self.name} was to be armed before {plan.positions[0]:.4f}, but the axis is "
-                f"at {position:.4f} already; arm it at the run-up."
-            )
+        self._check_place(leg, float(plan.positions[0]), position, shown)
 
     async def _open_file(self) -> Path:
         """Tell its server of a new file; return where it will be, as this machine sees it."""
@@ -392,7 +373,8 @@ class Sequencer(TriggerSource):
                 await asyncio.sleep(0.02)
         except KeyError as error:
             raise TriggerError(f"{self.name} does not capture what it should: {error}.") from error
-        # It was armed between the command and its completion: its own time lies between them.
+        # It was armed between the command and its completion: its own time lies between them. If
+        # its clock is set (PTP, NTP), the file knows it better.
         self._zero = zero, taken
         start = await asyncio.to_thread(file.start)
         if start is not None and abs(start - zero) <= taken + START_BOUND:
@@ -412,11 +394,6 @@ class Sequencer(TriggerSource):
         seq = self.blocks.seq[self.box.sequencer]
         await seq.enable.set(PandaBitMux.ONE, timeout=BOUND)
         return nan
-
-    async def stop(self) -> None:
-        """Send no more pulses, and put the settings back."""
-        await self.disarm()
-        await self.restore()
 
     # -- running -----------------------------------------------------------------------------
 
@@ -439,10 +416,7 @@ class Sequencer(TriggerSource):
                     self._due = await self._passed(plan)
                 rows = await asyncio.to_thread(file.read)
         except TimeoutError:
-            raise TimeoutError(
-                f"{self.name} did not answer within {BOUND:g} s, so nothing is known of its "
-                f"triggers after the first {file.rows}; is its EPICS server alive?"
-            ) from None
+            raise self._silent(BOUND, file.rows) from None
         if self._over and not self._drained and file.rows < len(plan.counts):
             self._drained = True
             rows = np.concatenate([rows, await self._rest(file, self._due)], axis=1)
@@ -519,16 +493,6 @@ class Sequencer(TriggerSource):
             np.where(cut, np.nan, position(np.stack(mean))),
         )
 
-    async def clock(self) -> tuple[float, float]:
-        """Return when its times begin; see `TriggerSource.clock`.
-
-        From the file, if the box's clock is set (PTP, NTP); otherwise from the arming, known as
-        well as that took to be confirmed.
-        """
-        if self._zero is None:
-            raise TriggerError(f"{self.name} has no clock yet: it was not armed.")
-        return self._zero
-
     async def complaint(self) -> str | None:
         """Return what the box says went wrong in its sequencer or its position capture."""
         seq, pcap = self.blocks.seq[self.box.sequencer], self.blocks.pcap
@@ -568,21 +532,15 @@ class Sequencer(TriggerSource):
         await self._stand()
         await apply_settings(self.name, [(self.blocks.data.capture, False)], BOUND)
 
-    async def restore(self) -> None:
-        """Put back the settings; see `TriggerSource.restore`.
-
-        A sequencer that was enabled by a constant is left disabled: it would begin to run.
-        """
-        if not self._saved:
-            return
-        await self._idle()
+    async def _put_back(self, saved: Settings) -> None:
         assert self._saved_table is not None
         await self._load(self._saved_table)
-        *settings, (enable, before) = self._saved
+        *settings, (enable, before) = saved
         if before == PandaBitMux.ONE:
+            # A sequencer that was enabled by a constant would begin to run: it is left disabled.
             before = PandaBitMux.ZERO
         await apply_settings(self.name, [*settings, (enable, before)], BOUND)
-        self._saved, self._saved_table = [], None
+        self._saved_table = None
 
 
 _NONE = Triggers(np.empty(0, np.int64), np.empty(0), np.empty(0))
