@@ -24,10 +24,13 @@ def test_a_run_holds_no_more_than_the_one_before(tmp_path):
     updates = sum(run["updates"] for run in result["runs"])
     assert updates == result["summary"]["updates"]
     assert updates > 1000
-    last = {sample["run"]: sample for sample in result["samples"]}
-    # The connection to Tiled may be made as late as in the first run's last moment.
+    # The connection to Tiled comes and goes within a run, and may be made late in the first one.
     for key in ("client_handles", "client_threads", "python_threads", "tasks"):
-        assert last[2][key] <= last[1][key], key
+        most = {
+            run: max(sample[key] for sample in result["samples"] if sample["run"] == run)
+            for run in (1, 2)
+        }
+        assert most[2] <= most[1], key
     draw(result, tmp_path / "soak.png")
     assert (tmp_path / "soak.png").stat().st_size > 10_000
 

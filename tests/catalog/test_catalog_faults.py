@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -321,6 +322,27 @@ def test_a_run_without_tiled_can_be_replayed_when_it_has_ended(client, growing_f
     wait_for(lambda: unpublished(tmp_path / "journal"))
     assert replay_run(tmp_path / "journal" / f"{scan.uid}.jsonl", client).action == "written"
     publisher.close()
+
+
+def test_a_run_whose_first_document_is_on_its_way_at_the_end_is_to_be_replayed(
+    client, growing_file, tmp_path, monkeypatch
+):
+    publisher = Publisher(tmp_path / "journal", lambda: client)
+    on_its_way, go_on = threading.Event(), threading.Event()
+
+    def begin(uid, document):
+        on_its_way.set()
+        go_on.wait(30)
+
+    monkeypatch.setattr(publisher._feeder, "_begin", begin)
+    scan = Scan(publisher, growing_file.path)
+    assert on_its_way.wait(30)
+    try:
+        status = publisher.close(timeout=0.1)
+    finally:
+        go_on.set()
+        publisher._threads[1].join(30)
+    assert status.to_replay == (scan.uid,)
 
 
 def test_no_journal_can_be_found_before_it_is_locked(tmp_path, monkeypatch):

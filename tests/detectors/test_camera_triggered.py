@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from glidepath.detectors import FrameSettings, TriggeredDetector, TriggerMode
+from glidepath.devices.signals import watch
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -223,6 +224,9 @@ async def test_settings_are_put_back_and_a_running_camera_runs_again(bench, make
     before["cam1:AcquireTime_RBV"] = 0.031
     camera = await make_camera()
     await camera.extras.running.set(True)
+    # It is told without waiting; what counts is whether it runs when it is armed.
+    async with watch(camera.driver.acquire) as seen:
+        assert await seen.until(lambda: seen.value(camera.driver.acquire), 10)
     await camera.arm(bench.settings(10, RATE))
     assert await settings_now(bench) != before
     await bench.pulses(10, RATE)

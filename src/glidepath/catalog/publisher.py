@@ -115,6 +115,7 @@ class Publisher:
         self._condition = threading.Condition()
         self._lines: deque[tuple[str, str, bytes]] = deque()
         self._no_more_lines = False
+        self._begun: dict[str, None] = {}
         self._published: set[str] = set()
         self._recorded: dict[str, JournalWriter] = {}
         self._to_replay: dict[str, None] = {}
@@ -139,6 +140,7 @@ class Publisher:
         # A copy, because another subscriber may change the document before it is recorded.
         self._arrived.append((name, dict(doc)))
         if name == "start":
+            self._begun[doc["uid"]] = None
             self._something_to_record.set()
 
     @property
@@ -417,7 +419,9 @@ class _Feeder:
         """Mark what is not finished as to be replayed (from the closing thread)."""
         owner = self._owner
         with owner._condition:
-            unfinished = dict.fromkeys([*self._runs, *(uid for uid, _, _ in owner._lines)])
+            # Of all that began: a document of it may be anywhere, in neither queue just now.
+            done = owner._published | owner._to_replay.keys()
+            unfinished = dict.fromkeys(uid for uid in list(owner._begun) if uid not in done)
             owner._to_replay.update(unfinished)
             owner._lines.clear()
             owner._condition.notify_all()
