@@ -113,7 +113,9 @@ def test_without_images_an_event_has_the_statistics_alone(beamline, RE, call, do
     assert not named(documents, "stream_resource")
 
 
-def test_settings_are_put_back_after_a_plan(RE, call, put, camera):
+def test_settings_are_put_back_after_a_plan_and_after_a_staging_that_was_cut_short(
+    RE, call, put, camera
+):
     signals = [
         camera.driver.image_mode,
         camera.driver.num_images,
@@ -127,7 +129,16 @@ def test_settings_are_put_back_after_a_plan(RE, call, put, camera):
     async def values():
         return [await signal.get_value() for signal in signals]
 
+    async def interrupted(after):
+        staged = camera.stage()
+        await asyncio.sleep(after)
+        await camera.unstage()
+        await staged
+
     before = call(values())
+    for after in (0.0, 0.03, 0.1, 0.3):
+        call(interrupted(after))
+        assert call(values()) == before
     put(camera.extras.running, True)
     call(wait_for_value(camera.driver.acquire, True, timeout=10))
     RE(bp.count([camera]))

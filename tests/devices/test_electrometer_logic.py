@@ -50,6 +50,27 @@ async def test_a_staging_that_fails_half_way_is_undone(mesh):
     assert await mesh.deadband.get_value() == 1e-12
 
 
+async def test_unstaging_ends_a_staging_that_is_under_way(mesh):
+    asked, confirmed = asyncio.Event(), asyncio.Event()
+
+    async def confirm(value):
+        if value == -1.0:
+            asked.set()
+            await confirmed.wait()
+
+    callback_on_mock_put(mesh.deadband, confirm)
+    staged = mesh.stage()
+    await asked.wait()
+    await mesh.unstage()
+    confirmed.set()
+    # It does not fail: a plan that was stopped has another reason to end.
+    await staged
+    assert puts(mesh.deadband) == [-1.0, 1e-12]
+    assert puts(mesh.filter_count) == []
+    with pytest.raises(RuntimeError):
+        await mesh.current.get_value(cached=True)
+
+
 async def test_a_meter_with_its_zero_check_on_is_refused(mesh):
     set_mock_value(mesh.zero_check, 1)
     with pytest.raises(ValueError, match="mesh has its zero check on and measures nothing"):

@@ -40,6 +40,7 @@ from ophyd_async.epics.adcore import (
 
 from glidepath.devices.sampled import Derived, SampledChannel
 from glidepath.devices.signals import Watch, signal_r, signal_rw, watch
+from glidepath.devices.staging import Staging
 from glidepath.timeline.channel import Channel, ChannelKind
 
 from .area_detector_io import BurstIO, DriverExtrasIO, Hdf5IO, StatsIO
@@ -253,6 +254,7 @@ class Camera(AreaDetector[ADBaseIO]):
         self._acquire = ADAcquireLogic(io)
         self._image_logic: ImageFileLogic | None = None
         self._changes = Changes()
+        self._staging = Staging()
         self._was_running = False
         self._staged = False
         self._free_running = False
@@ -329,6 +331,9 @@ class Camera(AreaDetector[ADBaseIO]):
         TimeoutError
             If no frame comes through to the file writer.
         """
+        await self._staging.run(self._stage())
+
+    async def _stage(self) -> None:
         await self._note()
         await super().stage()
         self._staged = True
@@ -338,6 +343,7 @@ class Camera(AreaDetector[ADBaseIO]):
     @AsyncStatus.wrap
     async def unstage(self) -> None:
         """Stop the camera, close its file, put back what was changed."""
+        await self._staging.end()
         try:
             await self.disarm()
             await super().unstage()

@@ -30,6 +30,7 @@ from .signals import (
     tell,
     watch,
 )
+from .staging import Staging
 
 __all__ = ["LINE_FREQUENCY_HZ", "Electrometer"]
 
@@ -103,6 +104,7 @@ class Electrometer(StandardReadable):
         self.nplc_range = nplc_range
         self.latency = latency
         self._before_staging: list[tuple[SignalRW[Any], Any]] = []
+        self._staging = Staging()
         with self.add_children_as_readables(Format.HINTED_SIGNAL):
             self.current = signal_r(float, f"{prefix}rdCur", unit="A")
         with self.add_children_as_readables(Format.CONFIG_SIGNAL):
@@ -180,6 +182,9 @@ class Electrometer(StandardReadable):
         ValueError
             If the zero check is on: such a meter measures nothing.
         """
+        await self._staging.run(self._stage())
+
+    async def _stage(self) -> None:
         if await self.zero_check.get_value():
             raise ValueError(
                 f"{self.name} has its zero check on and measures nothing; set "
@@ -206,6 +211,7 @@ class Electrometer(StandardReadable):
     @AsyncStatus.wrap
     async def unstage(self) -> None:
         """Restore what staging changed."""
+        await self._staging.end()
         try:
             await super().unstage()
         finally:
