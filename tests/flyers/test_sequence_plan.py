@@ -56,16 +56,18 @@ def triggers(plan, flight):
 def test_steps_are_equal_in_the_unit_of_the_axis_to_a_count(
     geometry, start, number, up, step, velocity
 ):
-    stop = start + (number + 0.5) * step
+    stop = start + (number + 0.01) * step
     flight = leg((start, stop, velocity) if up else (stop, start, velocity))
     exposure = max(0.2 * step / velocity, 1e-6)
     plan = sequence_plan("box", flight, geometry, step=step, period=None, exposure=exposure)
-    assert len(plan.positions) == number + 1 == len(plan.table)
+    assert len(plan.positions) == number == len(plan.table)
     ahead = flight.direction * (plan.positions - flight.start)
     count = flight.length / np.ptp(geometry.readings([flight.start, flight.stop])[0])
-    wanted = step * np.arange(number + 1)
-    assert np.abs(ahead[1:] - wanted[1:]).max() < 0.6 * count
-    assert -1e-6 <= ahead[0] <= 1.01 * count
+    # The middle of each exposure is the middle of a step.
+    middles = ahead + velocity * plan.exposure / 2
+    assert np.abs(middles - step * (np.arange(number) + 0.5)).max() < 0.6 * count
+    borders = flight.direction * (plan.borders - flight.start)
+    assert borders == pytest.approx(step * np.arange(number + 1))
     _, positions = triggers(plan, flight)
     assert positions == pytest.approx(plan.positions, abs=velocity * 2e-6)
 
@@ -73,13 +75,16 @@ def test_steps_are_equal_in_the_unit_of_the_axis_to_a_count(
 def test_by_time_each_region_begins_at_its_start_with_its_own_period():
     flight = leg((400, 402, 1), (402, 403, 0.5, 0.25))
     plan = sequence_plan("box", flight, MOTOR, step=None, period=0.5, exposure=0.2)
-    assert plan.positions == pytest.approx([400, 400.5, 401, 401.5, *np.arange(402, 403, 0.125)])
+    # In the middle of its period lies each exposure.
+    first, second = 400.15 + 0.5 * np.arange(4), 402.0125 + 0.125 * np.arange(8)
+    assert plan.positions == pytest.approx([*first, *second])
+    assert plan.borders is None
     assert plan.shortest_period == 0.25
-    assert plan.times == pytest.approx([0, 0.5, 1, 1.5, *(2 + np.arange(8) * 0.25)])
+    assert plan.times == pytest.approx([0, 0.5, 1, 1.5, *(1.875 + np.arange(8) * 0.25)])
     # The first of a region waits for a count, the last for nobody.
     assert plan.table.repeats.tolist() == [1, 2, 1, 1, 6, 1]
     begins, _ = triggers(plan, flight)
-    assert begins == pytest.approx(plan.times, abs=2e-5)
+    assert begins - begins[0] == pytest.approx(plan.times, abs=2e-5)
 
 
 @pytest.mark.parametrize("asked", [{"step": 0.1, "period": None}, {"step": None, "period": 0.1}])
@@ -104,7 +109,7 @@ def test_twenty_thousand_triggers_by_time_are_three_lines():
     plan = sequence_plan("box", flight, MOTOR, step=None, period=0.001, exposure=0.0009)
     assert (len(plan.positions), len(plan.table)) == (20_000, 3)
     begins, _ = triggers(plan, flight)
-    assert begins == pytest.approx(0.001 * np.arange(20_000), abs=1e-5)
+    assert begins == pytest.approx(0.001 * np.arange(20_000) + 0.000_05, abs=1e-5)
 
 
 @pytest.fixture

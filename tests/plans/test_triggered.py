@@ -195,9 +195,10 @@ def test_a_paused_triggered_scan_goes_on_with_the_next_step(simulated, beamline)
     assert run.stop["exit_status"] == "success", run.stop
     assert not check_rows(s, beamline, run).any()
     table = run.primary
+    # The rest is flown on the same grid: no row twice, none is missing.
     steps = np.diff(table["energy_lower"])
-    assert steps.min() > 0.02, "a row twice"
-    assert steps.max() < 0.11, "a row is missing"
+    assert steps == pytest.approx(0.05, rel=0.1)
+    assert len(table["energy"]) in (79, 80)
 
 
 def test_equal_intervals_are_matched_though_the_cameras_clock_is_several_of_them_off(

@@ -80,7 +80,7 @@ def test_rows_are_what_was_measured_of_each_trigger_whatever_happens_in_between(
     assert run.stop["exit_status"] == "success", run.stop
     assert run.start["preflight"]["rows"] == 60
     rows = len(table["energy"])
-    assert 55 <= rows <= 59
+    assert rows == 60 - 2
     assert table["camera_frame"].tolist() == list(range(rows))
     (account,) = json.loads(run.verdict["triggered"]).values()
     assert account["triggers"] == account["matched"] == rows
@@ -91,11 +91,14 @@ def test_rows_are_what_was_measured_of_each_trigger_whatever_happens_in_between(
     steps = -np.diff(table["energy_upper"])
     assert lost.sum() == 2
     assert steps[np.flatnonzero(lost) - 1] == pytest.approx(0.1, abs=0.002)
-    # Equal in energy, to a count of each encoder, which is 0.6 meV here; but for the pause.
-    equal = np.abs(steps - 0.05) < 0.002
-    assert np.sum(~equal) <= 3
-    assert np.all(table["energy_upper"][1:] <= table["energy_lower"][:-1] + 0.001), "a row twice"
-    assert steps.max() < 0.11, "a row is missing"
+    # Equal in energy, to a count of each encoder, which is 0.6 meV here. The rest is flown on the
+    # same grid.
+    places = (403.0 - (table["energy_lower"] + table["energy_upper"]) / 2) / 0.05
+    numbers = np.floor(places)
+    assert len(set(numbers)) == rows
+    # The axis slows down where it is paused, and the last exposure covers less.
+    in_the_middle = np.abs(places - numbers - 0.5) < 0.04
+    assert np.sum(~in_the_middle) <= 2
     with truth_until(beamline, table["sample_time"][-1] + 1) as truth:
         sent = {name: values[-rows:] for name, values in truth.exposures("PANDA").items()}
         begin, end = truth.energy(sent["start"]), truth.energy(sent["stop"])

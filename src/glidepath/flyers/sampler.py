@@ -458,7 +458,7 @@ class Sampler:
 
     @property
     def reached(self) -> float | None:
-        """Where the last row of the flight ended, in the axis's unit; None without a row."""
+        """Where the rest of the flight begins, in the axis's unit; None if there is no row yet."""
         return self._aligner.reached if self._triggering is None else self._reached
 
     async def flushed(self, *others: Callable[[], Awaitable[Any]]) -> None:
@@ -735,8 +735,11 @@ class Sampler:
             for name, (file, frames) in rows.images.items():
                 triggering.images[name].add(file.path, file.dataset, frames)
             ends = own[f"{axis}_upper" if leg.direction > 0 else f"{axis}_lower"]
-            if np.isfinite(ends).any():
-                self._reached = float(ends[np.isfinite(ends)][-1])
+            known = np.flatnonzero(np.isfinite(ends))
+            if len(known):
+                # The rest begins with a step of its own, on the same grid as those before.
+                following = rows.following[known[-1]]
+                self._reached = float(ends[known[-1]] if np.isnan(following) else following)
         else:
             columns = {
                 name: np.empty(0, np.int64 if name.endswith("_count") else np.float64)

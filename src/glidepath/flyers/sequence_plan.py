@@ -1,7 +1,7 @@
 """What a PandA has to be told for a leg: a table of counts and ticks, and the energies of it."""
 
 from dataclasses import dataclass
-from math import floor
+from math import ceil, floor
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -83,9 +83,10 @@ def sequence_plan(
 ) -> SequencePlan:
     """Return what a box has to be told for a leg, however many lines that takes.
 
-    By position, each exposure begins at the count that comes nearest to a multiple of the step:
-    steps are equal in the axis's unit, to a count. By time, each region begins at its start, and
-    has the period that it says, or else ``period``.
+    By position, each exposure lies in the middle of a step, and steps are equal in the axis's unit,
+    to a count. By time, it lies in the middle of a period; each region has the period that it says,
+    or else ``period``. Where something lasts until the next trigger (``closing``), steps and
+    periods are what it covers, and triggers come at their beginnings.
 
     Parameters
     ----------
@@ -118,7 +119,7 @@ def sequence_plan(
     blocks: Blocks
     times: Floats | None
     if step is not None:
-        counts = _equal_steps(box, leg, geometry, direction, step, begin, end)
+        counts = _equal_steps(box, leg, geometry, direction, step, begin, end, pulse, closing)
         positions = geometry.position((counts - 0.5 * direction)[np.newaxis])
         speeds = speeds_at(leg, positions)
         left = leg.direction * (leg.stop - positions) - speeds * pulse
@@ -150,15 +151,25 @@ def sequence_plan(
         period=period,
         table=_table(direction, blocks, pulse),
         closing=closing,
+        borders=None if step is None else _borders(leg, step, number),
     )
 
 
-def _nearest_counts(geometry: EncoderGeometry, direction: int, positions: ArrayLike) -> Counts:
-    """Return the counts whose edges, half a count before their middles, lie at positions."""
+def _borders(leg: Leg, step: float, number: int) -> Floats:
+    ahead = np.minimum(step * np.arange(number + 1), leg.length)
+    return leg.start + leg.direction * ahead
+
+
+def _nearest_counts(
+    geometry: EncoderGeometry, direction: int, positions: ArrayLike, start: float
+) -> Counts:
+    """Return the counts whose edges, half a count before their middles, lie at positions.
+
+    None lies before the start.
+    """
     readings = direction * geometry.readings(positions)[0]
-    # The first must not lie before the position, and the others need not.
-    counts = np.floor(readings + 1.0)
-    counts[:1] = np.ceil(readings[:1] + 0.5 - ROUNDING)
+    first = ceil(float(direction * geometry.readings([start])[0][0]) + 0.5 - ROUNDING)
+    counts = np.maximum(np.floor(readings + 1.0), first)
     return (direction * counts).astype(np.int64)
 
 
@@ -170,13 +181,20 @@ def _equal_steps(
     step: float,
     begin: float,
     end: float,
+    pulse: float,
+    closing: bool,
 ) -> Counts:
     number = floor(leg.length / step * (1 + 1e-9)) + 1
-    wanted = leg.start + leg.direction * step * np.arange(number)
-    counts = _nearest_counts(geometry, direction, wanted)
+    wanted: Floats = leg.start + leg.direction * step * np.arange(number, dtype=np.float64)
+    if not closing:
+        lengths = speeds_at(leg, wanted) * pulse
+        wanted = wanted + leg.direction * np.maximum(step - lengths, 0.0) / 2
+        inside = leg.direction * (leg.stop - wanted) >= lengths - 1e-9 * leg.length
+        wanted = wanted[: None if inside.all() else np.argmin(inside)]
+    counts = _nearest_counts(geometry, direction, wanted, leg.start)
     # The nearest to the stop may lie behind it.
     counts = direction * np.minimum(direction * counts, floor(end + 0.5 + ROUNDING))
-    if number > 1 and np.diff(direction * counts).min() < 1:
+    if len(counts) > 1 and np.diff(direction * counts).min() < 1:
         raise PreflightError(
             f"{box} cannot make steps of {step:g}, for which the encoder is too coarse; "
             f"choose {2 * leg.length / (end - begin):.3g} or more."
@@ -199,13 +217,14 @@ def _equal_times(
     begin, shortest = 0.0, np.inf
     for region in leg.regions:
         own = round((getattr(region, "period", None) or period) / TICK) * TICK
+        before = 0.0 if closing else max(own - pulse, 0.0) / 2
         # The closing trigger's own pulse may end behind the stop.
         last = closing and region is leg.regions[-1]
-        room = region.duration - (0.0 if last else pulse)
+        room = region.duration - before - (0.0 if last else pulse)
         number = floor(room / own * (1 + 1e-9)) + 1 if own > 0 else 0
         if number > 0:
-            when = begin + own * np.arange(number, dtype=np.float64)
-            counts = _nearest_counts(geometry, direction, motion.position(when))
+            when = begin + before + own * np.arange(number, dtype=np.float64)
+            counts = _nearest_counts(geometry, direction, motion.position(when), region.start)
             blocks.append((counts, own))
             times.append(when)
             shortest = min(shortest, own)

@@ -81,6 +81,8 @@ class TriggeredRows:
     means
         Mean positions of the axis over the exposures, NaN where the source did not measure just
         that.
+    following
+        Where the steps begin that follow those of the rows; NaN where triggers come by time.
     columns
         Columns of the detectors, and ``<detector>_frame``: index of the row's first frame among
         all of this detector in the run, -1 if there is none. Of a detector that makes several
@@ -95,6 +97,7 @@ class TriggeredRows:
     begins: Floats
     ends: Floats
     means: Floats
+    following: Floats
     columns: Mapping[str, NDArray]
     quality: NDArray[np.uint16]
     images: Mapping[str, tuple[FrameFile, NDArray[np.int64]]] = field(default_factory=dict)
@@ -114,8 +117,8 @@ class TriggeredRows:
         """Return some of the rows."""
         columns = {name: column[rows] for name, column in self.columns.items()}
         images = {name: (file, frames[rows]) for name, (file, frames) in self.images.items()}
-        begins, ends, means = self.begins[rows], self.ends[rows], self.means[rows]
-        return TriggeredRows(begins, ends, means, columns, self.quality[rows], images)
+        times = (self.begins[rows], self.ends[rows], self.means[rows], self.following[rows])
+        return TriggeredRows(*times, columns, self.quality[rows], images)
 
 
 @dataclass
@@ -455,7 +458,11 @@ class Triggering:
             if (file := part.file) is not None:
                 images[name] = (file, frames if part.per_row > 1 else frames[:, 0])
         lengths, means = self._lengths(matched)
-        return TriggeredRows(begins, begins + lengths, means, columns, quality, images)
+        borders = self._plan.borders
+        following = (
+            np.full(len(matched), np.nan) if borders is None else borders[matched.numbers + 1]
+        )
+        return TriggeredRows(begins, begins + lengths, means, following, columns, quality, images)
 
     def _lengths(self, matched: MatchedRows) -> tuple[Floats, Floats]:
         """Return how long the exposures of rows were, s: as long as all of its frames lasted.
