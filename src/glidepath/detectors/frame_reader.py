@@ -1,6 +1,5 @@
 """Reads the frames of a camera from the HDF5 file that its server is still writing."""
 
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,8 @@ from typing import Final
 import h5py
 import numpy as np
 from numpy.typing import NDArray
+
+from glidepath.storage.followed_file import FollowedFile
 
 Floats = NDArray[np.float64]
 
@@ -52,7 +53,7 @@ class FileFrames:
         return len(self.ids)
 
 
-class FrameReader:
+class FrameReader(FollowedFile):
     """Follows the NDAttributes of one file of NDFileHDF5 (default layout, SWMR).
 
     Parameters
@@ -64,12 +65,8 @@ class FrameReader:
     """
 
     def __init__(self, path: Path, attributes: Sequence[str] = ()) -> None:
-        self.path = path
+        super().__init__(path)
         self._names = tuple(attributes)
-        self._file: h5py.File | None = None
-        # A thread may still be reading when nobody waits for it any more.
-        self._lock = threading.Lock()
-        self.rows = 0
 
     def read(self) -> FileFrames:
         """Return the frames that are complete in the file and were not returned before.
@@ -83,13 +80,10 @@ class FrameReader:
         """
         with self._lock:
             try:
-                if self._file is None:
-                    if not self.path.exists():
-                        return _NOTHING
-                    self._file = h5py.File(self.path, "r", libver="latest", swmr=True)
-                return self._next_frames(self._file)
+                file = self._open()
+                return _NOTHING if file is None else self._next_frames(file)
             except (OSError, RuntimeError):
-                # The writer is about to open it, or has written a part of what belongs together.
+                # A part of what belongs together is written: next time.
                 self._close()
                 return _NOTHING
 
@@ -120,16 +114,6 @@ class FrameReader:
             new[_TIME_STAMP].astype(float),
             {name: new[name].astype(float) for name in self._names},
         )
-
-    def close(self) -> None:
-        """Close the file; `read` opens it again where it was."""
-        with self._lock:
-            self._close()
-
-    def _close(self) -> None:
-        if self._file is not None:
-            file, self._file = self._file, None
-            file.close()
 
 
 _NOTHING = FileFrames(np.empty(0, np.int64), np.empty(0), np.empty(0), {})

@@ -1,17 +1,17 @@
 """Reads what a PandA has captured from the HDF5 file that its server is still writing."""
 
-import threading
 from datetime import datetime
 from pathlib import Path
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
+
+from glidepath.storage.followed_file import FollowedFile
 
 Floats = NDArray[np.float64]
 
 
-class CaptureFile:
+class CaptureFile(FollowedFile):
     """Follows datasets of one file of the PandA's server (``pandablocks.hdf``, SWMR).
 
     Parameters
@@ -23,12 +23,8 @@ class CaptureFile:
     """
 
     def __init__(self, path: Path, datasets: list[str]) -> None:
-        self.path = path
+        super().__init__(path)
         self._datasets = datasets
-        self._file: h5py.File | None = None
-        # A thread may still be reading when nobody waits for it any more.
-        self._lock = threading.Lock()
-        self.rows = 0
 
     def is_there(self) -> bool:
         """Return whether it can be read.
@@ -82,25 +78,6 @@ class CaptureFile:
                 return np.empty((len(self._datasets), 0))
             self.rows = end
             return rows
-
-    def _open(self) -> h5py.File | None:
-        if self._file is None and self.path.exists():
-            try:
-                self._file = h5py.File(self.path, "r", libver="latest", swmr=True)
-            except OSError:
-                # Its writer is about to open it.
-                return None
-        return self._file
-
-    def close(self) -> None:
-        """Close the file; `read` opens it again where it was."""
-        with self._lock:
-            self._close()
-
-    def _close(self) -> None:
-        if self._file is not None:
-            file, self._file = self._file, None
-            file.close()
 
 
 __all__ = ["CaptureFile"]
