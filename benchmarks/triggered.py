@@ -8,8 +8,8 @@ A Zebra makes the triggers; where PV Access (p4p) is installed, a PandA does onc
 """
 
 import json
-from importlib.util import find_spec
 from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np

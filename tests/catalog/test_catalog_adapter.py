@@ -11,8 +11,8 @@ from tiled.adapters.hdf5 import HDF5ArrayAdapter
 from tiled.structures.array import ArrayStructure
 from tiled.structures.core import StructureFamily
 from tiled.structures.data_source import Asset, DataSource, Management
+from written_scan import Scan, close
 
-from conftest import Scan, close
 from glidepath.catalog import load_run
 from glidepath.catalog.adapter import GrowingHDF5Adapter, GrowingHDF5ArrayAdapter
 from glidepath.catalog.feed import RunFeed

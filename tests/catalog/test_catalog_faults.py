@@ -15,8 +15,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from written_scan import GrowingFile, Scan, close, wait_for
 
-from conftest import GrowingFile, Scan, close, wait_for
 from glidepath.catalog import (
     CatalogError,
     Publisher,
@@ -255,7 +255,7 @@ def _alive(process_id: int) -> bool:
 
 def test_a_killed_process_leaves_every_document_and_no_server(tmp_path):
     program = (
-        "import os, signal, sys, time; from pathlib import Path; from conftest import Scan\n"
+        "import os, signal, sys, time; from pathlib import Path; from written_scan import Scan\n"
         "from glidepath.catalog import LocalTiledServer, Publisher\n"
         "root = Path(sys.argv[1])\n"
         "server = LocalTiledServer(root).start()\n"

@@ -6,8 +6,8 @@ from collections import Counter
 import httpx
 import numpy as np
 import pytest
+from written_scan import COLUMNS, Scan, wait_for
 
-from conftest import COLUMNS, Scan, wait_for
 from glidepath.catalog import feed as feed_module
 from glidepath.catalog import load_run, read_primary
 from glidepath.catalog.connection import COLUMNS_PATH

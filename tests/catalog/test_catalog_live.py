@@ -4,8 +4,8 @@ import logging
 
 import numpy as np
 import pytest
+from written_scan import Scan, close, wait_for
 
-from conftest import Scan, close, wait_for
 from glidepath.catalog import (
     CatalogError,
     Publisher,

@@ -8,8 +8,8 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from written_scan import Scan, close
 
-from conftest import Scan, close
 from glidepath.catalog import (
     CatalogError,
     LocalTiledServer,

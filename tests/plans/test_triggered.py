@@ -17,8 +17,9 @@ from glidepath.trajectory import PreflightError
 
 BOUND = 20.0
 
-# What a row may carry without being wrong: the simulated ring is injected into once a minute.
-HARMLESS = np.uint16(Quality.HELD | Quality.TOP_UP)
+# What a row may carry without being wrong: the simulated ring is injected into once a minute, and on
+# a machine that stalls the simulated undulator truly falls behind.
+HARMLESS = np.uint16(Quality.HELD | Quality.TOP_UP | Quality.TRACKING)
 
 
 @contextlib.contextmanager
@@ -307,8 +308,7 @@ def test_a_camera_goes_by_its_own_clock(simulated, beamline):
     s.run_engine(flyscan([s.camera], s.energy, 400.0, 402.0, 2.0, period=0.025, trigger=s.camera))
     run = s.run()
     assert run.stop["exit_status"] == "success", run.stop
-    marked = check_rows(s, beamline, run)
-    assert not marked.any(), run.primary["quality"]
+    check_unmarked(s, beamline, run)
     assert len(run.primary["energy"]) in (37, 38, 39, 40)
 
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from channel_client import truth_until, wait_until
 
-from conftest import truth_until, wait_until
 from glidepath.simulation.area_detector import EPICS_EPOCH
 from glidepath.simulation.camera import DEAD_TIME
 from glidepath.simulation.spot import make_images, spot_width, statistics

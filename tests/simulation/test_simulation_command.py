@@ -5,8 +5,7 @@ import subprocess
 import sys
 
 import pytest
-
-from conftest import BOUND
+from channel_client import BOUND
 
 COMMAND = """
 import typer

@@ -4,8 +4,8 @@ import time
 
 import numpy as np
 import pytest
+from channel_client import truth_until, wait_until
 
-from conftest import truth_until, wait_until
 from glidepath.physics import absorption
 
 OVER_RANGE = 9.9e37

@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-
-from conftest import truth_until, wait_until
+from channel_client import truth_until, wait_until
 
 TRANSFER = 0.0005
 

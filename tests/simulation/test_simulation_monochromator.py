@@ -4,8 +4,8 @@ import time
 
 import numpy as np
 import pytest
+from channel_client import truth_until, wait_until
 
-from conftest import truth_until, wait_until
 from glidepath.simulation.monochromator import SweepState
 
 READBACK = "PGM1:monoGetEnergy"

@@ -116,19 +116,31 @@ def test_follower_lags_a_ramp_by_its_time_constant_and_settles():
     rate, lag = 0.05, 0.1
     for tick in np.arange(NOW, NOW + 5.0, 0.1):
         target = rate * (tick - NOW)
-        gap.plan(plan_follow(gap, tick + 0.01, target, 1.0, 1.0, lag=lag))
+        gap.plan(plan_follow(gap, tick + 0.01, [target], 1.0, 1.0, lag=lag))
     # The lag of the servo, half a period of sampling, and the 10 ms of the command.
     behind = rate * 4.85 - gap.position(NOW + 4.85)
     assert behind / rate == pytest.approx(lag + 0.05 + 0.01, abs=0.03)
     for tick in np.arange(NOW + 5.0, NOW + 7.0, 0.1):
-        gap.plan(plan_follow(gap, tick + 0.01, 0.25, 1.0, 1.0, lag=lag))
+        gap.plan(plan_follow(gap, tick + 0.01, [0.25], 1.0, 1.0, lag=lag))
     assert gap.position(NOW + 7.0) == pytest.approx(0.25, abs=1e-5)
+
+
+def test_a_follower_whose_new_targets_are_late_goes_on_with_those_that_it_has():
+    gaps = [Axis("gap", 0.0), Axis("gap", 0.0)]
+    rate, times = 0.05, NOW + 0.1 * np.arange(40)
+    for number, tick in enumerate(times):
+        targets = list(rate * (tick + 0.1 * np.arange(3) - NOW))
+        gaps[0].plan(plan_follow(gaps[0], tick + 0.01, targets, 1.0, 1.0))
+        if number % 3 == 0:
+            gaps[1].plan(plan_follow(gaps[1], tick + 0.01, targets, 1.0, 1.0))
+    at = np.arange(NOW, NOW + 3.9, 0.01)
+    assert gaps[1].positions(at) == pytest.approx(gaps[0].positions(at), abs=1e-4)
 
 
 def test_follower_keeps_its_limits():
     gap = Axis("gap", 0.0)
     for tick in np.arange(NOW, NOW + 3.0, 0.1):
-        gap.plan(plan_follow(gap, tick, 10.0, 1.0, 2.0))
+        gap.plan(plan_follow(gap, tick, [10.0], 1.0, 2.0))
     _, speeds = profile(gap, 2.9)
     assert np.max(np.abs(speeds)) <= 1.001
     # Over 50 steps, because times of 1.8e9 s are too coarse for one.
@@ -138,7 +150,7 @@ def test_follower_keeps_its_limits():
 def test_follower_reaches_a_far_target_without_overshoot():
     gap = Axis("gap", 0.0)
     for tick in np.arange(NOW, NOW + 6.0, 0.1):
-        gap.plan(plan_follow(gap, tick, 2.0, 1.0, 1.0))
+        gap.plan(plan_follow(gap, tick, [2.0], 1.0, 1.0))
     at, _ = profile(gap, 6.0)
     assert np.max(at) < 2.002
     assert at[-1] == pytest.approx(2.0, abs=1e-4)
@@ -147,5 +159,5 @@ def test_follower_reaches_a_far_target_without_overshoot():
 def test_old_segments_are_forgotten():
     axis = Axis("x", 0.0)
     for number in range(1000):
-        axis.plan(plan_follow(axis, NOW + 0.1 * number, float(number), 1e3, 1e6))
+        axis.plan(plan_follow(axis, NOW + 0.1 * number, [float(number)], 1e3, 1e6))
     assert len(axis.segments) < 1000

@@ -6,8 +6,7 @@ import sys
 from itertools import pairwise
 
 import pytest
-
-from conftest import BOUND, wait_until
+from channel_client import BOUND, wait_until
 
 OPHYD_CLIENT = """
 import asyncio

@@ -9,8 +9,8 @@ from contextlib import ExitStack
 
 import numpy as np
 import pytest
+from channel_client import BOUND, connected, truth_until, wait_until
 
-from conftest import BOUND, connected, truth_until, wait_until
 from glidepath.simulation import SimulatedBeamline, Truth, free_ports
 from glidepath.simulation.ports import is_free
 

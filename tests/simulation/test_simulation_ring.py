@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-
-from conftest import wait_until
+from channel_client import wait_until
 
 
 def test_current_decays_slowly_and_is_posted_twice_a_second(client):

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from channel_client import connected, truth_until, wait_until
 
-from conftest import connected, truth_until, wait_until
 from glidepath.physics import UE48
 from glidepath.simulation import SimulatedBeamline
 from glidepath.simulation.laws import LAWS, TRUE_UNDULATOR

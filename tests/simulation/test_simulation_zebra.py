@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-
-from conftest import truth_until
+from channel_client import truth_until
 
 BY_TIME = {
     "PC_ENC": "Enc1",

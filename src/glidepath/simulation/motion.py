@@ -283,13 +283,13 @@ def plan_sweep(
 def plan_follow(
     axis: Axis,
     time: float,
-    target: float,
+    targets: Sequence[float],
     velocity: float,
     acceleration: float,
     lag: float = 0.1,
     period: float = 0.1,
 ) -> list[Segment]:
-    """Follow a target for one ``period``, as a servo with a first-order ``lag`` (both in s).
+    """Follow targets, each for one ``period``, as a servo with a first-order ``lag`` (both in s).
 
     The servo sets its velocity four times a period, within the limits, and slows down if no new
     target comes.
@@ -298,8 +298,8 @@ def plan_follow(
     step = period / 4
     pieces = []
     at, speed = position, present
-    for _ in range(4):
-        distance = target - at
+    for number in range(4 * len(targets)):
+        distance = targets[number // 4] - at
         # Near the target as a first-order lag; farther away not faster than it can slow down
         # again, with a reserve for the servo's own steps.
         near = 0.8 * acceleration * lag * lag

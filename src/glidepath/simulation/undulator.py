@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import numpy as np
 
@@ -17,6 +18,10 @@ _GAP_LIMITS = (15.0, 200.0)
 _SLOWEST, _VELOCITY, _ACCELERATION = 1e-4, 1.0, 4.0
 _DEAD_BAND = 2e-4
 _GAP_NOISE = 3e-5
+_PERIOD = 0.1
+_PERIODS_AHEAD = 3
+"""For which it goes on by itself: a controller has a processor of its own, and this process may
+have to wait for one."""
 _PANEL, _MONOCHROMATOR = "panel", "monochromator"
 
 
@@ -215,7 +220,7 @@ class Undulator:
 
     async def run(self) -> None:
         """Follow the monochromator, ten times a second, for ever."""
-        async for tick in ticks(0.1):
+        async for tick in ticks(_PERIOD):
             await self._follow(tick)
 
     async def publish(self) -> None:
@@ -236,11 +241,14 @@ class Undulator:
             if self.gap.rests_from() < tick:
                 await self._gap_drive.status.change("STOP")
             return
-        try:
-            target = self.gap_for(self._energy.position(tick))
-        except ValueError:
+        now = max(tick, time.time())
+        targets = []
+        with suppress(ValueError):
+            for ahead in range(_PERIODS_AHEAD):
+                targets.append(self.gap_for(self._energy.position(now + ahead * _PERIOD)))
+        if not targets:
             return
-        start = max(tick, time.time()) + LEAD_SECONDS
+        target, start = targets[0], now + LEAD_SECONDS
         position, velocity = self.gap.state(start)
         if abs(target - position) < _DEAD_BAND and abs(velocity) < _DEAD_BAND:
             if velocity != 0:
@@ -252,7 +260,7 @@ class Undulator:
         await self._gap_drive.status.change("MOVE")
         self.gap.plan(
             plan_follow(
-                self.gap, start, target, _VELOCITY, _ACCELERATION, lag=float(self._lag.value)
+                self.gap, start, targets, _VELOCITY, _ACCELERATION, lag=float(self._lag.value)
             )
         )
 
