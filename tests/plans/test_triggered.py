@@ -17,8 +17,8 @@ from glidepath.trajectory import PreflightError
 
 BOUND = 20.0
 
-# What a row may carry without being wrong: the simulated ring is injected into once a minute, and on
-# a machine that stalls the simulated undulator truly falls behind.
+# What a row may carry without being wrong: the simulated ring is injected into once a minute, and
+# on a machine that stalls the simulated undulator truly falls behind.
 HARMLESS = np.uint16(Quality.HELD | Quality.TOP_UP | Quality.TRACKING)
 
 
