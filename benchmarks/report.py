@@ -37,10 +37,10 @@ TEXTS = {
     "predicted. One piece is the linear gap. The offset of the undulator's table was measured "
     "before, by scans over the harmonic at two gaps. `default`: as few pieces as keep the bound. "
     "The last column is the recorded `tracking_error` against the truth.",
-    "triggered": "A range flown with hardware triggers (camera, fast electrometer, counter), "
-    "sampled, and polled; then triggered scans with faults: how many rows carry a bit, and how "
-    "many are wrong without one; then 5 000 triggers at 1 kHz, and 20 000 rows, which the box does "
-    "not hold at once, for the electrometer and the counter.",
+    "triggered": "A range flown with hardware triggers (camera, fast electrometer, counter) from a "
+    "Zebra and from a PandA, sampled, and polled; then triggered scans with faults: how many rows "
+    "carry a bit, and how many are wrong without one; then 5 000 triggers at 1 kHz, and 20 000 "
+    "rows, which the box does not hold at once, for the electrometer and the counter.",
     "overhead": "Fixed time of a sampled scan without motion, per phase (ms): what a scan costs "
     "beyond its flight. `staged`: every channel is a device of ophyd-async that has a monitor of "
     "its own while it is staged.",
