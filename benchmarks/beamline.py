@@ -154,7 +154,11 @@ def simulated_setup(**simulation: Any) -> Iterator[Setup]:
         with SimulatedBeamline(truth=truth, **simulation) as beamline:
             os.environ.update(beamline.environment)
             with run_engine() as engine:
-                devices = make_devices(beamline.prefix, beamline.settings.undulator)
+                devices = make_devices(
+                    beamline.prefix,
+                    beamline.settings.undulator,
+                    panda=bool(simulation.get("panda")),
+                )
                 call(engine, lambda: _connect(devices.values()))
                 yield Setup(beamline, engine, devices, root, truth)
 
