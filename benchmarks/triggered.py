@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
+from rich.console import Group
 from rich.table import Table
 
 from glidepath.timeline import Quality
@@ -275,53 +276,49 @@ def _verdict(run: Recorded) -> Mapping[str, Any]:
     return [event["data"] for event in run.of("event") if "verdict" in event["data"]][-1]
 
 
-def table(rows: Iterable[Mapping[str, Any]]) -> Table:
-    """Return the rows as a table."""
-    result = Table(
-        title=f"triggered: N2 edge at {VELOCITY:g} eV/s, a trigger each {STEP:g} eV; then faults "
-        f"at {SLOW_VELOCITY:g} eV/s; then many at 500 Hz and more",
-        title_justify="left",
-    )
-    result.add_column("mode or fault", no_wrap=True)
-    for label in ("rows", "bias", "RMS", "shift", "light %", "marked", "no frame", "wrong"):
-        result.add_column(label, justify="right")
-    result.add_column("end")
+def table(rows: Iterable[Mapping[str, Any]]) -> Group:
+    """Return the rows as tables: of the modes, of the faults, and of the long scans.
+
+    Energies are in meV, light in percent of the time; "equal" is rows, triggers and frames.
+    """
+    modes = Table(title=f"triggered: N2 edge at {VELOCITY:g} eV/s, a trigger each {STEP:g} eV")
+    faults = Table(title=f"faults, at {SLOW_VELOCITY:g} eV/s")
+    long = Table(title="many triggers")
+    for result, first, numbers, last in (
+        (modes, "mode", ("rows", "bias", "RMS", "shift", "light"), "equal"),
+        (faults, "fault", ("rows", "marked", "no frame", "wrong"), "ended"),
+        (long, "scan", ("Hz", "parts", "rows", "bits", "RMS", "equal"), "ended"),
+    ):
+        result.title_justify, result.pad_edge = "left", False
+        result.add_column(first, no_wrap=True)
+        for label in numbers:
+            result.add_column(label, justify="right")
+        result.add_column(last)
     for row in rows:
         if "mode" in row:
-            result.add_row(
+            modes.add_row(
                 row["mode"],
                 str(row["rows"]),
                 *(shown(row[k], ".2f") for k in ("bias_meV", "rms_meV", "up_down_shift_meV")),
                 shown(row["light_percent"], ".1f"),
-                "",
-                "",
-                "",
                 row.get("rows_equal_triggers_equal_frames", ""),
             )
         elif "scan" in row:
-            result.add_row(
-                f"{row['scan']}, {row['parts']} parts",
-                str(row["rows"]),
-                "",
-                shown(row["rms_meV"], ".2f"),
-                "",
-                shown(row["light_percent"], ".1f"),
-                str(row["marked"]),
-                "",
-                "",
-                f"{row['exit_status']}; all equal: {row['rows_equal_triggers_equal_frames']}",
-            )
-        else:
-            result.add_row(
-                row["fault"],
-                str(row["rows"]),
-                "",
-                "",
-                "",
-                "",
-                str(row["marked"]),
-                str(row["without_frame"]),
-                str(row["wrong_without_a_bit"]),
+            long.add_row(
+                row["scan"],
+                shown(row["rate_Hz"], ".0f"),
+                *(str(row[key]) for key in ("parts", "rows", "marked")),
+                shown(row["rms_meV"], ".3f"),
+                row["rows_equal_triggers_equal_frames"],
                 row["exit_status"],
             )
-    return result
+        else:
+            faults.add_row(
+                row["fault"],
+                *(
+                    str(row[key])
+                    for key in ("rows", "marked", "without_frame", "wrong_without_a_bit")
+                ),
+                row["exit_status"],
+            )
+    return Group(modes, faults, long)
