@@ -458,11 +458,15 @@ class Triggering:
             if (file := part.file) is not None:
                 images[name] = (file, frames if part.per_row > 1 else frames[:, 0])
         lengths, means = self._lengths(matched)
-        borders = self._plan.borders
-        following = (
-            np.full(len(matched), np.nan) if borders is None else borders[matched.numbers + 1]
-        )
+        following = self._next_steps(matched.numbers)
         return TriggeredRows(begins, begins + lengths, means, following, columns, quality, images)
+
+    def _next_steps(self, numbers: NDArray[np.int64]) -> Floats:
+        assert self._plan is not None
+        borders = self._plan.borders
+        if borders is None:
+            return np.full(len(numbers), np.nan)
+        return borders[np.minimum(numbers + 1, len(borders) - 1)]
 
     def _lengths(self, matched: MatchedRows) -> tuple[Floats, Floats]:
         """Return how long the exposures of rows were, s: as long as all of its frames lasted.
