@@ -169,21 +169,24 @@ class Client:
         """Fly one scan; return how it ended and what is left of it."""
         from glidepath.plans import flyscan
 
-        sampled = self.session.devices(detectors)
-        (moved,) = self.session.devices([axis])
-        if "trigger" in arguments:
-            (arguments["trigger"],) = self.session.devices([arguments["trigger"]])
         self.session.follower.stop = None
-        before = holdings(self.loop)
+        # A server may be gone before there is a scan: there is nothing to compare with then.
+        before = None
         raised = ""
         try:
+            sampled = self.session.devices(detectors)
+            (moved,) = self.session.devices([axis])
+            if "trigger" in arguments:
+                (arguments["trigger"],) = self.session.devices([arguments["trigger"]])
+            before = holdings(self.loop)
             self.engine(flyscan(sampled, moved, **arguments))
         except BaseException as error:
             raised = f"{type(error).__name__}: {error}"
         ended = time.time()
         halted = "RunEngineInterrupted" in raised
         deadline = time.monotonic() + (HALTED_TIMEOUT if halted else SETTLE_TIMEOUT)
-        while time.monotonic() < deadline:
+        left: list[str] = []
+        while before is not None and time.monotonic() < deadline:
             # Whatever waits for an answer to a fault is none of the scan's.
             with self.exchanging:
                 left = excess(before, holdings(self.loop))
