@@ -57,6 +57,9 @@ QUICK_LONG: Long = {("600 rows", "zebra"): (600, 1000.0, 250)}
 LONG_START, LONG_STEP = 400.0, 0.005
 """eV, of these."""
 
+BETWEEN_PARTS = 0.5
+"""Seconds from row to row with which another part begins: the axis has gone back meanwhile."""
+
 CAPTURES = 100_000
 """Captures that the box keeps otherwise."""
 
@@ -218,8 +221,7 @@ def _long(
     devices, names = setup.devices, ("quad", "counter")
     # The last one only ends the bin before it: its step must fit in too.
     stop = LONG_START + (number + 0.5) * LONG_STEP
-    if box == "zebra":
-        _put(setup, {"zebra_captures": captures})
+    _put(setup, {"zebra_captures": captures})
     _put(setup, {"BEAM:axis": "m3"}, "")
     try:
         run = setup.run(
@@ -253,7 +255,7 @@ def _long(
     return {
         "scan": f"{name}, {box}",
         "rate_Hz": rate,
-        "parts": -(-number // (captures - 1)),
+        "parts": 1 + int(np.sum(np.diff(begin) > BETWEEN_PARTS)),
         "exit_status": stopped["exit_status"],
         "rows": len(begin),
         "marked": int(marked.sum()),

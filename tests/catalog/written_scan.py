@@ -61,6 +61,11 @@ class GrowingFile:
         self._file.close()
 
 
+def data_key(dtype: str = "number", **more: str) -> dict[str, Any]:
+    """Return what a descriptor says of a scalar."""
+    return {"source": "test", "shape": [], "dtype": dtype, **more}
+
+
 class Scan:
     """Documents of one scan, as the run engine emits them."""
 
@@ -83,14 +88,9 @@ class Scan:
             descriptor = self._run.compose_descriptor(
                 name=stream,
                 data_keys={
-                    key: {
-                        "source": "test",
-                        "shape": [],
-                        "dtype": "number",
-                        "dtype_numpy": DTYPES.get(key, "<f8"),
-                        "external": "STREAM:",
-                        "units": "eV",
-                    }
+                    key: data_key(
+                        dtype_numpy=DTYPES.get(key, "<f8"), external="STREAM:", units="eV"
+                    )
                     for key in keys
                 },
             )
@@ -109,11 +109,7 @@ class Scan:
         descriptor = self._run.compose_descriptor(
             name=stream,
             data_keys={
-                key: {
-                    "source": "test",
-                    "shape": [],
-                    "dtype": "string" if isinstance(value, str) else "number",
-                }
+                key: data_key("string" if isinstance(value, str) else "number")
                 for key, value in data.items()
             },
         )

@@ -52,11 +52,12 @@ def triggers(plan, flight):
     up=st.booleans(),
     step=st.floats(0.004, 0.5),
     velocity=st.floats(0.1, 10),
+    more=st.floats(0.01, 0.5),
 )
 def test_steps_are_equal_in_the_unit_of_the_axis_to_a_count(
-    geometry, start, number, up, step, velocity
+    geometry, start, number, up, step, velocity, more
 ):
-    stop = start + (number + 0.01) * step
+    stop = start + (number + more) * step
     flight = leg((start, stop, velocity) if up else (stop, start, velocity))
     exposure = max(0.2 * step / velocity, 1e-6)
     plan = sequence_plan("box", flight, geometry, step=step, period=None, exposure=exposure)
@@ -68,6 +69,7 @@ def test_steps_are_equal_in_the_unit_of_the_axis_to_a_count(
     assert np.abs(middles - step * (np.arange(number) + 0.5)).max() < 0.6 * count
     borders = flight.direction * (plan.borders - flight.start)
     assert borders == pytest.approx(step * np.arange(number + 1))
+    assert ahead[0] >= -1e-6
     _, positions = triggers(plan, flight)
     assert positions == pytest.approx(plan.positions, abs=velocity * 2e-6)
 

@@ -99,6 +99,7 @@ def test_rows_are_what_was_measured_of_each_trigger_whatever_happens_in_between(
     # The axis slows down where it is paused, and the last exposure covers less.
     in_the_middle = np.abs(places - numbers - 0.5) < 0.04
     assert np.sum(~in_the_middle) <= 2
+    assert np.all(table["energy_upper"][1:] <= table["energy_lower"][:-1] + 0.001), "a row twice"
     with truth_until(beamline, table["sample_time"][-1] + 1) as truth:
         sent = {name: values[-rows:] for name, values in truth.exposures("PANDA").items()}
         begin, end = truth.energy(sent["start"]), truth.energy(sent["stop"])

@@ -260,7 +260,13 @@ class Undulator:
         await self._gap_drive.status.change("MOVE")
         self.gap.plan(
             plan_follow(
-                self.gap, start, targets, _VELOCITY, _ACCELERATION, lag=float(self._lag.value)
+                self.gap,
+                start,
+                targets,
+                _VELOCITY,
+                _ACCELERATION,
+                lag=float(self._lag.value),
+                period=_PERIOD,
             )
         )
 
