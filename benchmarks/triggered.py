@@ -178,13 +178,8 @@ def _beside(setup: Setup, mode: str, repeats: int) -> dict[str, Any]:
 def _fault(setup: Setup, name: str, fault: Mapping[str, Any]) -> dict[str, Any]:
     """Fly with a fault; count the rows that are wrong and do not say so."""
     _put(setup, fault)
-    recorded = Recorded()
     try:
-        setup.engine(_plan(setup, ("camera",), *SLOW_RANGE, SLOW_VELOCITY), recorded)
-    except Exception as error:
-        # A scan that ends as failed is one of the right answers.
-        if not recorded.of("stop"):
-            raise error
+        recorded = _flown(setup, _plan(setup, ("camera",), *SLOW_RANGE, SLOW_VELOCITY))
     finally:
         _put(setup, {key: 0 if isinstance(value, int) else "" for key, value in fault.items()
                      if not isinstance(value, float)})  # fmt: skip
@@ -224,7 +219,8 @@ def _long(
     _put(setup, {"zebra_captures": captures})
     _put(setup, {"BEAM:axis": "m3"}, "")
     try:
-        run = setup.run(
+        run = _flown(
+            setup,
             flyscan(
                 [devices[name] for name in names],
                 devices["mono_motor"],
@@ -233,7 +229,7 @@ def _long(
                 LONG_STEP * rate,
                 step=LONG_STEP,
                 trigger=devices[box],
-            )
+            ),
         )
     finally:
         _put(setup, {"zebra_captures": CAPTURES})
@@ -263,7 +259,19 @@ def _long(
         "rms_meV": float(np.sqrt(np.mean(error**2))),
         "light_percent": 100 * rate * float(np.median(columns["sample_duration"])),
         "seconds": stopped["time"] - run.of("start")[-1]["time"],
+        "reason": stopped.get("reason", ""),
     }
+
+
+def _flown(setup: Setup, plan: Any) -> Recorded:
+    """Run a plan; a scan that ends as failed is one of the right answers."""
+    recorded = Recorded()
+    try:
+        setup.engine(plan, recorded)
+    except Exception:
+        if not recorded.of("stop"):
+            raise
+    return recorded
 
 
 def _put(setup: Setup, fault: Mapping[str, Any], group: str = "FAULT:") -> None:
