@@ -37,9 +37,9 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 # The installation has compiled it; this is for those who change it. No compiler is no error.
-$(COMPILED): $(READY) setup.py src/glidepath/flyers/inbox.c
+$(COMPILED): $(READY) setup.py src/glidepath/flyers/monitors/inbox.c
 	$(BIN)/python setup.py --quiet build_ext --inplace
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist src/*.egg-info src/glidepath/flyers/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist src/*.egg-info src/glidepath/flyers/monitors/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

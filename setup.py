@@ -4,8 +4,12 @@ from setuptools import Extension, setup
 
 setup(
     ext_modules=[
-        # Not an extension module of Python: a plain library, which flyers/inbox.py loads. Without
-        # a C compiler the installation goes on, and Glidepath receives monitors in Python.
-        Extension("glidepath.flyers._inbox", ["src/glidepath/flyers/inbox.c"], optional=True)
+        # Not an extension module of Python: a plain library, which monitors/inbox.py loads.
+        # Without a C compiler the installation goes on; monitors are then received in Python.
+        Extension(
+            "glidepath.flyers.monitors._inbox",
+            ["src/glidepath/flyers/monitors/inbox.c"],
+            optional=True,
+        )
     ]
 )

@@ -65,7 +65,7 @@ def main(
     from bluesky import RunEngine
 
     from glidepath.catalog import Publisher, open_local_catalog
-    from glidepath.flyers.sampler import Sampler
+    from glidepath.flyers.sampling.sampler import Sampler
 
     engine = RunEngine({})
     documents: Counter[str] = Counter()

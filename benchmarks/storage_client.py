@@ -107,7 +107,7 @@ def sample(channels: int, rate: float, seconds: float, folder: Path) -> dict[str
     """Sample as the plan does; return what was measured."""
     from bluesky import RunEngine
 
-    from glidepath.flyers.sampler import Sampler
+    from glidepath.flyers.sampling.sampler import Sampler
 
     sampler = Sampler([], Load(channels, rate), ROW_PERIOD)
     path = folder / "load.h5"

@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Group
 from rich.table import Table
 
-from glidepath.flyers.inbox import FastPathUnavailable, load
+from glidepath.flyers.monitors.inbox import FastPathUnavailable, load
 
 from .load_server import PREFIX, WAVE_PREFIX, LoadServer
 from .measure import Process, compiled, median_row, python_module

@@ -101,8 +101,8 @@ async def ophyd_async(names: Sequence[str]) -> AsyncIterator[Received]:
 async def glidepath(names: Sequence[str], path: str) -> AsyncIterator[Received]:
     """Listen with Glidepath's monitors, drained as the sampler does."""
     from glidepath.devices.sampled import SampledChannel
-    from glidepath.flyers.ingestion import FastMonitors, PortableMonitors
-    from glidepath.flyers.sampler import DRAIN_PERIOD
+    from glidepath.flyers.monitors.ingestion import FastMonitors, PortableMonitors
+    from glidepath.flyers.sampling.sampler import DRAIN_PERIOD
     from glidepath.timeline import Channel, ChannelKind
 
     channels = [

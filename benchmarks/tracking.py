@@ -149,7 +149,7 @@ def fly(
 
 def segments_flown(axis: Any, curve: Any, start: float, stop: float, velocity: float) -> int:
     """Return in how many straight pieces the range is flown."""
-    from glidepath.flyers.coupled import TIMING
+    from glidepath.flyers.motion.coupled import TIMING
     from glidepath.trajectory import gap_path
 
     path = gap_path(

@@ -298,7 +298,7 @@ def test_every_contender_is_measured_in_flood_and_the_sampler_at_its_own_rate():
 
 
 def test_without_the_fast_path_the_others_are_measured_and_the_reason_is_said(monkeypatch):
-    monkeypatch.setattr("glidepath.flyers.inbox.LIBRARY", "glidepath.no_such_library")
+    monkeypatch.setattr("glidepath.flyers.monitors.inbox.LIBRARY", "glidepath.no_such_library")
     throughput.load.cache_clear()
     try:
         assert "was not built" in throughput.unavailable()

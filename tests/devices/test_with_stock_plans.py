@@ -12,7 +12,7 @@ from bluesky.utils import RunEngineInterrupted
 
 from glidepath.beamlines import load_beamline
 from glidepath.devices import EnergyAxis, Undulator, watch
-from glidepath.flyers.controller_sweep import SweepBounds
+from glidepath.flyers.motion.controller_sweep import SweepBounds
 from glidepath.physics import UE48, GapCurve, GapTable
 
 

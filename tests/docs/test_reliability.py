@@ -27,7 +27,7 @@ def test_every_test_that_is_named_exists():
 
 
 def test_every_fault_that_is_named_is_in_the_matrix_and_every_one_in_it_is_named():
-    from benchmarks.fault_scans import FAULTS
+    from glidepath.faults.laboratory import FAULTS
 
     named = set(re.findall(r"`fault: ([^`]+)`", PAGE))
     assert named | {"none"} == {fault.name for fault in FAULTS}

@@ -13,7 +13,7 @@ To add an axis or a mode, add it to `AXES` or `MODES` there; to add a fault, add
 Several laboratories fly cases at the same time, since most of the time goes by waiting.
 ``GLIDEPATH_FAULTS=all`` flies every fault with every axis and mode; without it as many as fit into
 a minute. What became of them goes into the file of Markdown that ``GLIDEPATH_FAULT_REPORT`` names,
-as ``python -m benchmarks.fault_matrix`` writes it for the documentation.
+as ``python -m glidepath.faults.matrix`` writes it for the documentation.
 """
 
 import os
@@ -36,7 +36,7 @@ class Matrix:
     """Flies cases in several laboratories; each outcome can be waited for."""
 
     def __init__(self, cases, folder: Path) -> None:
-        from benchmarks.fault_matrix import fly
+        from glidepath.faults.matrix import fly
 
         self.outcomes = {case: Future() for case in cases}
         self._thread = threading.Thread(
@@ -68,6 +68,6 @@ def matrix(request, tmp_path_factory):
     matrix.close()
     report = os.environ.get("GLIDEPATH_FAULT_REPORT")
     if report:
-        from benchmarks.fault_matrix import page
+        from glidepath.faults.matrix import page
 
         Path(report).write_text(page([matrix.outcomes[case].result(0) for case in chosen]))

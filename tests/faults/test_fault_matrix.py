@@ -3,13 +3,14 @@
 import os
 
 import pytest
-from benchmarks.fault_scans import cases
-from benchmarks.random_faults import drawn
+
+from glidepath.faults.laboratory import cases
+from glidepath.faults.random_faults import drawn
 
 CASES = cases(all_of_them=os.environ.get("GLIDEPATH_FAULTS") == "all")
 
 RANDOM = list(drawn(scans=4, seed=4))
-"""`python -m benchmarks.random_faults` flies hundreds."""
+"""`python -m glidepath.faults.random_faults` flies hundreds."""
 
 
 @pytest.mark.timeout(600)

@@ -17,8 +17,10 @@ from epicscorelibs.ca import dbr
 from small_ioc import SmallIoc
 
 from glidepath.devices.sampled import SampledChannel
-from glidepath.flyers import fast_monitors, inbox, portable_monitors, receive_threads
-from glidepath.flyers.ingestion import FastMonitors, PortableMonitors, choose_monitors
+from glidepath.flyers.monitors import fast as fast_monitors
+from glidepath.flyers.monitors import inbox, receive_threads
+from glidepath.flyers.monitors import portable as portable_monitors
+from glidepath.flyers.monitors.ingestion import FastMonitors, PortableMonitors, choose_monitors
 from glidepath.simulation.repeater import start_repeater
 from glidepath.timeline import Channel, ChannelKind
 
@@ -330,7 +332,7 @@ async def the_portable_path_is_chosen_and_says_why(ioc):
     for place, name, wrong, words in (
         (inbox, "LIBRARY", "glidepath.flyers._not_compiled", "was not built when Glidepath was"),
         # It exists, but is no library.
-        (inbox, "LIBRARY", "glidepath.flyers.sampler", "cannot be loaded"),
+        (inbox, "LIBRARY", "glidepath.flyers.sampling.sampler", "cannot be loaded"),
         (dbr, "dbr_time_double", OtherRecord, "laid out"),
         (inbox, "HEAD", other_head, "a known update came out as"),
     ):

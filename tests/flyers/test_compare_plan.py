@@ -11,7 +11,7 @@ from ophyd_async.core import set_mock_value
 
 from glidepath.beamlines.simulated import make_devices
 from glidepath.flyers import PositionCompare
-from glidepath.flyers.compare_plan import compare_plan
+from glidepath.flyers.triggers.compare_plan import compare_plan
 from glidepath.physics import Encoder, GratingGeometry, LinearGeometry
 from glidepath.trajectory import KRegion, Leg, PreflightError, Region
 

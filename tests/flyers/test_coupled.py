@@ -10,8 +10,9 @@ import pytest
 
 from glidepath.beamlines.simulated import make_devices
 from glidepath.devices import ControlMode, EnergyAxis, signal_rw, watch
-from glidepath.flyers import Coupled, FlightError, SweepBounds, coupled, flight_for
-from glidepath.flyers.gap_drive import DriveBounds, MeasuredEnergy
+from glidepath.flyers import Coupled, FlightError, SweepBounds, flight_for
+from glidepath.flyers.motion import coupled
+from glidepath.flyers.motion.gap_drive import DriveBounds, MeasuredEnergy
 from glidepath.trajectory import Leg, Region, preflight
 
 UP = Leg((Region(395.0, 400.0, 5.0),))
@@ -206,7 +207,7 @@ async def test_a_gap_that_lags_has_lost_step(b, short_lead):
 
 
 async def test_a_sweep_that_never_gets_ready_leaves_both_standing(b, short_lead, monkeypatch):
-    from glidepath.flyers import controller_sweep
+    from glidepath.flyers.motion import controller_sweep
 
     monkeypatch.setattr(controller_sweep, "SLOWEST_APPROACH", 50.0)
     flight = flight_for(b.energy_separate)

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from epicscorelibs.ca import cadef, dbr
 
-from glidepath.flyers.inbox import Inbox, load
-from glidepath.flyers.monitors import INVALID, LOST
+from glidepath.flyers.monitors.inbox import Inbox, load
+from glidepath.flyers.monitors.updates import INVALID, LOST
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -208,7 +208,7 @@ def test_an_installation_has_the_library_if_there_is_a_compiler(compiler, tmp_pa
     libraries = list(built.rglob("_inbox*"))
     if compiler:
         assert not libraries
-        assert '"glidepath.flyers._inbox" failed' in done.stderr
+        assert '"glidepath.flyers.monitors._inbox" failed' in done.stderr
     else:
         ctypes.CDLL(str(libraries[0]))
         assert "warning" not in done.stderr, done.stderr

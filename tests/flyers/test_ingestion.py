@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from glidepath.devices.sampled import SampledChannel
-from glidepath.flyers.ingestion import PortableMonitors, choose_monitors, pv_name
-from glidepath.flyers.sampler import Sampler
+from glidepath.flyers.monitors.ingestion import PortableMonitors, choose_monitors, pv_name
+from glidepath.flyers.sampling.sampler import Sampler
 from glidepath.simulation.ports import free_ports
 from glidepath.timeline import Channel, ChannelKind
 

@@ -13,7 +13,7 @@ import pytest
 from ophyd_async.core import soft_signal_rw
 
 from glidepath.devices import EncoderInput, LinearEncoder, Panda
-from glidepath.flyers.sequencer import Sequencer
+from glidepath.flyers.triggers.sequencer import Sequencer
 from glidepath.physics import Encoder
 from glidepath.trajectory import Leg, Region
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from glidepath.beamlines.simulated import make_devices
-from glidepath.flyers import PositionCompare, TriggerError, flight_for, position_compare
+from glidepath.flyers import PositionCompare, TriggerError, flight_for
+from glidepath.flyers.triggers import position_compare
 from glidepath.simulation import Truth
 from glidepath.trajectory import Leg, Region
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glidepath.devices import Panda
-from glidepath.flyers.sequence_plan import LINES, sequence_plan
-from glidepath.flyers.sequencer import Sequencer
+from glidepath.flyers.triggers.sequence_plan import LINES, sequence_plan
+from glidepath.flyers.triggers.sequencer import Sequencer
 from glidepath.physics import Encoder, GratingGeometry, LinearGeometry
 from glidepath.simulation.panda_blocks import CompareRun, SequencerRun
 from glidepath.trajectory import Leg, Motion, PreflightError, Region

@@ -22,14 +22,9 @@ from ophyd_async.fastcs.panda import (
 from test_position_compare import QUICK, SLOW, Bench
 
 from glidepath.beamlines.simulated import make_devices
-from glidepath.flyers import (
-    TriggerError,
-    flight_for,
-    pulses_of,
-    sequence_plan,
-    sequencer,
-)
-from glidepath.flyers.sequencer import Sequencer
+from glidepath.flyers import TriggerError, flight_for, pulses_of
+from glidepath.flyers.triggers import sequence_plan, sequencer
+from glidepath.flyers.triggers.sequencer import Sequencer
 from glidepath.trajectory import Leg, Region
 
 FAULTS = ("never_arms", "lost_pulse", "extra_pulse", "no_file", "file_stuck")

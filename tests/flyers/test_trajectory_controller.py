@@ -221,7 +221,7 @@ async def test_an_end_that_somebody_else_made_is_named(b, command, sentence):
 
 
 def test_the_ramps_of_the_driver_are_part_of_the_movement():
-    from glidepath.flyers.trajectory_controller import RAMP, _with_ramps
+    from glidepath.flyers.motion.trajectory_controller import RAMP, _with_ramps
 
     motion = Motion.along(LEGS["downwards out of a region in k"], 10.0, settle=0.3)
     flown = _with_ramps(motion, 0.1)

@@ -113,7 +113,7 @@ async def standing(s, signals, before):
 @pytest.mark.parametrize("axis", BACK_ENDS)
 @pytest.mark.parametrize("how", EXITS)
 def test_every_exit_is_clean(simulated, monkeypatch, axis, how):
-    from glidepath.flyers import sampler
+    from glidepath.flyers.sampling import sampler
 
     s = simulated
     engine = s.run_engine

@@ -173,7 +173,7 @@ def test_a_stalled_sweep_fails_with_the_rows_so_far(simulated):
 
 
 def test_a_sweep_that_never_gets_ready_says_so(simulated, monkeypatch):
-    from glidepath.flyers import controller_sweep
+    from glidepath.flyers.motion import controller_sweep
 
     s = simulated
     bounds = controller_sweep.SweepBounds(ready=1.0)
@@ -231,7 +231,7 @@ def test_an_interrupted_scan_stands_and_says_why(simulated, how):
 
 
 def test_an_error_in_mid_flight_leaves_no_axis_flying(simulated, monkeypatch):
-    from glidepath.flyers import sampler
+    from glidepath.flyers.sampling import sampler
 
     s = simulated
     calls = []
@@ -255,7 +255,7 @@ def test_an_error_in_mid_flight_leaves_no_axis_flying(simulated, monkeypatch):
 
 
 def test_a_write_that_fails_unseen_is_no_success(simulated, monkeypatch):
-    from glidepath.flyers import sampler
+    from glidepath.flyers.sampling import sampler
 
     s = simulated
     writes = []
@@ -283,7 +283,7 @@ def test_a_write_that_fails_unseen_is_no_success(simulated, monkeypatch):
 def test_an_abort_while_the_monitors_open_leaves_nothing_open(simulated, monkeypatch):
     import asyncio
 
-    from glidepath.flyers import ingestion
+    from glidepath.flyers.monitors import ingestion
 
     s = simulated
     opening, opened = threading.Event(), threading.Event()

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from glidepath.export import save_focus
 from glidepath.physics import FocusError, beam_width, fit_focus
+from glidepath.pictures import save_focus
 from glidepath.plans import FocusData, FocusResult, flyscan, focus_scan
 from glidepath.plans.focus_scan import focus_positions
 from glidepath.simulation.spot import spot_width

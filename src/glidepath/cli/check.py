@@ -42,8 +42,7 @@ def detector(
     from glidepath.detectors import DetectorCheck, Finding, Result, TriggeredDetector
     from glidepath.devices import Pulses, Zebra
     from glidepath.flyers import pulses_of
-
-    from .session import Session
+    from glidepath.session import Session
 
     console = Console(highlight=False, emoji=False)
     with spoken(), Session(beamline, data) as session:

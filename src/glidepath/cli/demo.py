@@ -28,12 +28,12 @@ def demo(
     from glidepath.catalog import LocalTiledServer
     from glidepath.live import LiveView
     from glidepath.plans import flyscan, inspect
+    from glidepath.session import Session
     from glidepath.simulation import SimulatedBeamline
     from glidepath.storage import check_data_directory
     from glidepath.trajectory import Region, Trajectory
 
     from .report import print_end, print_preflight
-    from .session import Session
 
     console = Console(highlight=False, emoji=False)
     with spoken():
@@ -84,8 +84,8 @@ def _show(console: Console, server: Any, uid: str, root: Path) -> None:
     import numpy as np
 
     from glidepath.catalog import load_run, read_primary
-    from glidepath.export import save_spectrum
     from glidepath.physics.nitrogen import N2_LINES_eV, fit_series
+    from glidepath.pictures import save_spectrum
 
     run = load_run(server.client(), uid)
     table = read_primary(run)

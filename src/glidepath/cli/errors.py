@@ -4,20 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import typer
-from rich.console import Console
 
-errors = Console(stderr=True, highlight=False, emoji=False)
-"""Where complaints go."""
+from glidepath.sentences import ScanError, errors
 
 BAD_INPUT = 2
 """Exit status: what was asked cannot be done; nothing was moved."""
 
 FAILED = 1
 """Exit status: the scan or the service began and did not end well."""
-
-
-class ScanError(Exception):
-    """A scan that began did not end well; the text is its reason."""
 
 
 @contextmanager

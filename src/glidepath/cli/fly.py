@@ -87,9 +87,9 @@ def fly(
     from glidepath.live import LiveView
     from glidepath.plans import inspect, xas_flyscan
     from glidepath.plans.trajectory_scan import BAD_ROWS
+    from glidepath.session import Session
 
     from .report import print_end, print_preflight
-    from .session import Session
 
     console = Console(highlight=False, emoji=False)
     with spoken():

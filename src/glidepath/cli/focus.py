@@ -27,11 +27,11 @@ def focus(
     tiled: TiledOption = None,
 ) -> None:
     """Scan a motor from START to STOP and find where the beam on a camera is smallest."""
-    from glidepath.export import save_focus
+    from glidepath.pictures import save_focus
     from glidepath.plans import FocusData, FocusResult, focus_scan
+    from glidepath.session import Session
 
     from .report import print_end
-    from .session import Session
 
     console = Console(highlight=False, emoji=False)
     with spoken(), Session(beamline, data) as session:

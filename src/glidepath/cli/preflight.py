@@ -53,10 +53,10 @@ def preflight(
 ) -> None:
     """Say what flying AXIS would do, and every reason not to; exit status 2 if there is one."""
     from glidepath.plans import inspect
+    from glidepath.session import Session
     from glidepath.trajectory import with_clocks
 
     from .report import print_preflight
-    from .session import Session
 
     console = Console(highlight=False, emoji=False)
     with spoken():
@@ -72,7 +72,7 @@ def preflight(
         report = with_clocks(report, clocks)
         print_preflight(console, report)
         if plot is not None:
-            from glidepath.export import save_preflight
+            from glidepath.pictures import save_preflight
 
             save_preflight(plot, report)
             console.print(f"Picture: {plot}", soft_wrap=True)

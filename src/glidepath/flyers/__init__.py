@@ -1,21 +1,22 @@
 """What moves and what samples during a scan: motion back ends, monitors, the sampler."""
 
-from .back_ends import flight_for, pulses_of, source_for
-from .beam import BeamGuard
-from .clocks import clock_offsets
-from .constant_velocity import ConstantVelocity
-from .controller_sweep import ControllerSweep, SweepBounds
-from .coupled import Coupled
-from .fast_monitors import close_idle_channels
-from .flight import BackEnd, Flight, FlightError
-from .ingestion import Batch, FastMonitors, Monitors, PortableMonitors, choose_monitors
-from .internal_clock import InternalClock
-from .position_compare import PositionCompare
-from .sampler import Sampler, TableStream
-from .trajectory_controller import ProfileBounds, TrajectoryController
-from .trigger_source import TriggerError, TriggerPlan, Triggers, TriggerSource
-from .triggering import Triggering
-from .verdict import Verdict
+from .monitors.fast import close_idle_channels
+from .monitors.ingestion import Batch, FastMonitors, Monitors, PortableMonitors, choose_monitors
+from .motion.back_ends import flight_for
+from .motion.constant_velocity import ConstantVelocity
+from .motion.controller_sweep import ControllerSweep, SweepBounds
+from .motion.coupled import Coupled
+from .motion.flight import BackEnd, Flight, FlightError
+from .motion.trajectory_controller import ProfileBounds, TrajectoryController
+from .sampling.beam import BeamGuard
+from .sampling.clocks import clock_offsets
+from .sampling.sampler import Sampler, TableStream
+from .sampling.triggering import Triggering
+from .sampling.verdict import Verdict
+from .triggers.internal_clock import InternalClock
+from .triggers.position_compare import PositionCompare
+from .triggers.sources import pulses_of, source_for
+from .triggers.trigger_source import TriggerError, TriggerPlan, Triggers, TriggerSource
 
 __all__ = [
     "BackEnd",

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from glidepath.flyers import BeamGuard
-from glidepath.flyers.sampler import CLOCK_BOUND
+from glidepath.flyers.sampling.sampler import CLOCK_BOUND
 from glidepath.trajectory import Region, Trajectory
 
 from .messages import MsgGenerator

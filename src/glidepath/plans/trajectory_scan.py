@@ -26,7 +26,7 @@ from glidepath.flyers import (
     flight_for,
     source_for,
 )
-from glidepath.flyers.sampler import CLOCK_BOUND, PATIENCE
+from glidepath.flyers.sampling.sampler import CLOCK_BOUND, PATIENCE
 from glidepath.storage import data_root, run_folder
 from glidepath.trajectory import (
     Leg,

@@ -23,6 +23,9 @@ from glidepath.devices.sampled import (
     WithMarks,
     offers,
 )
+from glidepath.flyers.monitors.ingestion import Batch, Monitors, choose_monitors, pv_name
+from glidepath.flyers.monitors.updates import INVALID
+from glidepath.flyers.motion.flight import FlightError
 from glidepath.storage import (
     AlignedImages,
     Column,
@@ -48,9 +51,6 @@ from glidepath.timeline import (
 )
 from glidepath.trajectory import Leg, PreflightError
 
-from .flight import FlightError
-from .ingestion import Batch, Monitors, choose_monitors, pv_name
-from .monitors import INVALID
 from .triggering import TriggeredRows, Triggering
 from .verdict import Verdict
 

@@ -38,6 +38,7 @@ TELLING = threading.Lock()
 
 
 def tell(**what: Any) -> None:
+    """Answer in one line of JSON."""
     with TELLING:
         print(json.dumps(what), file=ANSWERS, flush=True)
 
@@ -57,7 +58,11 @@ def holdings(loop: asyncio.AbstractEventLoop) -> dict[str, Any]:
 
     async def tasks() -> list[str]:
         mine = asyncio.current_task()
-        return [t.get_coro().__qualname__ for t in asyncio.all_tasks() if t is not mine]
+        return [
+            getattr(t.get_coro(), "__qualname__", repr(t))
+            for t in asyncio.all_tasks()
+            if t is not mine
+        ]
 
     working = asyncio.run_coroutine_threadsafe(tasks(), loop).result(10)
     gc.collect()
@@ -109,7 +114,7 @@ class Client:
     """One session, and the scans that it is told to fly."""
 
     def __init__(self, beamline: str, folder: Path) -> None:
-        from glidepath.cli.session import Session
+        from glidepath.session import Session
 
         self.session = Session(beamline, folder)
         self.engine = self.session.run_engine

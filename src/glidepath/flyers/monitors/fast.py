@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from glidepath.devices.sampled import SampledChannel
 
 from .inbox import Inbox, load
-from .monitors import (
+from .updates import (
     CAPACITY,
     CONNECT_TIMEOUT,
     EPICS_EPOCH,

@@ -1,63 +1,16 @@
-"""Which back end flies which axis, and what triggers the detectors."""
+"""Which trigger source serves which trigger box or detector."""
 
 import sys
 from types import SimpleNamespace
 from typing import Any
 
 from glidepath.detectors import TriggeredDetector
-from glidepath.devices import (
-    Coupling,
-    EnergyAxis,
-    Motor,
-    ProfileMotor,
-    Pulses,
-    Zebra,
-    use_flights,
-)
-from glidepath.devices.monochromator import PGM
+from glidepath.devices import Pulses, Zebra
 from glidepath.trajectory import PreflightError
 
-from .constant_velocity import ConstantVelocity
-from .controller_sweep import ControllerSweep
-from .coupled import Coupled
-from .flight import BackEnd, Flight
 from .internal_clock import InternalClock
 from .position_compare import PositionCompare
-from .trajectory_controller import TrajectoryController
 from .trigger_source import TriggerSource
-
-
-def back_end_for(axis: Any) -> BackEnd:
-    """Return what flies an axis, by what the axis is.
-
-    Raises
-    ------
-    PreflightError
-        If no back end flies such a device.
-    """
-    if isinstance(axis, EnergyAxis):
-        monochromator, undulator = axis.monochromator(), axis.undulator()
-        if undulator is not None and axis.coupling is Coupling.SEPARATE:
-            return Coupled(axis, back_end_for(monochromator))
-        if isinstance(monochromator, PGM):
-            return ControllerSweep(axis)
-        if undulator is None and isinstance(monochromator, Motor):
-            return ConstantVelocity(monochromator)
-    if isinstance(axis, PGM):
-        return ControllerSweep(axis)
-    if isinstance(axis, ProfileMotor):
-        return TrajectoryController(axis)
-    if isinstance(axis, Motor):
-        return ConstantVelocity(axis)
-    raise PreflightError(
-        f"{getattr(axis, 'name', axis)!r} cannot be flown: an energy axis on a plane-grating "
-        "monochromator or on a motor, such a monochromator, or a motor can be; choose one of these."
-    )
-
-
-def flight_for(axis: Any) -> Flight:
-    """Return a flight of an axis, by what the axis is; PreflightError if nothing flies it."""
-    return Flight(back_end_for(axis), f"{axis.name}_flight")
 
 
 def source_for(trigger: Any, axis: Any) -> TriggerSource:
@@ -80,7 +33,7 @@ def source_for(trigger: Any, axis: Any) -> TriggerSource:
     if isinstance(trigger, Zebra):
         return PositionCompare(trigger, axis)
     if _is_panda(trigger):
-        from .sequencer import Sequencer
+        from glidepath.flyers.triggers.sequencer import Sequencer
 
         return Sequencer(trigger, axis)
     if isinstance(trigger, TriggeredDetector):
@@ -120,6 +73,4 @@ def _is_panda(device: Any) -> bool:
     return module is not None and isinstance(device, module.Panda)
 
 
-use_flights(flight_for)
-
-__all__ = ["back_end_for", "flight_for", "pulses_of", "source_for"]
+__all__ = ["pulses_of", "source_for"]

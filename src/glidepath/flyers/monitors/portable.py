@@ -13,7 +13,8 @@ import numpy as np
 
 from glidepath.devices.sampled import SampledChannel
 
-from .monitors import (
+from .receive_threads import BriskInterpreter, PinnedThreads
+from .updates import (
     CAPACITY,
     CONNECT_TIMEOUT,
     INVALID,
@@ -26,7 +27,6 @@ from .monitors import (
     pv_name,
     until_none,
 )
-from .receive_threads import BriskInterpreter, PinnedThreads
 
 CLOSE_TIMEOUT = 0.5
 """Seconds to wait for the end of subscriptions.

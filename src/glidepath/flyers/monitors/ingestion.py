@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 from glidepath.devices.sampled import SampledChannel
 
-from .fast_monitors import FastMonitors
+from .fast import FastMonitors
 from .inbox import FastPathUnavailable
-from .monitors import CAPACITY, CONNECT_TIMEOUT, Batch, Monitors, pv_name
-from .portable_monitors import PortableMonitors
+from .portable import PortableMonitors
+from .updates import CAPACITY, CONNECT_TIMEOUT, Batch, Monitors, pv_name
 
 log = logging.getLogger(__name__)
 

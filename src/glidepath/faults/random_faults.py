@@ -1,7 +1,8 @@
 """Faults at random moments of short scans: whatever happens, the same things hold.
 
-Run ``python -m benchmarks.random_faults --scans 200 --seed 1 --json random_faults.json``. The same
-seed gives the same faults at the same moments. The status ends with how many scans broke a rule.
+Run ``python -m glidepath.faults.random_faults --scans 200 --seed 1 --json random_faults.json``.
+The same seed gives the same faults at the same moments. The status ends with how many scans
+broke a rule.
 """
 
 import argparse
@@ -21,8 +22,7 @@ from rich.table import Table
 
 from glidepath.cli.bench import check_writable, environment
 
-from .fault_matrix import fly
-from .fault_scans import (
+from .laboratory import (
     AXES,
     FAULTS,
     MODES,
@@ -36,6 +36,7 @@ from .fault_scans import (
     Outcome,
     record,
 )
+from .matrix import fly
 
 BEFORE = 3.0
 """Seconds before the flight in which a fault may strike, too: the way to the run-up."""
@@ -137,7 +138,9 @@ def table(outcomes: Sequence[Outcome]) -> Table:
 
 def main() -> None:
     """Fly from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.random_faults", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m glidepath.faults.random_faults", description=__doc__
+    )
     parser.add_argument("--scans", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path, default=Path("random_faults.json"))

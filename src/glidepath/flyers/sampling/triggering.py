@@ -20,6 +20,9 @@ from glidepath.detectors import (
     TriggeredDetector,
     TriggerMode,
 )
+from glidepath.flyers.motion.flight import FlightError
+from glidepath.flyers.triggers.internal_clock import InternalClock
+from glidepath.flyers.triggers.trigger_source import TriggerPlan, TriggerSource
 from glidepath.storage import AlignedImages, image_shape
 from glidepath.timeline import (
     ClockFit,
@@ -30,10 +33,6 @@ from glidepath.timeline import (
     TriggerAccounting,
 )
 from glidepath.trajectory import Leg, PreflightError
-
-from .flight import FlightError
-from .internal_clock import InternalClock
-from .trigger_source import TriggerPlan, TriggerSource
 
 Floats = NDArray[np.float64]
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .monitors import INVALID, LOST, Floats
+from .updates import INVALID, LOST, Floats
 
-LIBRARY = "glidepath.flyers._inbox"
+LIBRARY = "glidepath.flyers.monitors._inbox"
 """The compiled inbox.c. It stands where Python's extension modules do, but is not one of them."""
 
 HEAD = np.dtype(

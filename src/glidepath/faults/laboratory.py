@@ -9,6 +9,7 @@ import json
 import queue
 import re
 import resource
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,7 +27,7 @@ from glidepath.simulation.beam import mesh_current, sample_current
 from glidepath.storage import read_columns
 from glidepath.timeline import Quality
 
-from .measure import Process, python_module
+from .process import Process
 
 VELOCITY = 2.0
 PERIOD = 0.06
@@ -204,6 +205,7 @@ class Fault:
     only: tuple[str, ...] = ()
 
     def applies_to(self, axis: Axis) -> bool:
+        """Tell whether it can strike an axis of this kind."""
         return not self.only or axis.back_end in self.only
 
 
@@ -357,7 +359,7 @@ class Laboratory:
 
     def _new_client(self) -> "_Client":
         beamline = "glidepath.beamlines.simulated"
-        command = python_module("fault_client", beamline, str(self.folder))
+        command = [sys.executable, "-m", "glidepath.faults.client", beamline, str(self.folder)]
         return _Client(Process(command, self._environment, self._errors))
 
     # -- what faults are made of ---------------------------------------------------------------
@@ -520,7 +522,7 @@ class Laboratory:
         while time.monotonic() < deadline and not self._client.over.is_set():
             position = self.witness.positions(axis.true, time.time())
             # The way to the run-up may cross it, too.
-            ready = ready or position < START
+            ready = ready or bool(position < START)
             if ready and position >= energy:
                 return
             time.sleep(0.005)
@@ -593,7 +595,7 @@ class Laboratory:
         # A triggered scan is ended where a sampled one goes on.
         bits = {bit.name for bit in Quality if bit & fault.marks and sampled}
         if bits and not bits & outcome.flagged.keys():
-            broken.append(f"no row is marked {' or '.join(map(str, sorted(bits)))}")
+            broken.append(f"no row is marked {' or '.join(sorted(str(bit) for bit in bits))}")
 
     def _check_standing(self, outcome: Outcome, axis: Axis, struck: float) -> None:
         deadline = time.monotonic() + STANDING_TIMEOUT
@@ -757,6 +759,11 @@ def record(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:
 # -- the faults ----------------------------------------------------------------------------------
 
 
+def _answer_late(lab: Laboratory, axis: Axis) -> None:
+    for wire in lab.wires.values():
+        wire.delay = 0.5
+
+
 def _nothing(lab: Laboratory, axis: Axis) -> None:
     """Do nothing: the scan that all others are compared with."""
 
@@ -861,7 +868,7 @@ FAULTS = (
     ),
     Fault(
         "answers 0.5 s late",
-        lambda lab, axis: [setattr(wire, "delay", 0.5) for wire in lab.wires.values()],
+        _answer_late,
     ),
     # The server of the detectors.
     Fault(

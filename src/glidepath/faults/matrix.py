@@ -1,6 +1,6 @@
 """Every fault with every back end and mode to which it applies, and what became of each scan.
 
-Run ``python -m benchmarks.fault_matrix --output docs/reliability-matrix.md``; it takes about half
+Run ``python -m glidepath.faults.matrix --output docs/reliability-matrix.md``; it takes about half
 an hour. The status is 1 if a scan broke a rule. The tests fly a part of it.
 """
 
@@ -16,7 +16,7 @@ from rich.console import Console
 
 from glidepath.cli.bench import check_writable, environment
 
-from .fault_scans import Case, Laboratory, Outcome, cases, markdown
+from .laboratory import Case, Laboratory, Outcome, cases, markdown
 
 LABORATORIES = 4
 """Most of a scan with a fault is waiting: so many are flown side by side."""
@@ -25,7 +25,7 @@ PAGE = """# Fault matrix
 
 What became of short scans ({range}) into which a fault was put: on the simulated
 beamline, over real Channel Access, by a session in a process of its own. Written by
-`python -m benchmarks.fault_matrix` on {date}, Python {python}, Glidepath {version};
+`python -m glidepath.faults.matrix` on {date}, Python {python}, Glidepath {version};
 [reliability](reliability.md) says what is promised and how it is judged.
 
 {count} scans, {broken} of them broke a rule.
@@ -100,7 +100,7 @@ def _broken(case: Case, error: Exception) -> Outcome:
 
 def page(outcomes: Sequence[Outcome]) -> str:
     """Return the page of the documentation."""
-    from .fault_scans import START, STOP, VELOCITY
+    from .laboratory import START, STOP, VELOCITY
 
     known = environment()
     # In the order of the catalogue of faults, not in the one in which it is quickest to fly them.
@@ -120,7 +120,7 @@ def page(outcomes: Sequence[Outcome]) -> str:
 
 def main() -> None:
     """Fly from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.fault_matrix", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m glidepath.faults.matrix", description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("docs/reliability-matrix.md"))
     parser.add_argument("--usual", action="store_true", help="only what the tests fly")
     parser.add_argument("--only", default="", help="faults whose name has this in it")

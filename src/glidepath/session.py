@@ -20,9 +20,8 @@ from glidepath.beamlines import Beamline, load_beamline
 from glidepath.catalog import Publisher
 from glidepath.devices.signals import said_of
 from glidepath.live import PrimaryFollower
+from glidepath.sentences import ScanError, errors
 from glidepath.storage import use_data_root
-
-from .errors import ScanError, errors
 
 CONNECT_TIMEOUT = 5.0
 """Seconds in which a beamline's servers must answer."""

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from glidepath.devices.sampled import SampledChannel
-
-from .ingestion import choose_monitors
+from glidepath.flyers.monitors.ingestion import choose_monitors
 
 
 async def clock_offsets(channels: Sequence[SampledChannel], seconds: float) -> dict[str, float]:

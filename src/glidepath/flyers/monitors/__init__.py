@@ -1,0 +1,1 @@
+"""Updates of readbacks into memory: libca without the interpreter, or aioca."""

@@ -1,0 +1,1 @@
+"""How each kind of axis flies: the flight, its back ends, and which back end flies which axis."""

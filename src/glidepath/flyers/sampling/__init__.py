@@ -1,0 +1,1 @@
+"""Rows from updates and triggers: the sampler, its streams, its verdict."""
