@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 COMPILED := $(VENV)/.compiled
 
-.PHONY: demo test check lint types layers bench setup clean
+.PHONY: demo test check lint types layers docs bench setup clean
 
 demo: setup
 	$(BIN)/glidepath demo
@@ -13,7 +13,7 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile
 
-check: lint types layers
+check: lint types layers docs
 
 lint: setup
 	$(BIN)/ruff check .
@@ -24,6 +24,10 @@ types: setup
 
 layers: setup
 	$(BIN)/lint-imports
+
+# The documentation as a site, in site/; warnings are errors.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 bench: setup
 	$(BIN)/glidepath bench
@@ -42,4 +46,4 @@ $(COMPILED): $(READY) setup.py src/glidepath/flyers/monitors/inbox.c
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist src/*.egg-info src/glidepath/flyers/monitors/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist site src/*.egg-info src/glidepath/flyers/monitors/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
