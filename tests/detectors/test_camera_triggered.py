@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from glidepath.detectors import FrameSettings, TriggeredDetector, TriggerMode
+from glidepath.detectors import FrameSettings, FrameSource, TriggerMode
 from glidepath.devices.signals import watch
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -47,7 +47,7 @@ def images_of(camera):
 @pytest.mark.parametrize("statistics", ["file", "series"])
 async def test_frames_equal_triggers_and_columns_equal_the_images(bench, make_camera, statistics):
     camera = await make_camera(statistics=statistics)
-    assert isinstance(camera, TriggeredDetector)
+    assert isinstance(camera, FrameSource)
     await camera.arm(bench.settings(NUMBER, RATE))
     first = await bench.pulses(NUMBER, RATE)
     frames = await bench.collect(camera, NUMBER)

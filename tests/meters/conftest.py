@@ -11,7 +11,7 @@ import numpy as np
 import pytest_asyncio
 
 from glidepath.beamlines import load_beamline
-from glidepath.detectors import Frames, FrameSettings, TriggeredDetector, TriggerMode
+from glidepath.detectors import Frames, FrameSettings, FrameSource, TriggerMode
 from glidepath.simulation import SimulatedBeamline
 
 BOUND = 20.0
@@ -67,7 +67,7 @@ class Bench:
             assert time.monotonic() < deadline, "the pulses were not sent"
             await asyncio.sleep(0.02)
 
-    async def collect_some(self, detector: TriggeredDetector) -> Frames:
+    async def collect_some(self, detector: FrameSource) -> Frames:
         """Return the first frames that come."""
         deadline = time.monotonic() + BOUND
         while not len((frames := await detector.frames()).numbers):
@@ -75,7 +75,7 @@ class Bench:
         self._some = frames
         return frames
 
-    async def collect_rest(self, detector: TriggeredDetector, until: float) -> Frames:
+    async def collect_rest(self, detector: FrameSource, until: float) -> Frames:
         """Return these and all frames up to a time of the server's clock."""
         parts = [self._some]
         deadline = time.monotonic() + BOUND
@@ -84,7 +84,7 @@ class Bench:
             parts.append(await detector.frames())
         return joined(parts)
 
-    async def collect(self, detector: TriggeredDetector, number: int) -> Frames:
+    async def collect(self, detector: FrameSource, number: int) -> Frames:
         """Return the frames, once there are as many as expected and the detector is disarmed."""
         parts = [await detector.frames()]
         deadline = time.monotonic() + BOUND

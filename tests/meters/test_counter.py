@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from glidepath.detectors import Counter, TriggeredDetector, TriggerMode
+from glidepath.detectors import Counter, FrameSource, TriggerMode
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -17,7 +17,7 @@ def counter(bench) -> Counter:
 
 
 async def test_it_is_a_triggered_detector_and_names_what_it_can(counter):
-    assert isinstance(counter, TriggeredDetector)
+    assert isinstance(counter, FrameSource)
     assert counter.columns() == {
         "counter_mesh": "counts",
         "counter_sample": "counts",

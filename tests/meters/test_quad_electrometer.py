@@ -5,7 +5,7 @@ import asyncio
 import numpy as np
 import pytest
 
-from glidepath.detectors import QuadElectrometer, TriggeredDetector, TriggerMode
+from glidepath.detectors import FrameSource, QuadElectrometer, TriggerMode
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -19,7 +19,7 @@ def quad(bench) -> QuadElectrometer:
 
 
 async def test_it_is_a_triggered_detector_and_names_what_it_can(quad):
-    assert isinstance(quad, TriggeredDetector)
+    assert isinstance(quad, FrameSource)
     assert quad.columns() == {"quad_mesh": "A", "quad_sample": "A"}
     assert await quad.trigger_modes() == set(TriggerMode)
     assert 1e-4 < await quad.dead_time() < 3e-4

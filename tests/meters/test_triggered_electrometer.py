@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import pytest_asyncio
 
-from glidepath.detectors import TriggeredDetector, TriggeredElectrometer, TriggerMode
+from glidepath.detectors import FrameSource, TriggeredElectrometer, TriggerMode
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -33,7 +33,7 @@ async def _at_rest(bench, meter) -> AsyncIterator[None]:
 
 
 async def test_it_is_a_triggered_detector_and_names_what_it_can(meter):
-    assert isinstance(meter, TriggeredDetector)
+    assert isinstance(meter, FrameSource)
     assert meter.columns() == {"mesh": "A"}
     assert await meter.trigger_modes() == {TriggerMode.INTERNAL, TriggerMode.EDGE}
     assert await meter.dead_time() == 0.01

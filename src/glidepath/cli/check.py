@@ -39,7 +39,7 @@ def detector(
     data: DataOption = Path("glidepath-data"),
 ) -> None:
     """Measure trigger modes, dead time, highest rate, latency and files of a triggered detector."""
-    from glidepath.detectors import DetectorCheck, Finding, Result, TriggeredDetector
+    from glidepath.detectors import DetectorCheck, Finding, FrameSource, Result
     from glidepath.devices import Pulses, Zebra
     from glidepath.flyers import pulses_of
     from glidepath.session import Session
@@ -47,7 +47,7 @@ def detector(
     console = Console(highlight=False, emoji=False)
     with spoken(), Session(beamline, data) as session:
         (checked,) = session.devices([name])
-        if not isinstance(checked, TriggeredDetector):
+        if not isinstance(checked, FrameSource):
             raise ValueError(f"{name} is no triggered detector; name one that is.")
         if pulses is None:
             every = session.beamline.devices

@@ -8,20 +8,20 @@ from .changes import Changes
 from .check import DetectorCheck, Finding, Result
 from .counter import Counter
 from .drivers import DRIVERS, Driver
-from .handshake import confirm, put_and_confirm, read_together
-from .limits import check_timing
-from .quad_electrometer import QuadElectrometer
-from .scaler import Scaler
-from .triggered import (
+from .frame_source import (
     EndsWithNext,
     FrameFile,
     Frames,
     FrameSettings,
+    FrameSource,
     MakesSeveralFrames,
-    TriggeredDetector,
     TriggerMode,
     no_frames,
 )
+from .handshake import confirm, put_and_confirm, read_together
+from .limits import check_timing
+from .quad_electrometer import QuadElectrometer
+from .scaler import Scaler
 from .triggered_electrometer import TriggeredElectrometer
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "Finding",
     "FrameFile",
     "FrameSettings",
+    "FrameSource",
     "Frames",
     "MakesSeveralFrames",
     "QuadElectrometer",
@@ -42,7 +43,6 @@ __all__ = [
     "Scaler",
     "StatisticsSource",
     "TriggerMode",
-    "TriggeredDetector",
     "TriggeredElectrometer",
     "check_timing",
     "confirm",

@@ -48,11 +48,11 @@ from .area_detector_logic import ImageFileLogic, ImagePaths, StatisticsLogic
 from .changes import Changes
 from .drivers import Driver, find_driver
 from .frame_reader import IMAGES, FileFrames, FrameReader
+from .frame_source import FrameFile, Frames, FrameSettings, TriggerMode, no_frames
 from .handshake import pv_of
 from .limits import check_timing
 from .several_frames import spot
 from .time_series import TimeSeries, join
-from .triggered import FrameFile, Frames, FrameSettings, TriggerMode, no_frames
 
 Floats = NDArray[np.float64]
 
@@ -169,7 +169,7 @@ class Camera(AreaDetector[ADBaseIO]):
       and the image by reference;
     - sampled, while it runs freely: ``flyscan([camera], energy, ...)``: the statistics are
       channels;
-    - triggered: see `glidepath.detectors.TriggeredDetector`.
+    - triggered: see `glidepath.detectors.FrameSource`.
 
     Staging and arming enable what is needed in the plugins. What was changed is put back
     afterwards, and a camera that was running before runs again.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from glidepath.devices import Pulses
 
-from .triggered import FrameFile, Frames, FrameSettings, TriggeredDetector, TriggerMode, no_frames
+from .frame_source import FrameFile, Frames, FrameSettings, FrameSource, TriggerMode, no_frames
 
 Floats = NDArray[np.float64]
 
@@ -96,7 +96,7 @@ class DetectorCheck:
         Where it may write files.
     """
 
-    detector: TriggeredDetector
+    detector: FrameSource
     pulses: Pulses | None
     exposure: float
     folder: Path

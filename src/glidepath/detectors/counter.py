@@ -15,10 +15,10 @@ from ophyd_async.core import Array1D, AsyncStatus, DeviceVector, SignalRW, Stand
 from glidepath.devices.signals import signal_r, signal_rw, watch
 
 from .changes import Changes
+from .frame_source import FrameFile, Frames, FrameSettings, TriggerMode, no_frames
 from .handshake import confirm, put_and_confirm, pv_of, read_together
 from .limits import check_timing
 from .scaler import Scaler
-from .triggered import FrameFile, Frames, FrameSettings, TriggerMode, no_frames
 
 SPARE: Final = 64
 """Bins beyond those that are expected, so that extra pulses can be seen."""

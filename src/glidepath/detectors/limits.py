@@ -1,9 +1,9 @@
 """What no triggered detector can do, refused in the same words for all of them."""
 
-from .triggered import FrameSettings, TriggeredDetector
+from .frame_source import FrameSettings, FrameSource
 
 
-async def check_timing(detector: TriggeredDetector, settings: FrameSettings) -> None:
+async def check_timing(detector: FrameSource, settings: FrameSettings) -> None:
     """Refuse (ValueError, one sentence) a trigger mode or a timing that a detector cannot do.
 
     Parameters

@@ -29,10 +29,10 @@ from glidepath.devices.signals import signal_r, signal_rw
 from glidepath.timeline.channel import Channel, ChannelKind
 
 from .changes import Changes
+from .frame_source import FrameFile, Frames, FrameSettings, TriggerMode, no_frames
 from .handshake import confirm, put_and_confirm, pv_of, read_together
 from .limits import check_timing
 from .time_series import join
-from .triggered import FrameFile, Frames, FrameSettings, TriggerMode, no_frames
 
 Floats = NDArray[np.float64]
 

@@ -13,7 +13,7 @@ from bluesky.protocols import Stageable
 from bluesky.utils import FailedPause, Msg, RequestAbort, RequestStop
 from ophyd_async.core import AsyncLocatable
 
-from glidepath.detectors import TriggeredDetector
+from glidepath.detectors import FrameSource
 from glidepath.devices.sampled import Sampled, WithExposure, offers
 from glidepath.devices.signals import said_of
 from glidepath.flyers import (
@@ -434,7 +434,7 @@ def _triggering(
                 "trigger=..., or give a period."
             )
         return None
-    followers = [d for d in detectors if isinstance(d, TriggeredDetector)]
+    followers = [d for d in detectors if isinstance(d, FrameSource)]
     source = source_for(trigger, axis)
     return Triggering(source, followers, step=step, period=period, exposure=exposure)
 

@@ -16,8 +16,8 @@ from glidepath.detectors import (
     FrameFile,
     Frames,
     FrameSettings,
+    FrameSource,
     MakesSeveralFrames,
-    TriggeredDetector,
     TriggerMode,
 )
 from glidepath.flyers.motion.flight import FlightError
@@ -124,7 +124,7 @@ class TriggeredRows:
 class _Detector:
     """What came of one detector in one leg."""
 
-    device: TriggeredDetector
+    device: FrameSource
     per_row: int = 1
     """Frames that make a row."""
     blocks: list[Frames] = field(default_factory=list)
@@ -165,7 +165,7 @@ class Triggering:
     def __init__(
         self,
         source: TriggerSource,
-        detectors: Sequence[TriggeredDetector],
+        detectors: Sequence[FrameSource],
         *,
         step: float | None,
         period: float | None,
@@ -299,7 +299,7 @@ class Triggering:
             exposure *= SHORTER
 
     async def _settings(
-        self, detector: TriggeredDetector, plan: TriggerPlan, folder: Path
+        self, detector: FrameSource, plan: TriggerPlan, folder: Path
     ) -> FrameSettings:
         n = self._frames[detector.name]
         exposure = plan.exposure
@@ -360,7 +360,7 @@ class Triggering:
         self._triggers = [(np.empty(0, np.int64), *(np.empty(0) for _ in range(5)))]
         self._following = True
 
-    async def _follower(self, detector: TriggeredDetector, tolerance: float) -> Follower:
+    async def _follower(self, detector: FrameSource, tolerance: float) -> Follower:
         assert self._plan is not None
         n, spacing = self._frames[detector.name], None
         if n > 1:
@@ -642,7 +642,7 @@ class Triggering:
         return imperfect + self.complaints
 
 
-def _ends_with_next(detector: TriggeredDetector) -> bool:
+def _ends_with_next(detector: FrameSource) -> bool:
     return isinstance(detector, EndsWithNext) and detector.ends_with_next
 
 

@@ -4,7 +4,7 @@ import sys
 from types import SimpleNamespace
 from typing import Any
 
-from glidepath.detectors import TriggeredDetector
+from glidepath.detectors import FrameSource
 from glidepath.devices import Pulses, Zebra
 from glidepath.trajectory import PreflightError
 
@@ -36,7 +36,7 @@ def source_for(trigger: Any, axis: Any) -> TriggerSource:
         from glidepath.flyers.triggers.sequencer import Sequencer
 
         return Sequencer(trigger, axis)
-    if isinstance(trigger, TriggeredDetector):
+    if isinstance(trigger, FrameSource):
         return InternalClock(trigger.name)
     raise PreflightError(
         f"{getattr(trigger, 'name', trigger)!r} makes no triggers: a trigger box does, or a "

@@ -103,7 +103,7 @@ class FrameFile:
 
 
 @runtime_checkable
-class TriggeredDetector(Protocol):
+class FrameSource(Protocol):
     """A detector whose exposures are triggered, one frame for each trigger.
 
     The order is `check_frames`, `arm`, then `frames` again and again, `disarm`, `restore`;
@@ -204,9 +204,9 @@ __all__ = [
     "EndsWithNext",
     "FrameFile",
     "FrameSettings",
+    "FrameSource",
     "Frames",
     "MakesSeveralFrames",
     "TriggerMode",
-    "TriggeredDetector",
     "no_frames",
 ]
