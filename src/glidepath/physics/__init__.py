@@ -3,6 +3,7 @@
 from .bragg import bragg_angle, bragg_energy
 from .calibration import Calibration, HarmonicFit, fit_harmonic
 from .constants import HC_EV_NM
+from .elements import atomic_number, atoms_of, check_edge
 from .encoders import (
     BraggGeometry,
     Encoder,
@@ -50,9 +51,12 @@ __all__ = [
     "N2_NATURAL_WIDTH_eV",
     "UndulatorLaw",
     "absorption",
+    "atomic_number",
+    "atoms_of",
     "beam_width",
     "bragg_angle",
     "bragg_energy",
+    "check_edge",
     "counted",
     "fit_focus",
     "fit_harmonic",
