@@ -1,7 +1,6 @@
 """A run engine with a beamline's devices and a catalogue, for the commands."""
 
 import asyncio
-import json
 import logging
 import signal
 import threading
@@ -21,7 +20,7 @@ from glidepath.catalog import Publisher
 from glidepath.devices.signals import said_of
 from glidepath.live import PrimaryFollower
 from glidepath.sentences import ScanError, errors
-from glidepath.storage import use_data_root
+from glidepath.storage import ScanNumbers, use_data_root
 
 CONNECT_TIMEOUT = 5.0
 """Seconds in which a beamline's servers must answer."""
@@ -75,13 +74,14 @@ class Session:
         self.beamline: Beamline = load_beamline(beamline)
         self.root = use_data_root(data)
         self._log = _log_to(self.root / "glidepath.log")
+        numbers = ScanNumbers(self.root)
         self._loop = asyncio.new_event_loop()
         self.run_engine = RunEngine(
             {},
             loop=self._loop,
             context_managers=[AbortOnInterrupt],
             call_returns_result=True,
-            scan_id_source=self._next_scan_id,
+            scan_id_source=lambda _: numbers.next(),
         )
         self.follower = PrimaryFollower()
         self.run_engine.subscribe(self.follower)
@@ -202,27 +202,19 @@ class Session:
         ValueError
             If the plan refused to begin.
         """
+        before = self.follower.start
         try:
             self.run_engine(plan)
         except RunEngineInterrupted:
             pass
         except Exception:
-            if self.follower.stop is None:
+            # The reason is in the stop document, if this plan got as far as opening a run.
+            if self.follower.start is before or self.follower.stop is None:
                 raise
-        stop = self.follower.stop or {}
+        stop = {} if self.follower.start is before else self.follower.stop or {}
         if stop.get("exit_status") != "success":
             raise ScanError(f"The scan did not end well: {stop.get('reason', 'no run was made')}.")
         return stop
-
-    def _next_scan_id(self, _: Mapping[str, Any]) -> int:
-        """Return the next scan id of this data directory."""
-        counter = self.root / "scan_id.json"
-        try:
-            last = int(json.loads(counter.read_text()))
-        except (OSError, ValueError, TypeError):
-            last = 0
-        counter.write_text(json.dumps(last + 1))
-        return last + 1
 
 
 class _LogFile(logging.FileHandler):

@@ -3,7 +3,9 @@
 from .aligned_images import AlignedImages, image_shape
 from .documents import HDF5_MIMETYPE, TableDocuments, column_key, dataset_paths
 from .growing import Column, FileError, GrowingFile, Table, read_columns
+from .locks import FileLock
 from .paths import check_data_directory, data_root, run_folder, use_data_root
+from .scan_numbers import ScanNumberError, ScanNumbers
 from .validation import compile_validators
 
 __all__ = [
@@ -11,7 +13,10 @@ __all__ = [
     "AlignedImages",
     "Column",
     "FileError",
+    "FileLock",
     "GrowingFile",
+    "ScanNumberError",
+    "ScanNumbers",
     "Table",
     "TableDocuments",
     "check_data_directory",
