@@ -17,9 +17,8 @@ from ophyd_async.core import Device, NotConnectedError
 
 from glidepath.beamlines import Beamline, load_beamline
 from glidepath.catalog import Publisher
-from glidepath.devices.signals import said_of
 from glidepath.live import PrimaryFollower
-from glidepath.sentences import ScanError, errors
+from glidepath.sentences import ScanError, as_connection_error, errors
 from glidepath.storage import ScanNumbers, use_data_root
 
 CONNECT_TIMEOUT = 5.0
@@ -180,10 +179,8 @@ class Session:
         # Not result(): an exception of aioca is false, and a future takes it for none.
         error = future.exception()
         if error is not None:
-            said = said_of(error)
-            if said == str(error):
+            with as_connection_error():
                 raise error
-            raise ConnectionError(said) from error
         return future.result()
 
     def use_baseline(self) -> None:

@@ -23,7 +23,10 @@ and lists of such names:
 :mod:`glidepath.beamlines.simulated` is an example to copy.
 """
 
-from collections.abc import Mapping
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from types import ModuleType
@@ -64,6 +67,8 @@ class Beamline:
 def load_beamline(name: str, prefix: str | None = None) -> Beamline:
     """Import a beamline module and make its devices.
 
+    A module in the current folder is found too, as Python itself finds it for ``python``.
+
     Parameters
     ----------
     name
@@ -83,7 +88,15 @@ def load_beamline(name: str, prefix: str | None = None) -> Beamline:
     ('energy', 'energy_separate', 'mono_motor', 'mono_profile', 'focus')
     """
     try:
-        module = import_module(name)
+        with _current_folder():
+            module = import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name.partition(".")[0]:
+            raise BeamlineError(f"Beamline {name!r} cannot be imported: {_text(error)}.") from error
+        raise BeamlineError(
+            f"There is no module {name!r}, neither installed nor in {os.getcwd()}; check its name, "
+            "or start where the file is."
+        ) from error
     # Whatever a module of somebody else raises while it is imported is that module's mistake.
     except (Exception, SystemExit) as error:
         raise BeamlineError(f"Beamline {name!r} cannot be imported: {_text(error)}.") from error
@@ -113,6 +126,20 @@ def load_beamline(name: str, prefix: str | None = None) -> Beamline:
         _names(module, "BASELINE", devices),
         dict(getattr(module, "UNAVAILABLE", {})),
     )
+
+
+@contextmanager
+def _current_folder() -> Iterator[None]:
+    """Let modules be found in the current folder, after all others, while one is imported."""
+    folder = os.getcwd()
+    if folder in sys.path or "" in sys.path:
+        yield
+        return
+    sys.path.append(folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
 
 
 def _text(error: BaseException) -> str:

@@ -1,11 +1,11 @@
-"""How a user's mistake reaches the user: one sentence and exit status 2, never a traceback."""
+"""How a user's mistake reaches the user: one sentence and an exit status, never a traceback."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import typer
 
-from glidepath.sentences import ScanError, errors
+from glidepath.sentences import ScanError, errors, sentence_of
 
 BAD_INPUT = 2
 """Exit status: what was asked cannot be done; nothing was moved."""
@@ -16,18 +16,21 @@ FAILED = 1
 
 @contextmanager
 def spoken() -> Iterator[None]:
-    """Turn the exceptions that users cause into a sentence and an exit status."""
+    """Turn every exception into a sentence and an exit status.
+
+    The traceback of an error goes to the log of the data directory, where there is a session.
+    """
     try:
         yield
-    except ScanError as error:
-        errors.print(f"glidepath: {error}", style="red", soft_wrap=True, markup=False)
-        raise typer.Exit(FAILED) from None
+    except (typer.Exit, typer.Abort):
+        raise
     except BrokenPipeError:
         # Whoever read our output has seen enough.
         raise typer.Exit(0) from None
-    except (ValueError, ConnectionError) as error:
-        errors.print(f"glidepath: {error}", style="red", soft_wrap=True, markup=False)
-        raise typer.Exit(BAD_INPUT) from None
+    except Exception as error:
+        errors.print(f"glidepath: {sentence_of(error)}", style="red", soft_wrap=True, markup=False)
+        refused = isinstance(error, ValueError | ConnectionError)
+        raise typer.Exit(BAD_INPUT if refused else FAILED) from None
 
 
 __all__ = ["BAD_INPUT", "FAILED", "ScanError", "errors", "spoken"]

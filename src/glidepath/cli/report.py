@@ -6,6 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from glidepath.sentences import as_sentence
 from glidepath.trajectory import Preflight
 
 
@@ -22,8 +23,10 @@ def print_preflight(console: Console, report: Preflight) -> None:
 def print_end(console: Console, start: Mapping[str, Any], stop: Mapping[str, Any]) -> None:
     """Print how a scan ended."""
     console.print(
-        f"Scan {start.get('scan_id')} ({start.get('uid', '')[:8]}): {stop.get('exit_status')}; "
-        f"{stop.get('reason')}.",
+        as_sentence(
+            f"Scan {start.get('scan_id')} ({start.get('uid', '')[:8]}): "
+            f"{stop.get('exit_status')}; {stop.get('reason')}"
+        ),
         highlight=False,
         soft_wrap=True,
     )

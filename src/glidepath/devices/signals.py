@@ -36,7 +36,6 @@ __all__ = [
     "patience_with",
     "put_back",
     "read_limits",
-    "said_of",
     "signal_r",
     "signal_rw",
     "silent",
@@ -285,19 +284,6 @@ async def silent(*signals: SignalR[Any]) -> str:
         if isinstance(answer, NoAnswerError)
     ]
     return f"{' and '.join(names)} {'does' if len(names) == 1 else 'do'} not answer" * bool(names)
-
-
-def said_of(error: BaseException) -> str:
-    """Return the text of an error; what is said of a server without an answer as a sentence."""
-    # aioca reads EPICS_* from the environment when it is first imported.
-    from aioca import CANothing
-
-    if isinstance(error, CANothing):
-        return f"{error.name} does not answer: {str(error).removeprefix(f'{error.name}: ')}."
-    text = str(error)
-    # All that ophyd-async says of a signal that does not answer in time is its source.
-    bare = isinstance(error, TimeoutError) and "://" in text and " " not in text
-    return f"{text} does not answer." if bare else text
 
 
 class Watch:

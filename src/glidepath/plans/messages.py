@@ -6,9 +6,9 @@ from functools import partial
 from typing import Any
 
 from bluesky.protocols import Status
-from bluesky.utils import FailedPause, FailedStatus, Msg, RequestAbort, RequestStop
+from bluesky.utils import Msg
 
-from glidepath.devices.signals import said_of
+from glidepath.sentences import reason_of
 
 MsgGenerator = Generator[Msg, Any, Any]
 
@@ -69,20 +69,6 @@ def attempt(plan: MsgGenerator, reasons: list[str]) -> MsgGenerator:
         reason = reason_of(error)
         if reason not in reasons:
             reasons.append(reason)
-
-
-def reason_of(error: BaseException) -> str:
-    """Return why a scan ended, in one line."""
-    while isinstance(error, FailedStatus) and error.__cause__ is not None:
-        error = error.__cause__
-    if isinstance(error, RequestAbort):
-        return "aborted by the user"
-    if isinstance(error, RequestStop):
-        return "stopped by the user before its end"
-    if isinstance(error, FailedPause):
-        return "interrupted by the user where it could not be paused, so it was ended"
-    text = " ".join(said_of(error).split())
-    return text or type(error).__name__
 
 
 __all__ = ["MsgGenerator", "attempt", "done", "reason_of", "wait_for", "wait_until_done"]

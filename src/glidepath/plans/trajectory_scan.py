@@ -15,7 +15,6 @@ from ophyd_async.core import AsyncLocatable
 
 from glidepath.detectors import FrameSource
 from glidepath.devices.sampled import Sampled, WithExposure, offers
-from glidepath.devices.signals import said_of
 from glidepath.flyers import (
     BeamGuard,
     Flight,
@@ -27,6 +26,7 @@ from glidepath.flyers import (
     source_for,
 )
 from glidepath.flyers.sampling.sampler import CLOCK_BOUND, PATIENCE
+from glidepath.sentences import as_connection_error
 from glidepath.storage import data_root, run_folder
 from glidepath.trajectory import (
     Leg,
@@ -441,13 +441,8 @@ def _triggering(
 
 async def _inspect(*asked: Any) -> Preflight:
     """Return the report; ConnectionError, in a sentence, if a server does not answer."""
-    try:
+    with as_connection_error("The scan cannot begin: "):
         return await _report(*asked)
-    except Exception as error:
-        said = said_of(error)
-        if said == str(error):
-            raise
-        raise ConnectionError(f"The scan cannot begin: {said}") from error
 
 
 async def _report(
