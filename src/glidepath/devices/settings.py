@@ -20,7 +20,9 @@ from typing import Any, Final
 import numpy as np
 from ophyd_async.core import SignalDatatypeT, SignalR, SignalRW
 
-from .signals import GONE_TIMEOUT, NoAnswerError, ask, said_of, tell, watch
+from glidepath.sentences import joined, sentence_of
+
+from .signals import GONE_TIMEOUT, NoAnswerError, ask, tell, watch
 
 CONFIRMATION: Final = 5.0
 """Seconds within which a setting must read back."""
@@ -217,7 +219,7 @@ class Settings:
         except Exception as error:
             raise SettingError(
                 f"{self.owner} refuses {value!r} for {signal.source}: "
-                f"{said_of(error).rstrip('.')}; look at its record, it may be disabled."
+                f"{joined(sentence_of(error))}; look at its record, it may be disabled."
             ) from error
 
 
@@ -300,7 +302,7 @@ async def _different(wanted: dict[Any, Any], within: float) -> dict[Any, Any]:
                 if left <= 0:
                     break
     except (NoAnswerError, TimeoutError) as error:
-        silent = said_of(error).rstrip(".")
+        silent = joined(sentence_of(error))
         return dict.fromkeys(different, silent)
     return different
 
