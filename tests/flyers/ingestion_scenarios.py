@@ -124,7 +124,7 @@ async def what_cannot_be_sampled_is_refused(ioc):
     for make in (*BOTH, choose_monitors):
         for refused, words in (
             (channel("text"), "holds text"),
-            (channel("wave"), "give its SampledChannel an interval"),
+            (channel("wave"), "give it with sampled(..., interval=...)"),
         ):
             with expected(ValueError, words):
                 await make([channel("double"), refused]).open()

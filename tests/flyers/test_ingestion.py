@@ -84,7 +84,7 @@ def test_monitors_when_a_server_restarts():
 
 def test_only_channel_access_sources_are_sampled():
     assert pv_name("ca://SIM:X") == pv_name("SIM:X") == "SIM:X"
-    with pytest.raises(ValueError, match="only Channel Access"):
+    with pytest.raises(ValueError, match=r"only Channel Access .* and PV Access"):
         pv_name("pva://SIM:X")
 
 

@@ -288,7 +288,7 @@ def test_flags_go_into_columns_of_uint16():
     [
         ({"name": ""}, "needs a name"),
         ({"latency": nan}, "latency must be a finite number"),
-        ({"kind": ChannelKind.DETECTOR}, "aperture must be a positive number"),
+        ({"kind": ChannelKind.DETECTOR, "aperture": -1.0}, "aperture must be a number"),
         ({"aperture": 0.1}, "has no aperture"),
     ],
 )
@@ -301,3 +301,17 @@ def test_a_channel_that_makes_no_sense_is_refused_with_a_sentence(arguments, sen
 def test_a_channel_tells_what_a_value_covers():
     assert MESH.exposure(100.0) == (99.25, 99.75)
     assert MESH.delayed(0.5).exposure(100.0) == (99.0, 99.5)
+
+
+def test_values_of_unknown_exposure_count_once_each_in_the_window_they_fall_into():
+    channel = Channel("diode", ChannelKind.DETECTOR, latency=0.5)
+    origin = 1_700_000_000.0
+    times = origin + np.array([0.75, 1.25, 1.5, 2.75, 4.75])
+    values = np.array([1.0, 2.0, 4.0, 8.0, nan])
+    lower = origin + np.array([0.0, 1.5, 2.5, 4.5])
+    found = window_values(channel, times, values, lower, lower + 1.0)
+    # Three fall into the first window; one into the second; none into the third: held; then
+    # nothing is known.
+    np.testing.assert_array_equal(found.mean, [7 / 3, 8.0, 8.0, nan])
+    assert found.count.tolist() == [3, 1, 0, 0]
+    assert found.quality.tolist() == [0, 0, Quality.HELD, Quality.NO_DATA]

@@ -80,9 +80,10 @@ def preflight(
 
 
 async def _listen(devices: Sequence[Any]) -> dict[str, float]:
+    from glidepath.devices.sampled import channels_for
     from glidepath.flyers import clock_offsets
 
-    channels = [channel for device in devices for channel in await device.channels()]
+    channels = [channel for device in devices for channel in await channels_for(device)]
     return await clock_offsets(channels, LISTENING)
 
 

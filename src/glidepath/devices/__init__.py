@@ -30,7 +30,7 @@ from .motion import Motor
 from .positioning import MotionError, Pace
 from .profile_move import ExecuteState, ProfileMotor, ProfileMove, ProfileStatus
 from .pulse_generator import PulseGenerator, Pulses
-from .sampled import Sampled, SampledChannel
+from .sampled import Sampled, SampledChannel, channels_for, register_channels, sampled
 from .signals import Watch, signal_r, signal_rw, watch
 from .undulator import ControlMode, Undulator, UndulatorAxis
 from .zebra import Zebra
@@ -76,7 +76,10 @@ __all__ = [
     "UndulatorAxis",
     "Watch",
     "Zebra",
+    "channels_for",
     "read_gap_table",
+    "register_channels",
+    "sampled",
     "signal_r",
     "signal_rw",
     "use_flights",

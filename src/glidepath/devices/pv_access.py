@@ -5,4 +5,8 @@ NO_PV_ACCESS = (
     "glidepath[panda]."
 )
 
-__all__ = ["NO_PV_ACCESS"]
+NO_PV_ACCESS_CHANNEL = (
+    "A channel is reached over PV Access, but p4p is not installed; install glidepath[panda]."
+)
+
+__all__ = ["NO_PV_ACCESS", "NO_PV_ACCESS_CHANNEL"]

@@ -14,7 +14,7 @@ from bluesky.utils import FailedPause, Msg, RequestAbort, RequestStop
 from ophyd_async.core import AsyncLocatable
 
 from glidepath.detectors import FrameSource
-from glidepath.devices.sampled import Sampled, WithExposure, offers
+from glidepath.devices.sampled import Sampled, WithExposure, can_be_sampled, channels_for, offers
 from glidepath.flyers import (
     BeamGuard,
     Flight,
@@ -500,7 +500,7 @@ async def _report(
 
 async def _space(devices: Sequence[Sampled], trajectory: Trajectory, period: float) -> Space:
     """Return how much the scan will write, generously, and how much room there is."""
-    channels = [channel for device in devices for channel in await device.channels()]
+    channels = [channel for device in devices for channel in await channels_for(device)]
     rows = trajectory.rows(period) * (2 * len(channels) + ROW_COLUMNS)
     updates = trajectory.duration * len(channels) * UPDATES_PER_SECOND * 2
     root = data_root()
@@ -519,11 +519,10 @@ def _positive(period: Any) -> float:
 def _check_devices(detectors: Sequence[Any], axis: Any, triggering: Triggering | None) -> None:
     triggered = [] if triggering is None else triggering.detectors
     for device in [*detectors, axis]:
-        if device not in triggered and not offers(device, Sampled):
+        if device not in triggered and not can_be_sampled(device):
             raise PreflightError(
-                f"{getattr(device, 'name', device)!r} cannot be sampled: it has no channels(); "
-                "leave it out, or add channels() to its class (a motor record has them as "
-                "glidepath.devices.Motor)."
+                f"{getattr(device, 'name', device)!r} cannot be sampled: it is neither a "
+                "signal nor a device that can be read; leave it out, or give its signals."
             )
     names = [device.name for device in [*detectors, axis]]
     for name in names:

@@ -207,7 +207,11 @@ class Aligner:
         if period is not None:
             _check_period(period)
         self._axis = found[0]
-        detectors = [t for t in self._tracks if t.channel.kind is ChannelKind.DETECTOR]
+        detectors = [
+            t
+            for t in self._tracks
+            if t.channel.kind is ChannelKind.DETECTOR and t.channel.aperture > 0
+        ]
         # Of equals the last one: by custom the signal comes after its reference.
         self._reference = max(reversed(detectors), key=lambda t: t.channel.aperture, default=None)
         self.period = period or (self._reference.channel.aperture if self._reference else 0.1)

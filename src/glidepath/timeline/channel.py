@@ -33,7 +33,8 @@ class Channel:
         Seconds between the end of what was measured and the timestamp.
     aperture
         Length of a detector's exposure in seconds: a value with timestamp ``t`` covers
-        ``[t - latency - aperture, t - latency]``. Zero for readbacks and states.
+        ``[t - latency - aperture, t - latency]``. 0 where it is not known: a value then counts
+        at its time alone. Zero for readbacks and states.
     precision
         Number of decimal places worth showing, if known.
 
@@ -57,10 +58,10 @@ class Channel:
         if not isfinite(self.latency):
             raise ValueError(f"Channel {self.name!r}: the latency must be a finite number of s.")
         if self.kind is ChannelKind.DETECTOR:
-            if not (isfinite(self.aperture) and self.aperture > 0):
+            if not (isfinite(self.aperture) and self.aperture >= 0):
                 raise ValueError(
-                    f"Channel {self.name!r} integrates, so its aperture must be a positive "
-                    f"number of seconds, not {self.aperture!r}."
+                    f"Channel {self.name!r} integrates, so its aperture must be a number of "
+                    f"seconds, or 0 where it is not known, not {self.aperture!r}."
                 )
         elif self.aperture != 0:
             raise ValueError(f"Channel {self.name!r} is a {self.kind}, so it has no aperture.")

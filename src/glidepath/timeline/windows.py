@@ -31,6 +31,13 @@ HELD, NO_DATA, PARTIAL, TOO_LARGE = (
 CLOCK_RESOLUTION = 1e-6
 """Seconds; shorter overlaps of exposure and window are rounding (POSIX float64: 0.24 µs)."""
 
+INSTANT = 2.0**-18
+"""Seconds (3.8 us) that a value counts for whose exposure is not known.
+
+The same for all, so that their mean is the plain one: a power of two, so that no rounding of
+time stamps makes a difference; longer than `CLOCK_RESOLUTION`, so that it is seen.
+"""
+
 
 @dataclass(frozen=True)
 class WindowValues:
@@ -144,9 +151,10 @@ def sums(groups: Indices, weights: Floats, m: int) -> Floats:
 def exposures(t: Floats, aperture: float) -> tuple[Floats, Floats]:
     """Return begin and end of the exposures that end at ``t``, rising, shape (n,).
 
-    Exposures do not overlap: where timestamps jitter, the later one gives way.
+    Exposures do not overlap: where timestamps jitter, the later one gives way. An aperture of 0
+    is not known; it is taken as an `INSTANT`.
     """
-    begin = t - aperture
+    begin = t - (aperture or INSTANT)
     np.maximum(begin[1:], t[:-1], out=begin[1:])
     return begin, t
 
@@ -201,7 +209,9 @@ def _detector(t: Floats, v: Floats, a: Floats, b: Floats, aperture: float) -> Wi
     mean = np.full(m, np.nan)
     np.divide(total, weight, out=mean, where=~out & (weight > 0))
     quality[out] |= TOO_LARGE
-    quality[(count > 0) & (weight < COVERED_ENOUGH * (b - a))] |= PARTIAL
+    if aperture:
+        # How much of the window was seen cannot be told where the exposure is not known.
+        quality[(count > 0) & (weight < COVERED_ENOUGH * (b - a))] |= PARTIAL
     # No exposure touches the window: a connected, silent detector keeps its value.
     empty = count == 0
     latest = t.searchsorted(b, "left") - 1
@@ -219,6 +229,7 @@ def _detector(t: Floats, v: Floats, a: Floats, b: Floats, aperture: float) -> Wi
 __all__ = [
     "CLOCK_RESOLUTION",
     "HOLD_AFTER",
+    "INSTANT",
     "OVERFLOW",
     "WindowValues",
     "exposures",

@@ -149,7 +149,7 @@ def link(sampled: SampledChannel, datatype: int, elements: int) -> Link:
     if elements > 1 and not interval > 0:
         raise ValueError(
             f"{channel.name} ({name}) is a waveform of up to {elements} elements, but nobody "
-            "said how far they are apart: give its SampledChannel an interval in seconds."
+            "said how far they are apart: give it with sampled(..., interval=...), in seconds."
         )
     return Link(name, elements, interval)
 
@@ -217,11 +217,16 @@ async def until_none(
 
 def no_answer(silent: Sequence[SampledChannel], timeout: float) -> ConnectionError:
     """Return the error that names the channels that are silent."""
-    names = ", ".join(f"{c.channel.name} ({pv_name(c.source)})" for c in silent)
+    names = ", ".join(f"{c.channel.name} ({shown(c.source)})" for c in silent)
     return ConnectionError(
         f"No value came from {names} within {timeout:g} s; "
         "check that its server runs and can be reached."
     )
+
+
+def shown(source: str) -> str:
+    """Return a source as a user knows it: its name, without the protocol."""
+    return source.partition("://")[2] or source
 
 
 def pv_name(source: str) -> str:
@@ -237,7 +242,8 @@ def pv_name(source: str) -> str:
         return source
     if protocol != "ca":
         raise ValueError(
-            f"{source} cannot be sampled: only Channel Access sources (ca://NAME) can be."
+            f"{source} cannot be sampled by its name: only Channel Access (ca://NAME) and "
+            "PV Access (pva://NAME) can be; another source needs a feed."
         )
     return name
 
@@ -255,5 +261,6 @@ __all__ = [
     "link",
     "no_answer",
     "pv_name",
+    "shown",
     "until_none",
 ]

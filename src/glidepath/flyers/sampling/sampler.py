@@ -21,10 +21,11 @@ from glidepath.devices.sampled import (
     SampledChannel,
     WithDerived,
     WithMarks,
+    channels_for,
     offers,
 )
-from glidepath.flyers.monitors.ingestion import Batch, Monitors, choose_monitors, pv_name
-from glidepath.flyers.monitors.updates import INVALID
+from glidepath.flyers.monitors.ingestion import Batch, Monitors, choose_monitors
+from glidepath.flyers.monitors.updates import INVALID, shown
 from glidepath.flyers.motion.flight import FlightError
 from glidepath.storage import (
     AlignedImages,
@@ -173,7 +174,7 @@ class _Setting:
     def remark(self) -> str:
         return (
             f"the exposure of {', '.join(self.names)} was changed during the scan "
-            f"({pv_name(self.source)} from {self.value:g} to {self.changed:g})"
+            f"({shown(self.source)} from {self.value:g} to {self.changed:g})"
         )
 
 
@@ -270,7 +271,7 @@ class Sampler:
         for device in self._devices:
             if offers(device, BeginsSampling):
                 await device.begin_sampling()
-            channels += [c for c in await device.channels() if c not in channels]
+            channels += [c for c in await channels_for(device) if c not in channels]
             if offers(device, WithDerived):
                 self._derived += device.derived()
             if offers(device, WithMarks):
@@ -559,7 +560,7 @@ class Sampler:
         step = self._aligner.reports[axis.channel.name].clock_step
         if step < 0:
             raise FlightError(
-                f"The clock of the server of {axis.channel.name} ({pv_name(axis.source)}) was set "
+                f"The clock of the server of {axis.channel.name} ({shown(axis.source)}) was set "
                 f"back by {-step:.2f} s or more, so that nothing more can be said of where the "
                 "axis was when: the scan was ended."
             )
@@ -803,7 +804,7 @@ def check_clocks(
         if abs(offset) > bound:
             side = "behind" if offset > 0 else "ahead of"
             off.append(
-                f"{sampled.channel.name} ({sampled.source.removeprefix('ca://')}) is "
+                f"{sampled.channel.name} ({shown(sampled.source)}) is "
                 f"{abs(offset):.2f} s {side} this machine"
             )
     if off:
