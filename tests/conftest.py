@@ -1,6 +1,7 @@
 """What all tests share: a simulated beamline, a run engine, and a watch on what is left behind."""
 
 import asyncio
+import gc
 import os
 import threading
 
@@ -19,6 +20,13 @@ for protocol in ("CA", "PVA"):
     os.environ[f"EPICS_{protocol}_ADDR_LIST"] = " ".join(addresses or [LOOPBACK])
     os.environ[f"EPICS_{protocol}_AUTO_ADDR_LIST"] = "NO"
 os.environ.pop("EPICS_PVA_NAME_SERVERS", None)
+
+
+def pytest_collection_modifyitems(items):
+    """Mark what needs the simulated beamline, so that one can leave it out or run nothing else."""
+    for item in items:
+        if "beamline" in getattr(item, "fixturenames", ()):
+            item.add_marker("simulated_beamline")
 
 
 @pytest.fixture(scope="session")
@@ -50,16 +58,32 @@ def RE():  # noqa: N802
     engine = RunEngine({}, loop=loop, call_returns_result=True)
     yield engine
     assert engine.state == "idle"
-    asyncio.run_coroutine_threadsafe(_close_channels(), loop).result(10)
+    left = asyncio.run_coroutine_threadsafe(_left_and_closed(), loop).result(10)
     loop.call_soon_threadsafe(loop.stop)
     engine._th.join()
     loop.close()
+    assert not left, f"left behind: {left}"
+    # A socket or a file that nobody closed warns when it is collected, which is an error here.
+    gc.collect()
 
 
-async def _close_channels() -> None:
+async def _left_and_closed() -> list[str]:
+    """Return what a test has left in the run engine's loop, and close the channels."""
     import aioca
 
+    # What was told to end in the test's last moment may do so.
+    for _ in range(100):
+        left = [f"task {task.get_coro()}" for task in _tasks()]
+        left += [f"monitor of {c.name}" for c in aioca.get_channel_infos() if c.subscriber_count]
+        if not left:
+            break
+        await asyncio.sleep(0.02)
     aioca.purge_channel_caches()
+    return left
+
+
+def _tasks() -> list[asyncio.Task]:
+    return [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
 
 
 @pytest.fixture(autouse=True)

@@ -89,13 +89,24 @@ def test_harmonic_polarisation_and_offset_are_set_by_plans(RE, devices, beamline
         RE(bps.mv(energy.harmonic, 2))
 
 
-def follow(signal, function):
-    """Subscribe to a signal, in the run engine's loop."""
+@pytest.fixture
+def follow(RE):
+    """Hand the readings of a signal to a function until the test is over."""
+    followed = []
 
-    async def subscribe():
-        signal.subscribe_reading(function)
+    def begin(signal, function):
+        async def subscribe():
+            signal.subscribe_reading(function)
 
-    call_in_bluesky_event_loop(subscribe())
+        call_in_bluesky_event_loop(subscribe())
+        followed.append((signal, function))
+
+    async def end():
+        for signal, function in followed:
+            signal.clear_sub(function)
+
+    yield begin
+    call_in_bluesky_event_loop(end())
 
 
 @bpp.run_decorator()
@@ -110,7 +121,7 @@ def fly(axis, value):
     assert flown.success
 
 
-def test_the_energy_is_flown_by_a_plan_that_knows_only_verbs(RE, devices):
+def test_the_energy_is_flown_by_a_plan_that_knows_only_verbs(RE, devices, follow):
     energy, pgm = devices["energy"], devices["pgm"]
     before = call_in_bluesky_event_loop(pgm.sweep.velocity.get_value())
     seen = []
@@ -122,7 +133,7 @@ def test_the_energy_is_flown_by_a_plan_that_knows_only_verbs(RE, devices):
 
 
 @pytest.mark.parametrize("rewindable", [False, True])
-def test_a_pause_of_such_a_plan_flies_the_rest_when_it_is_resumed(RE, devices, rewindable):
+def test_a_pause_of_such_a_plan_flies_the_rest_when_it_is_resumed(RE, devices, follow, rewindable):
     energy, pgm = devices["energy"], devices["pgm"]
     seen = []
 
@@ -149,7 +160,7 @@ def test_a_pause_of_such_a_plan_flies_the_rest_when_it_is_resumed(RE, devices, r
     assert min(seen) > 399.5
 
 
-def test_an_abort_stops_a_staged_axis_in_flight(RE, devices):
+def test_an_abort_stops_a_staged_axis_in_flight(RE, devices, follow):
     energy, pgm = devices["energy"], devices["pgm"]
 
     def note(reading):

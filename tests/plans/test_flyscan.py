@@ -249,7 +249,7 @@ def test_an_error_in_mid_flight_leaves_no_axis_flying(simulated, monkeypatch):
     assert calls[-1] != 0  # the axis was moving when it happened
     assert s.get(s.pgm.status) == 0
     assert s.stop["exit_status"] == "fail"
-    assert s.stop["reason"] == "the disk is full"
+    assert s.stop["reason"] == "the disk is full."
     run = s.run()
     assert len(run.primary["energy"]) == run.stop["num_events"]["primary"] > 3
 
