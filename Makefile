@@ -42,6 +42,7 @@ $(READY): pyproject.toml constraints.txt
 
 # The installation has compiled it; this is for those who change it. No compiler is no error.
 $(COMPILED): $(READY) setup.py src/glidepath/flyers/monitors/inbox.c
+	rm -f src/glidepath/flyers/monitors/_inbox.*
 	$(BIN)/python setup.py --quiet build_ext --inplace
 	touch $@
 

@@ -1,0 +1,54 @@
+"""What an extension implements, and how it is registered.
+
+An extension is a package of its own, or a beamline's module. It implements one of the protocols
+here and registers for a class of devices, with the decorators here when it is imported; an
+installed package names its module in the group of entry points of the same kind, and needs no
+import anywhere:
+
+======================  ==============================  ==========================
+to bring                implement                       group of entry points
+======================  ==============================  ==========================
+a sampled detector      `SampledChannel`, `Channel`     ``glidepath.channels``
+a motion                `BackEnd`                       ``glidepath.back_ends``
+a trigger box           `TriggerSource`                 ``glidepath.trigger_sources``
+a triggered detector    `FrameSource`                   ``glidepath.frame_sources``
+======================  ==============================  ==========================
+"""
+
+from glidepath.detectors import FrameSource
+from glidepath.devices.sampled import (
+    BeginsSampling,
+    Derived,
+    Sampled,
+    SampledChannel,
+    WithDerived,
+    WithExposure,
+    WithMarks,
+    channels_for,
+    register_channels,
+    sampled,
+)
+from glidepath.devices.settings import SettingError, Settings
+from glidepath.flyers import BackEnd, TriggerSource
+from glidepath.timeline import Channel, ChannelKind, Mark
+
+__all__ = [
+    "BackEnd",
+    "BeginsSampling",
+    "Channel",
+    "ChannelKind",
+    "Derived",
+    "FrameSource",
+    "Mark",
+    "Sampled",
+    "SampledChannel",
+    "SettingError",
+    "Settings",
+    "TriggerSource",
+    "WithDerived",
+    "WithExposure",
+    "WithMarks",
+    "channels_for",
+    "register_channels",
+    "sampled",
+]
