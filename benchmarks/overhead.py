@@ -24,7 +24,7 @@ from ophyd_async.core import StandardReadableFormat as Format
 from rich.table import Table
 
 from glidepath.devices import SampledChannel, signal_r, signal_rw
-from glidepath.flyers import BackEnd, Flight, Sampler
+from glidepath.flyers import BackEnd, Flight, MotionPlan, Sampler
 from glidepath.timeline.channel import Channel, ChannelKind
 from glidepath.trajectory import Envelope, Leg
 
@@ -121,7 +121,7 @@ class SoftAxis(StandardReadable):
         return [SampledChannel(Channel(self.name, ChannelKind.READBACK), self.value.source)]
 
 
-class Jump(BackEnd):
+class Jump(BackEnd[MotionPlan]):
     """A flight from 0 to 1 that takes a few milliseconds, and knows how many.
 
     Attributes
@@ -136,19 +136,19 @@ class Jump(BackEnd):
         self.axis = axis
         self.took = 0.0
 
-    async def envelope(self, leg: Leg) -> Envelope:
-        return Envelope(None, None, None, "", run_up=1.0, run_up_time=0.0)
+    async def plan(self, leg: Leg) -> MotionPlan:
+        return MotionPlan(leg, Envelope(None, None, None, "", run_up=1.0, run_up_time=0.0))
 
     async def moving(self) -> str:
         return ""
 
-    async def prepare(self, leg: Leg) -> None:
+    async def prepare(self, plan: MotionPlan) -> None:
         pass
 
-    async def start(self, leg: Leg) -> None:
+    async def start(self, plan: MotionPlan) -> None:
         await self.axis.value.set(-1.0)
 
-    async def follow(self, leg: Leg) -> None:
+    async def follow(self, plan: MotionPlan) -> None:
         begin = time.perf_counter()
         await asyncio.sleep(self.SECONDS)
         await self.axis.value.set(2.0)

@@ -1,11 +1,12 @@
 """An axis that anybody's plan flies: what it asks of the floor above, with a flight of paper."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 from ophyd_async.core import FlyMotorInfo, set_mock_value
 
-from glidepath.devices import PGM, EnergyAxis, MotionError, flying, use_flights
+from glidepath.devices import PGM, EnergyAxis, MotionError, flying
 from glidepath.trajectory import Envelope, Leg, PreflightError, Region
 
 
@@ -18,8 +19,9 @@ class PaperFlight:
         self.failure = None
         self.low = low
 
-    async def envelope(self, leg):
-        return Envelope(self.low, 1000.0, 10.0, "eV", run_up=1.0, run_up_time=1.0)
+    async def plan(self, leg):
+        envelope = Envelope(self.low, 1000.0, 10.0, "eV", run_up=1.0, run_up_time=1.0)
+        return SimpleNamespace(leg=leg, envelope=envelope)
 
     async def _step(self, name, *arguments):
         self.calls.append((name, *arguments))
@@ -29,8 +31,8 @@ class PaperFlight:
         if self.failure is not None:
             raise self.failure
 
-    def prepare(self, leg):
-        return self._step("prepare", leg.start, leg.stop)
+    def prepare(self, plan):
+        return self._step("prepare", plan.leg.start, plan.leg.stop)
 
     def kickoff(self):
         return self._step("kickoff")
@@ -59,8 +61,7 @@ class PaperFlight:
 @pytest.fixture
 def flight(monkeypatch):
     made = PaperFlight()
-    monkeypatch.setattr(flying, "_makers", [])
-    use_flights(lambda axis: made)
+    monkeypatch.setattr(flying, "flight_of", lambda axis: made)
     return made
 
 
@@ -118,10 +119,25 @@ async def test_a_range_out_of_reach_is_refused_before_anything_moves(axis, fligh
     assert flight.calls == []
 
 
-async def test_without_anything_that_flies_it_the_axis_says_what_to_import(axis, monkeypatch):
-    monkeypatch.setattr(flying, "_makers", [])
-    with pytest.raises(PreflightError, match=r"fly energy is loaded; import glidepath\.flyers"):
-        await axis.prepare((400, 410, 1.0))
+def test_without_anything_that_flies_it_the_axis_says_what_to_import():
+    with pytest.raises(PreflightError, match=r"fly stage is loaded; import glidepath\.flyers"):
+        flying.flight_of(SimpleNamespace(name="stage"))
+
+
+def test_a_back_end_of_another_package_is_found_by_its_entry_point(monkeypatch):
+    class Stage(SimpleNamespace):
+        pass
+
+    made = PaperFlight()
+
+    class Entry:
+        def load(self):
+            flying.flight_of.register(Stage, lambda axis: made)
+
+    monkeypatch.setattr(flying, "entry_points", lambda group: [Entry()])
+    flying.load_back_ends.cache_clear()
+    assert flying.flight_of(Stage(name="stage")) is made
+    flying.load_back_ends.cache_clear()
 
 
 async def test_a_flight_that_fails_ends_with_its_reason_and_is_put_back(axis, flight):

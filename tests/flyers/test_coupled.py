@@ -108,7 +108,7 @@ async def test_both_keep_step_and_get_their_settings_back(b, monkeypatch):
     before = await settings(b)
     flight = flight_for(b.energy_separate)
     assert isinstance(flight.back_end, Coupled)
-    envelope = await flight.envelope(UP)
+    envelope = (await flight.plan(UP)).envelope
     energies, gaps = [], []
     end = [record(b.pgm.readback, energies), record(b.ue48.gap.readback, gaps)]
     await (await under_way(flight, UP))
@@ -244,17 +244,17 @@ def refusal(flight, leg, envelope):
 
 async def test_a_velocity_that_the_gap_cannot_follow_is_refused_with_the_highest_possible(b):
     flight, leg = flight_for(b.energy_separate), Leg((Region(500.0, 540.0, 9.0),))
-    (objection,) = refusal(flight, leg, await flight.envelope(leg))
+    (objection,) = refusal(flight, leg, (await flight.plan(leg)).envelope)
     assert re.match(r"ue48_gap would move at 2\.\d+ mm/s, but its highest velocity is 1", objection)
     highest = float(re.search(r"fly at (\S+) eV/s or slower", objection).group(1))
     for velocity, refused in ((highest, False), (1.15 * highest, True)):
         slower = Leg((Region(500.0, 540.0, velocity),))
-        assert bool(refusal(flight, slower, await flight.envelope(slower))) == refused
+        assert bool(refusal(flight, slower, (await flight.plan(slower)).envelope)) == refused
 
 
 async def test_a_range_beyond_the_harmonic_is_refused(b):
     flight, leg = flight_for(b.energy_separate), Leg((Region(560.0, 590.0, 1.0),))
-    envelope = await flight.envelope(leg)
+    envelope = (await flight.plan(leg)).envelope
     assert envelope.mismatch is None
     (objection,) = refusal(flight, leg, envelope)
     assert objection.startswith("ue48 in harmonic 1 would go from 55")
@@ -263,7 +263,7 @@ async def test_a_range_beyond_the_harmonic_is_refused(b):
 
 async def test_the_prediction_is_in_the_preflight(b):
     flight, leg = flight_for(b.energy_separate), Leg((Region(370.0, 470.0, 5.0),))
-    envelope = await flight.envelope(leg)
+    envelope = (await flight.plan(leg)).envelope
     report = preflight("energy_separate", leg.regions[0], 0.1, envelope)
     assert report.passed
     assert report.predicted_mismatch == envelope.mismatch

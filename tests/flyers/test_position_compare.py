@@ -43,11 +43,12 @@ class Bench:
         back_end = flight_for(self.devices[axis]).back_end
         plan = await source.plan(leg, step=step, period=period, exposure=exposure)
         blocks = []
+        motion = await back_end.plan(leg)
         try:
-            await back_end.prepare(leg)
+            await back_end.prepare(motion)
             await source.arm(leg, plan)
-            await back_end.start(leg)
-            flight = asyncio.create_task(back_end.follow(leg))
+            await back_end.start(motion)
+            flight = asyncio.create_task(back_end.follow(motion))
             while not flight.done():
                 await asyncio.wait({flight}, timeout=0.3)
                 blocks.append(await source.captured())
@@ -269,9 +270,10 @@ async def test_disarming_in_flight_ends_the_triggers(bench):
     source, leg = bench.source("mono_motor"), Leg((Region(400, 410, 5.0),))
     back_end = flight_for(bench.devices["mono_motor"]).back_end
     plan = await source.plan(leg, step=0.05, period=None, exposure=0.004)
-    await back_end.prepare(leg)
+    motion = await back_end.plan(leg)
+    await back_end.prepare(motion)
     await source.arm(leg, plan)
-    await back_end.start(leg)
+    await back_end.start(motion)
     made = 0
     deadline = time.monotonic() + BOUND
     while not made:

@@ -198,9 +198,10 @@ async def test_disarming_in_flight_ends_the_triggers_and_cuts_no_row_short(
     back_end = flight_for(bench.devices["mono_motor"]).back_end
     # Nearly always open.
     plan = await source.plan(leg, step=2.0, period=None, exposure=0.35)
-    await back_end.prepare(leg)
+    motion = await back_end.plan(leg)
+    await back_end.prepare(motion)
     await source.arm(leg, plan)
-    await back_end.start(leg)
+    await back_end.start(motion)
     blocks = []
     async with asyncio.timeout(30):
         while not any(len(block.times) for block in blocks):

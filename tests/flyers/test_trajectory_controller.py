@@ -62,9 +62,10 @@ async def settings(axis):
 
 
 async def fly(back_end, leg):
-    await back_end.prepare(leg)
-    await back_end.start(leg)
-    await back_end.follow(leg)
+    plan = await back_end.plan(leg)
+    await back_end.prepare(plan)
+    await back_end.start(plan)
+    await back_end.follow(plan)
 
 
 async def truth_until(path, when):
@@ -87,8 +88,8 @@ async def test_a_leg_is_flown_in_one_movement_as_it_was_planned(b, name):
     axis, profile = b.axis, b.axis.profile
     await b.put("BEAM:axis", "m3")
     before = await settings(axis)
-    envelope = await b.back_end.envelope(leg)
-    motion = envelope.motion
+    plan = await b.back_end.plan(leg)
+    motion = plan.motion
     async with watch(profile.execute_state, profile.execute_status) as seen:
         states = []
 
@@ -96,10 +97,10 @@ async def test_a_leg_is_flown_in_one_movement_as_it_was_planned(b, name):
             states.extend(found["value"] for found in reading.values())
 
         profile.execute_state.subscribe_reading(note)
-        await b.back_end.prepare(leg)
-        await b.back_end.start(leg)
+        await b.back_end.prepare(plan)
+        await b.back_end.start(plan)
         begun = seen.timestamp(profile.execute_state)
-        await b.back_end.follow(leg)
+        await b.back_end.follow(plan)
         profile.execute_state.clear_sub(note)
         assert states == ["Done", "Move start", "Executing", "Flyback", "Done"]
     assert abs(await axis.user_readback.get_value() - motion.stop) < 0.01
@@ -117,7 +118,7 @@ async def test_the_preflight_knows_the_movement(b):
     assert b.back_end.joins
     (leg,) = trajectory.legs(joined=b.back_end.joins)
     report = preflight(
-        "mono_profile", trajectory, 0.1, [await b.back_end.envelope(leg)], joined=True
+        "mono_profile", trajectory, 0.1, [(await b.back_end.plan(leg)).envelope], joined=True
     )
     assert report.passed
     assert report.flights == 1
@@ -126,7 +127,9 @@ async def test_the_preflight_knows_the_movement(b):
     assert report.axes[0].max_acceleration == 10.0
     fast = Trajectory.of([(399.0, 404.0, 20.0)])
     (leg,) = fast.legs()
-    refused = preflight("mono_profile", fast, 0.1, [await b.back_end.envelope(leg)], joined=True)
+    refused = preflight(
+        "mono_profile", fast, 0.1, [(await b.back_end.plan(leg)).envelope], joined=True
+    )
     assert "its highest velocity is 10 eV/s" in refused.objections[0]
 
 
@@ -134,10 +137,10 @@ async def test_what_the_controller_cannot_take_is_refused_before_anything_moves(
     near = await b.axis.user_readback.get_value()
     long = Leg((replace(K, dwell=400.0),))
     with pytest.raises(PreflightError, match=r"would need \d+ points .* takes 2000; fly fewer"):
-        await b.back_end.envelope(long)
+        await b.back_end.plan(long)
     narrow = Leg((Region(400, 401, 0.1), Region(401, 401.2, 4.0)), (1, 2))
     with pytest.raises(PreflightError, match=r"cannot fly this: Between 401 and 401\.2 eV there"):
-        await b.back_end.prepare(narrow)
+        await b.back_end.plan(narrow)
     assert await b.axis.user_readback.get_value() == near
 
 
@@ -204,13 +207,13 @@ async def test_a_halt_ends_the_movement_wherever_it_is(b, where):
     ],
 )
 async def test_an_end_that_somebody_else_made_is_named(b, command, sentence):
-    leg = LEGS["three regions"]
-    await b.back_end.prepare(leg)
-    await b.back_end.start(leg)
-    following = asyncio.create_task(b.back_end.follow(leg))
+    plan = await b.back_end.plan(LEGS["three regions"])
+    await b.back_end.prepare(plan)
+    await b.back_end.start(plan)
+    following = asyncio.create_task(b.back_end.follow(plan))
     # Meanwhile nobody else gets at the controller.
     with pytest.raises(FlightError, match=r"runs a profile already \(Executing\); wait for its"):
-        await TrajectoryController(b.axis).prepare(SHORT)
+        await TrajectoryController(b.axis).prepare(plan)
     async with watch(b.axis.user_readback) as seen:
         assert await seen.until(lambda: seen.value(b.axis.user_readback) > 399.5, BOUND)
     await b.put(*command)

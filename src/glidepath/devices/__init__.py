@@ -12,14 +12,13 @@ from .encoders import (
     LinearEncoder,
 )
 from .energy import Coupling, EnergyAxis
-from .flying import use_flights
+from .flying import flight_of
 from .gap_table import GapTableError, read_gap_table, write_gap_table
 from .monochromator import (
     DCM,
     KMC3DCM,
     PGM,
     SGM,
-    CoupledMonochromator,
     GapMethod,
     Sweep,
     SweepAction,
@@ -46,7 +45,6 @@ __all__ = [
     "AxisEncoders",
     "BraggEncoder",
     "ControlMode",
-    "CoupledMonochromator",
     "Coupling",
     "Electrometer",
     "EncoderInput",
@@ -77,12 +75,12 @@ __all__ = [
     "Watch",
     "Zebra",
     "channels_for",
+    "flight_of",
     "read_gap_table",
     "register_channels",
     "sampled",
     "signal_r",
     "signal_rw",
-    "use_flights",
     "watch",
     "write_gap_table",
 ]

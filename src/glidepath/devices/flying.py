@@ -1,11 +1,15 @@
 """Lets an axis be flown by anybody's plan, though what flies it lives a floor above.
 
-A device knows no back end. ``glidepath.flyers`` says at its import how a flight of an axis is
-made (`use_flights`); the axis's own ``prepare``, ``kickoff`` and ``complete`` ask for one here.
+A device knows no back end. `flight_of` is a function with one implementation for each type of
+axis, which the module of the back ends registers; the axis's own ``prepare``, ``kickoff`` and
+``complete`` ask it for a flight. Modules that register something are found by the entry points
+of the group ``glidepath.back_ends``, those of this package among them.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import cache, singledispatch
+from importlib.metadata import entry_points
 from typing import Any, Protocol
 
 from ophyd_async.core import FlyMotorInfo, SignalR
@@ -14,18 +18,30 @@ from glidepath.trajectory import Envelope, Leg, PreflightError, Region, prefligh
 
 from .positioning import MotionError
 
-__all__ = ["AxisFlying", "FlightOfAxis", "use_flights"]
+__all__ = ["AxisFlying", "FlightOfAxis", "flight_of", "load_back_ends"]
+
+BACK_ENDS = "glidepath.back_ends"
+"""The group of entry points that name modules with back ends."""
+
+
+class PlannedMotion(Protocol):
+    """How a leg is flown."""
+
+    @property
+    def envelope(self) -> Envelope:
+        """What the axis can do when it flies the leg."""
+        ...
 
 
 class FlightOfAxis(Protocol):
     """What flies one axis."""
 
-    async def envelope(self, leg: Leg) -> Envelope:
-        """Return what the axis can do when it flies this leg. Nothing moves."""
+    async def plan(self, leg: Leg) -> PlannedMotion:
+        """Return how the axis flies a leg, and what it can do. Nothing moves."""
         ...
 
-    def prepare(self, value: Leg) -> Awaitable[None]:
-        """Go to the run-up of the leg and set up the flight."""
+    def prepare(self, value: Any) -> Awaitable[None]:
+        """Go to the run-up of what `plan` has returned, and set up the flight."""
         ...
 
     def kickoff(self) -> Awaitable[None]:
@@ -59,12 +75,30 @@ class FlownAxis(Protocol):
         ...
 
 
-_makers: list[Callable[[Any], FlightOfAxis]] = []
+@singledispatch
+def flight_of(axis: Any) -> FlightOfAxis:
+    """Return a flight of an axis, by what the axis is.
+
+    Raises
+    ------
+    PreflightError
+        If nothing is known that flies it.
+    """
+    load_back_ends()
+    registered = flight_of.dispatch(type(axis))
+    if registered is not flight_of.dispatch(object):
+        return registered(axis)
+    raise PreflightError(
+        f"Nothing that could fly {axis.name} is loaded; import glidepath.flyers, or install the "
+        "package that flies it."
+    )
 
 
-def use_flights(make: Callable[[Any], FlightOfAxis]) -> None:
-    """Say how a flight of an axis is made; it may refuse an axis (PreflightError)."""
-    _makers[:] = [make]
+@cache
+def load_back_ends() -> None:
+    """Import the modules that register back ends, once in the life of a process."""
+    for entry in entry_points(group=BACK_ENDS):
+        entry.load()
 
 
 def leg_of(value: Any) -> Leg:
@@ -110,6 +144,7 @@ class AxisFlying:
         self._axis = axis
         self._flight: FlightOfAxis | None = None
         self._leg: Leg | None = None
+        self._planned: PlannedMotion | None = None
         self._rest: Leg | None = None
         self._prepared = self._under_way = False
         self._resumed = False
@@ -130,17 +165,14 @@ class AxisFlying:
             Before anything moves, if it cannot be flown.
         """
         leg = leg_of(value)
-        if not _makers:
-            raise PreflightError(
-                f"Nothing that could fly {self._axis.name} is loaded; import glidepath.flyers."
-            )
         if self._flight is None or not self._resumed or leg != self._leg:
             await self.end(success=True)
-            flight = _makers[0](self._axis)
-            envelope = await flight.envelope(leg)
+            flight = flight_of(self._axis)
+            plan = await flight.plan(leg)
             (region,) = leg.regions
-            preflight(self._axis.name, region, region.duration, envelope).check()
+            preflight(self._axis.name, region, region.duration, plan.envelope).check()
             self._flight, self._leg, self._rest, self._ended = flight, leg, leg, None
+            self._planned = plan
             self._prepared = self._under_way = self._resumed = False
         await self._step(self._prepare)
 
@@ -186,6 +218,7 @@ class AxisFlying:
         if self._under_way and rest is not None:
             # What lies behind this place is flown with a run-up of its own.
             self._rest = rest.after(await self._axis.readback.get_value())
+            self._planned = None
         self._prepared = self._under_way = False
         try:
             await flight.halt()
@@ -251,7 +284,9 @@ class AxisFlying:
         async with self._changing:
             if self._may_go() and not (self._prepared or self._under_way):
                 halts = self._halts
-                await flight.prepare(leg)
+                if self._planned is None:
+                    self._planned = await flight.plan(leg)
+                await flight.prepare(self._planned)
                 # A step that was halted returns as one that succeeded.
                 self._prepared = self._halts == halts
 

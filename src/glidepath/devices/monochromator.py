@@ -31,7 +31,6 @@ __all__ = [
     "KMC3DCM",
     "PGM",
     "SGM",
-    "CoupledMonochromator",
     "GapMethod",
     "Monochromator",
     "Sweep",
@@ -452,6 +451,3 @@ class KMC3DCM(_Monochromator):
 
 Monochromator = PGM | SGM | DCM | KMC3DCM
 """Monochromators of any kind."""
-
-CoupledMonochromator = PGM | DCM
-"""Monochromators that an undulator can follow."""

@@ -2,11 +2,12 @@
 
 from .monitors.fast import close_idle_channels
 from .monitors.ingestion import Batch, FastMonitors, Monitors, PortableMonitors, choose_monitors
-from .motion.back_ends import flight_for
+from .motion.back_end import BackEnd, FlightError, MotionPlan
+from .motion.back_ends import back_end_for, flight_for
 from .motion.constant_velocity import ConstantVelocity
 from .motion.controller_sweep import ControllerSweep, SweepBounds
 from .motion.coupled import Coupled
-from .motion.flight import BackEnd, Flight, FlightError
+from .motion.flight import Flight
 from .motion.trajectory_controller import ProfileBounds, TrajectoryController
 from .sampling.beam import BeamGuard
 from .sampling.clocks import clock_offsets
@@ -30,6 +31,7 @@ __all__ = [
     "FlightError",
     "InternalClock",
     "Monitors",
+    "MotionPlan",
     "PortableMonitors",
     "PositionCompare",
     "ProfileBounds",
@@ -43,6 +45,7 @@ __all__ = [
     "Triggering",
     "Triggers",
     "Verdict",
+    "back_end_for",
     "choose_monitors",
     "clock_offsets",
     "close_idle_channels",

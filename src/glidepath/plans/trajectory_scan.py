@@ -476,7 +476,7 @@ async def _report(
     legs = list(trajectory.legs(joined=joined))
     # Passes fly the same regions again, and each envelope asks the controller.
     different = {leg.regions: leg for leg in legs}
-    asked = {regions: await flight.envelope(leg) for regions, leg in different.items()}
+    asked = {regions: (await flight.plan(leg)).envelope for regions, leg in different.items()}
     envelopes = [asked[leg.regions] for leg in legs]
     position = None
     if isinstance(axis, AsyncLocatable):

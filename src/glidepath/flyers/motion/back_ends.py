@@ -1,25 +1,36 @@
-"""Which back end flies which axis."""
+"""Which back end flies which axis: a registry by type, open to other packages.
 
+A package that brings a kind of axis of its own registers its back end for the type::
+
+    @back_end_for.register
+    def _(axis: MyAxis) -> BackEnd:
+        return MyBackEnd(axis)
+
+and names the module that does so as an entry point of the group ``glidepath.back_ends``; it is
+imported when an axis is to be flown that nothing is known about.
+"""
+
+from functools import singledispatch
 from typing import Any
 
-from glidepath.devices import (
-    Coupling,
-    EnergyAxis,
-    Motor,
-    ProfileMotor,
-    use_flights,
-)
+from ophyd_async.epics.motor import Motor
+
+from glidepath.devices.energy import Coupling, EnergyAxis
+from glidepath.devices.flying import flight_of, load_back_ends
 from glidepath.devices.monochromator import PGM
+from glidepath.devices.profile_move import ProfileMotor
 from glidepath.trajectory import PreflightError
 
+from .back_end import BackEnd
 from .constant_velocity import ConstantVelocity
 from .controller_sweep import ControllerSweep
 from .coupled import Coupled
-from .flight import BackEnd, Flight
+from .flight import Flight
 from .trajectory_controller import TrajectoryController
 
 
-def back_end_for(axis: Any) -> BackEnd:
+@singledispatch
+def back_end_for(axis: Any) -> BackEnd[Any]:
     """Return what flies an axis, by what the axis is.
 
     Raises
@@ -27,24 +38,39 @@ def back_end_for(axis: Any) -> BackEnd:
     PreflightError
         If no back end flies such a device.
     """
-    if isinstance(axis, EnergyAxis):
-        monochromator, undulator = axis.monochromator(), axis.undulator()
-        if undulator is not None and axis.coupling is Coupling.SEPARATE:
-            return Coupled(axis, back_end_for(monochromator))
-        if isinstance(monochromator, PGM):
-            return ControllerSweep(axis)
-        if undulator is None and isinstance(monochromator, Motor):
-            return ConstantVelocity(monochromator)
-    if isinstance(axis, PGM):
-        return ControllerSweep(axis)
-    if isinstance(axis, ProfileMotor):
-        return TrajectoryController(axis)
-    if isinstance(axis, Motor):
-        return ConstantVelocity(axis)
+    load_back_ends()
+    registered = back_end_for.dispatch(type(axis))
+    if registered is not back_end_for.dispatch(object):
+        return registered(axis)
     raise PreflightError(
-        f"{getattr(axis, 'name', axis)!r} cannot be flown: an energy axis on a plane-grating "
-        "monochromator or on a motor, such a monochromator, or a motor can be; choose one of these."
+        f"{getattr(axis, 'name', axis)!r} cannot be flown: an energy axis, a plane-grating "
+        "monochromator or a motor can be; choose one of these, or register a back end for it."
     )
+
+
+@back_end_for.register
+def _(axis: EnergyAxis) -> BackEnd[Any]:
+    back_end = back_end_for(axis.monochromator())
+    if axis.undulator() is None:
+        return back_end
+    if axis.coupling is Coupling.SEPARATE:
+        return Coupled(axis, back_end)
+    return back_end.with_follower(axis)
+
+
+@back_end_for.register
+def _(axis: PGM) -> BackEnd[Any]:
+    return ControllerSweep(axis)
+
+
+@back_end_for.register
+def _(axis: ProfileMotor) -> BackEnd[Any]:
+    return TrajectoryController(axis)
+
+
+@back_end_for.register
+def _(axis: Motor) -> BackEnd[Any]:
+    return ConstantVelocity(axis)
 
 
 def flight_for(axis: Any) -> Flight:
@@ -52,6 +78,9 @@ def flight_for(axis: Any) -> Flight:
     return Flight(back_end_for(axis), f"{axis.name}_flight")
 
 
-use_flights(flight_for)
+@flight_of.register
+def _(axis: EnergyAxis) -> Flight:
+    return flight_for(axis)
+
 
 __all__ = ["back_end_for", "flight_for"]

@@ -1,23 +1,18 @@
 """Flies an EPICS motor record at constant velocity."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ophyd_async.core import AsyncStatus
 from ophyd_async.epics.motor import Motor
 
-from glidepath.devices.signals import (
-    GONE_TIMEOUT,
-    NoAnswerError,
-    patience_with,
-    put_back,
-    silent,
-    tell,
-    watch,
-)
+from glidepath.devices.settings import Settings
+from glidepath.devices.signals import Watch, patience_with, tell, watch
 from glidepath.trajectory import Envelope, Leg, Motion
 
-from .flight import BackEnd, FlightError
+from .back_end import BackEnd, FlightError, MotionPlan
+from .follower import Follower
+from .standing import Standing
 
 SETTLE = 0.3
 """Seconds at constant velocity between the end of the acceleration and the start."""
@@ -34,26 +29,32 @@ STAND_TIMEOUT = 10.0
 ALLOWANCE = 10.0
 """Seconds that a flight may take on top of its computed duration."""
 
-STALLED = 2.0
-"""Seconds without progress after which the motor is taken as stalled."""
-
-SLOW, RESTING = 0.2, 0.01
-"""Shares of its velocity below which a motor makes no progress: in flight, and in its run-down."""
-
 
 @dataclass
-class ConstantVelocity(BackEnd):
+class _VelocityFlight:
+    """One flight: the move that is under way."""
+
+    move: AsyncStatus | None = None
+
+
+class ConstantVelocity(BackEnd[MotionPlan]):
     """Runs up by ACCL, flies at VELO, runs down; VELO is put back.
 
     ``VMAX = 0`` means that the record knows no limit (motor record reference manual).
+
+    Parameters
+    ----------
+    motor
+        A motor record.
     """
 
-    motor: Motor
-    _move: AsyncStatus | None = field(default=None, init=False)
-    _velocity: float | None = field(default=None, init=False)
-    _lost: bool = field(default=False, init=False)
+    def __init__(self, motor: Motor) -> None:
+        self.motor = motor
+        self._settings = Settings(motor.name)
+        self._standing = Standing(motor.name)
+        self._flight: _VelocityFlight | None = None
 
-    async def envelope(self, leg: Leg) -> Envelope:
+    async def plan(self, leg: Leg) -> MotionPlan:
         """Return soft limits, VMAX, and the flight with its run-up."""
         motor = self.motor
         low, high, dial_low, dial_high, fastest, ramp, velocity, unit = await asyncio.gather(
@@ -67,11 +68,11 @@ class ConstantVelocity(BackEnd):
             motor.motor_egu.get_value(),
         )
         limited = not dial_low == dial_high == 0
-        own = self._velocity or velocity
+        own = self._settings.before(motor.velocity) if self._settings.changed else velocity
         # The record reaches whatever velocity in ACCL, which an unset one shows as 0.
         ramp = max(ramp, SHORTEST_RAMP)
         motion = Motion.along(leg, leg.velocity / ramp, settle=SETTLE, overrun=SETTLE)
-        return Envelope(
+        envelope = Envelope(
             low if limited else None,
             high if limited else None,
             fastest if fastest > 0 else None,
@@ -83,100 +84,66 @@ class ConstantVelocity(BackEnd):
             approach_acceleration=own / ramp if own > 0 else None,
             overhead=OVERHEAD,
         )
+        return MotionPlan(leg, envelope)
 
     async def moving(self) -> str:
         """Return the motor's name while it is not done."""
         return "" if await self.motor.motor_done_move.get_value() else self.motor.name
 
-    async def prepare(self, leg: Leg) -> None:
+    async def prepare(self, plan: MotionPlan) -> None:
         """Go to the run-up at the motor's own velocity, then set the velocity of the flight."""
         motor = self.motor
-        self._lost = False
-        if self._velocity is None:
-            self._velocity = await motor.velocity.get_value()
-        else:
-            # The flight before was perhaps a slow one.
-            await motor.velocity.set(self._velocity)
-        await motor.set((await self._planned(leg)).start)
-        await motor.velocity.set(leg.velocity)
+        self._standing.begin()
+        self._flight = _VelocityFlight()
+        await self._settings.save(motor.velocity)
+        # The flight before was perhaps a slow one.
+        await self._settings.set(motor.velocity, self._settings.before(motor.velocity))
+        await motor.set(plan.motion.start)
+        await self._settings.set(motor.velocity, plan.leg.velocity)
 
-    async def _planned(self, leg: Leg) -> Motion:
-        motion = (await self.envelope(leg)).motion
-        assert motion is not None
-        return motion
-
-    async def start(self, leg: Leg) -> None:
+    async def start(self, plan: MotionPlan) -> None:
         """Start towards the end of the run-down; return when the motor moves."""
-        motor = self.motor
-        motion = await self._planned(leg)
-        target = motion.stop
-        bound = motion.duration + ALLOWANCE
+        motor, motion = self.motor, plan.motion
+        if self._flight is None:
+            raise FlightError(f"{motor.name} was not prepared.")
         async with watch(motor.motor_done_move) as seen:
-            self._move = AsyncStatus(self._go(target, bound))
+            self._flight.move = AsyncStatus(self._go(motion.stop, motion.duration + ALLOWANCE))
             if not await seen.until(lambda: not seen.value(motor.motor_done_move), ALLOWANCE):
                 raise FlightError(
-                    f"{motor.name} did not start to move towards {target:g} within "
+                    f"{motor.name} did not start to move towards {motion.stop:g} within "
                     f"{ALLOWANCE:g} s; check its controller."
                 )
 
     async def _go(self, target: float, bound: float) -> None:
         await self.motor.user_setpoint.set(target, timeout=bound)
 
-    async def follow(self, leg: Leg) -> None:
+    async def follow(self, plan: MotionPlan) -> None:
         """Wait for the end of the move; tell a stall and an early end apart."""
-        motor, move = self.motor, self._move
-        if move is None:
+        motor = self.motor
+        if self._flight is None or self._flight.move is None:
             raise FlightError(f"{motor.name} was not started.")
-        async with watch(motor.user_readback) as seen:
+        follower = Follower(motor.name, motor.user_readback, plan, ending=ALLOWANCE)
+        async with watch(motor.user_readback, motor.motor_done_move) as seen:
+            await follower.follow(
+                seen,
+                lambda: bool(seen.value(motor.motor_done_move)),
+                lambda: self._where(seen),
+            )
 
-            def ahead() -> float:
-                return leg.direction * (seen.value(motor.user_readback) - leg.stop)
-
-            while not move.done:
-                place = ahead()
-                await asyncio.wait({move.task}, timeout=STALLED)
-                progress = ahead() - place
-                if move.done:
-                    break
-                if ahead() >= 0 and progress < RESTING * leg.velocity * STALLED:
-                    raise FlightError(
-                        f"{motor.name} stands at {seen.value(motor.user_readback):g}, beyond "
-                        f"{leg.stop:g}, but does not say that it is done."
-                    )
-                if ahead() < 0 and progress < SLOW * leg.velocity * STALLED:
-                    cause = await silent(motor.user_readback)
-                    if not cause and ahead() - place >= SLOW * leg.velocity * STALLED:
-                        # It was the connection: now it is back, and the axis goes on.
-                        continue
-                    raise FlightError(
-                        f"{motor.name} stalled at {seen.value(motor.user_readback):g} on its way "
-                        f"to {leg.stop:g}: {cause or f'no progress for {STALLED:g} s'}."
-                    )
-            await asyncio.wait({move.task})
-            failure = move.exception()
-            if not await seen.until(lambda: ahead() >= 0, 1.0):
-                cause = await silent(motor.user_readback) or str(failure or "")
-                raise FlightError(
-                    f"{motor.name} ended its flight early, at "
-                    f"{seen.value(motor.user_readback):g} instead of beyond {leg.stop:g}, or its "
-                    f"readback does not follow{cause and f': {cause}'}."
-                )
+    def _where(self, seen: Watch) -> str:
+        done = seen.value(self.motor.motor_done_move)
+        return f"it is at {seen.value(self.motor.user_readback):.7g} and its DMOV is {done}"
 
     async def halt(self) -> None:
         """Stop the motor; return when it stands."""
+        flight, self._flight = self._flight, None
         try:
-            await self._stop()
-        except (NoAnswerError, TimeoutError) as error:
-            self._lost = True
-            raise FlightError(
-                f"{self.motor.name} could not be stopped and may still be moving: {error}"
-            ) from error
+            await self._standing.stop(self._stop())
         finally:
-            move, self._move = self._move, None
-            if move is not None:
-                move.task.cancel()
+            if flight is not None and flight.move is not None:
+                flight.move.task.cancel()
                 # What it failed of is known by what the motor did.
-                await asyncio.gather(move.task, return_exceptions=True)
+                await asyncio.gather(flight.move.task, return_exceptions=True)
 
     async def _stop(self) -> None:
         motor = self.motor
@@ -191,10 +158,7 @@ class ConstantVelocity(BackEnd):
 
     async def restore(self) -> None:
         """Put VELO back."""
-        velocity, self._velocity = self._velocity, None
-        if velocity is not None:
-            within = GONE_TIMEOUT if self._lost else None
-            await put_back([(self.motor.velocity, velocity)], within)
+        await self._settings.restore(self._standing.patience)
 
 
 __all__ = ["ConstantVelocity"]

@@ -1,26 +1,20 @@
 """Flies a monochromator whose controller ramps its own energy (the BESSY II sweep)."""
 
-import asyncio
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from glidepath.devices.energy import EnergyAxis
 from glidepath.devices.monochromator import PGM, SweepAction, SweepState
-from glidepath.devices.signals import (
-    GONE_TIMEOUT,
-    NoAnswerError,
-    Watch,
-    put_back,
-    read_limits,
-    silent,
-    watch,
-)
+from glidepath.devices.settings import Settings
+from glidepath.devices.signals import Watch, read_limits, watch
 from glidepath.devices.undulator import ControlMode, Undulator
 from glidepath.trajectory import TRACKING_BOUND, Companion, Envelope, Leg, Motion
 
-from .flight import BackEnd, FlightError
+from .back_end import BackEnd, FlightError, MotionPlan
+from .companions import harmonic_companion, reaches
+from .follower import Follower
+from .standing import Standing
 
 
 @dataclass(frozen=True)
@@ -55,8 +49,7 @@ MOVING_STATES = (SweepState.STARTED, SweepState.IN_RANGE)
 FINISHED_STATES = (SweepState.FINISHED, SweepState.FINISHED_OR_ERROR)
 
 
-@dataclass
-class ControllerSweep(BackEnd):
+class ControllerSweep(BackEnd[MotionPlan]):
     """Sets up and runs the controller's sweep; it brings the undulator along itself.
 
     The state of the sweep before is still there when the next one is set up: ready and
@@ -71,23 +64,26 @@ class ControllerSweep(BackEnd):
         Time bounds.
     """
 
-    axis: EnergyAxis | PGM
-    bounds: SweepBounds = field(default_factory=SweepBounds)
-    monochromator: PGM = field(init=False)
-    undulator: Undulator | None = field(init=False)
-    _saved: list[tuple[Any, Any]] = field(default_factory=list, init=False)
-    _saved_mode: ControlMode | None = field(default=None, init=False)
-    _lost: bool = field(default=False, init=False)
+    bounds = SweepBounds()
 
-    def __post_init__(self) -> None:
-        energy = self.axis if isinstance(self.axis, EnergyAxis) else None
-        monochromator = energy.monochromator() if energy else self.axis
+    def __init__(self, axis: EnergyAxis | PGM, bounds: SweepBounds | None = None) -> None:
+        energy = axis if isinstance(axis, EnergyAxis) else None
+        monochromator = energy.monochromator() if energy else axis
         if not isinstance(monochromator, PGM):
             raise TypeError(f"{monochromator.name} has no sweep of its own.")
+        self.axis = axis
         self.monochromator = monochromator
-        self.undulator = energy.undulator() if energy else None
+        self.undulator: Undulator | None = energy.undulator() if energy else None
+        if bounds is not None:
+            self.bounds = bounds
+        self._settings = Settings(monochromator.name)
+        self._standing = Standing(monochromator.name)
 
-    async def envelope(self, leg: Leg) -> Envelope:
+    def with_follower(self, axis: EnergyAxis) -> "ControllerSweep":
+        """Return what flies an energy axis whose undulator follows the sweep."""
+        return ControllerSweep(axis, self.bounds)
+
+    async def plan(self, leg: Leg) -> MotionPlan:
         """Return range and velocity of the sweep, and what the undulator has to do meanwhile."""
         mono = self.monochromator
         timing = mono.timing
@@ -95,7 +91,7 @@ class ControllerSweep(BackEnd):
         low, high = limits if limits else (None, None)
         velocities = await read_limits(mono.sweep.velocity)
         slowest, fastest = velocities if velocities else (0.0, None)
-        motion = self._motion(leg)
+        motion = Motion.along(leg, leg.velocity / timing.ramp, settle=timing.settle)
         envelope = Envelope(
             low,
             high,
@@ -110,35 +106,28 @@ class ControllerSweep(BackEnd):
             overhead=timing.overhead,
         )
         if self.undulator is None:
-            return envelope
+            return MotionPlan(leg, envelope)
         bound = self.axis.tracking_bound if isinstance(self.axis, EnergyAxis) else TRACKING_BOUND
         lag, width = self.undulator.following_lag, self.undulator.curve.width(motion.reach[0])
-        return replace(
-            envelope,
-            mismatch=leg.velocity * lag,
-            mismatch_bound=bound * float(width),
-            mismatch_at=lambda _, velocity: np.abs(velocity) * lag,
-            companions=await self._companions(self.undulator, motion),
+        return MotionPlan(
+            leg,
+            replace(
+                envelope,
+                mismatch=leg.velocity * lag,
+                mismatch_bound=bound * float(width),
+                mismatch_at=lambda _, velocity: np.abs(velocity) * lag,
+                companions=await self._companions(self.undulator, motion),
+            ),
         )
-
-    def _motion(self, leg: Leg) -> Motion:
-        timing = self.monochromator.timing
-        return Motion.along(leg, leg.velocity / timing.ramp, settle=timing.settle)
 
     @staticmethod
     async def _companions(undulator: Undulator, motion: Motion) -> tuple[Companion, ...]:
         """Return the harmonic's reach and the gap, with what the flight needs of them."""
         curve = await undulator.reach()
-        reach = (curve.low, curve.high)
         smallest, largest = await undulator.gap.limits() or (None, None)
         velocity = await undulator.gap.velocity.get_value()
-        harmonic = Companion(
-            f"{undulator.name} in harmonic {curve.harmonic}",
-            "eV",
-            *reach,
-            advice="choose another harmonic, or start and stop inside it",
-        ).needing(*motion.reach, 0.0)
-        if not reach[0] <= motion.reach[0] <= motion.reach[1] <= reach[1]:
+        harmonic = harmonic_companion(undulator, curve, *motion.reach)
+        if not reaches(curve, *motion.reach):
             # There is no gap for such an energy, and nothing more to say.
             return (harmonic,)
         gap = Companion(
@@ -148,7 +137,7 @@ class ControllerSweep(BackEnd):
             largest,
             max_velocity=velocity if velocity > 0 else None,
             # The way to the run-up may begin anywhere.
-            law=lambda energy: curve.gap(np.clip(energy, *reach)),
+            law=lambda energy: curve.gap(np.clip(energy, curve.low, curve.high)),
         )
         return harmonic, motion.needs(gap)
 
@@ -161,25 +150,27 @@ class ControllerSweep(BackEnd):
             return undulator.gap.name
         return ""
 
-    async def prepare(self, leg: Leg) -> None:
+    async def prepare(self, plan: MotionPlan) -> None:
         """Couple the undulator, write the sweep's parameters, go to the ramp's start."""
-        mono, sweep = self.monochromator, self.monochromator.sweep
-        self._lost = False
+        mono, sweep, leg = self.monochromator, self.monochromator.sweep, plan.leg
+        self._standing.begin()
         if self.undulator is not None:
-            self._saved_mode = ControlMode(await self.undulator.control_mode.get_value())
-            await self._change(mono.id_on, True)
+            await self._settings.lend(self.undulator.control_mode)
+            await self._settings.set(mono.id_on, True)
             await self.undulator.set_control(ControlMode.MONOCHROMATOR)
         # An ordinary move waits for the undulator too: both stand before the ramp begins.
-        await self.axis.set(self._motion(leg).start)
-        await self._change(sweep.start, leg.start)
-        await self._change(sweep.end, leg.stop)
-        await self._change(sweep.velocity, leg.velocity)
-        accepted = await sweep.velocity.get_value()
+        await self.axis.set(plan.motion.start)
+        await self._settings.set_all([(sweep.start, leg.start), (sweep.end, leg.stop)])
+        accepted = await self._settings.request(sweep.velocity, leg.velocity)
         if abs(accepted - leg.velocity) > 1e-6 * leg.velocity:
             raise FlightError(
                 f"{mono.name} was asked to fly at {leg.velocity:g} eV/s, but its controller "
                 f"set {accepted:g} eV/s; choose a velocity that it takes."
             )
+        await self._get_ready(leg)
+
+    async def _get_ready(self, leg: Leg) -> None:
+        mono, sweep = self.monochromator, self.monochromator.sweep
         async with watch(sweep.state, mono.readback) as seen:
             before = seen.timestamp(sweep.state)
             distance = abs(seen.value(mono.readback) - leg.start)
@@ -197,7 +188,7 @@ class ControllerSweep(BackEnd):
                     f"{bound:.0f} s: {self._where(seen)}."
                 )
 
-    async def start(self, leg: Leg) -> None:
+    async def start(self, plan: MotionPlan) -> None:
         """Run the sweep; return when it moves."""
         mono, sweep = self.monochromator, self.monochromator.sweep
         async with watch(sweep.state, mono.readback) as seen:
@@ -212,72 +203,35 @@ class ControllerSweep(BackEnd):
                     f"{self._where(seen)}."
                 )
 
-    async def follow(self, leg: Leg) -> None:
+    async def follow(self, plan: MotionPlan) -> None:
         """Watch the sweep to its end: finished, stalled, ended early or overdue."""
-        mono, sweep = self.monochromator, self.monochromator.sweep
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._motion(leg).duration + self.bounds.finished
+        mono, sweep, bounds = self.monochromator, self.monochromator.sweep, self.bounds
+        follower = Follower(
+            mono.name,
+            mono.readback,
+            plan,
+            "sweep",
+            stalled=bounds.stalled,
+            ending=bounds.finished,
+            tolerance=bounds.tolerance,
+        )
         async with watch(sweep.state, mono.readback) as seen:
-
-            def finished() -> bool:
-                return seen.value(sweep.state) in FINISHED_STATES
-
-            def ahead() -> float:
-                return leg.direction * (seen.value(mono.readback) - leg.stop)
-
-            while not finished():
-                place = ahead()
-                ended = await seen.until(finished, self.bounds.stalled)
-                slow = ahead() - place < 0.2 * leg.velocity * self.bounds.stalled
-                if not ended and slow and ahead() < 0:
-                    cause = await silent(mono.readback, sweep.state)
-                    if not cause and ahead() - place >= 0.2 * leg.velocity * self.bounds.stalled:
-                        # It was the connection: now it is back, and the axis goes on.
-                        continue
-                    raise FlightError(
-                        f"{mono.name} stalled at {seen.value(mono.readback):.3f} eV on its way to "
-                        f"{leg.stop:g} eV: {cause or f'no progress for {self.bounds.stalled:g} s'}."
-                    )
-                if not ended and loop.time() > deadline:
-                    raise FlightError(
-                        f"{mono.name} did not finish its sweep in time: {self._where(seen)}."
-                    )
-            # The readback's newest update may be older than the state's.
-            arrived = await seen.until(lambda: ahead() >= -self.bounds.tolerance, 1.0)
-            if not arrived:
-                cause = await silent(mono.readback)
-                raise FlightError(
-                    f"{mono.name} ended its sweep early, or its readback does not follow: "
-                    f"{self._where(seen)}, and not beyond {leg.stop:g} eV{cause and f': {cause}'}."
-                )
+            await follower.follow(
+                seen,
+                lambda: seen.value(sweep.state) in FINISHED_STATES,
+                lambda: self._where(seen),
+            )
 
     async def halt(self) -> None:
         """Stop the monochromator and the undulator; return when they stand."""
         stops = [self.monochromator.movable_logic.stop()]
-        if self.undulator is not None and self._saved_mode is not None:
-            stops.append(self._halt_undulator(self.undulator))
-        results = await asyncio.gather(*stops, return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException):
-                self._lost = isinstance(result.__cause__, NoAnswerError | TimeoutError)
-                raise result
-
-    @staticmethod
-    async def _halt_undulator(undulator: Undulator) -> None:
-        await undulator.stop()
+        if self.undulator is not None and self._settings.changed:
+            stops.append(_stop_undulator(self.undulator))
+        await self._standing.stop(*stops)
 
     async def restore(self) -> None:
         """Put back sweep parameters, ID control and the undulator's control mode."""
-        saved, self._saved = self._saved, []
-        mode, self._saved_mode = self._saved_mode, None
-        if mode is not None and self.undulator is not None:
-            saved.insert(0, (self.undulator.control_mode, mode))
-        await put_back(reversed(saved), GONE_TIMEOUT if self._lost else None)
-
-    async def _change(self, signal: Any, value: Any) -> None:
-        if all(signal is not known for known, _ in self._saved):
-            self._saved.append((signal, await signal.get_value()))
-        await signal.set(value)
+        await self._settings.restore(self._standing.patience)
 
     def _where(self, seen: Watch) -> str:
         mono = self.monochromator
@@ -288,6 +242,10 @@ class ControllerSweep(BackEnd):
             f"it is at {seen.value(mono.readback):.3f} eV and its sweep state is "
             f"0x{state:02X}{meaning}"
         )
+
+
+async def _stop_undulator(undulator: Undulator) -> None:
+    await undulator.stop()
 
 
 __all__ = ["ControllerSweep", "SweepBounds"]

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Any
 
@@ -12,16 +12,15 @@ import numpy as np
 from glidepath.devices.energy import EnergyAxis, decouple
 from glidepath.devices.monochromator import DCM, PGM
 from glidepath.devices.positioning import end_task, together
-from glidepath.devices.signals import (
-    GONE_TIMEOUT,
-    NoAnswerError,
-    put_back,
-)
+from glidepath.devices.settings import Settings
 from glidepath.devices.undulator import Undulator
+from glidepath.physics import GapCurve
 from glidepath.trajectory import Companion, Envelope, GapPath, Leg, Motion, Region, gap_path
 
-from .flight import BackEnd, FlightError
+from .back_end import BackEnd, FlightError, MotionPlan
+from .companions import harmonic_companion, reaches
 from .gap_drive import CORRECTION_TIME, DriveBounds, GapDrive
+from .standing import Standing
 
 LEAD = 2.5 * CORRECTION_TIME
 """Seconds for which both fly in step before the range: an error of the start is gone by then."""
@@ -36,8 +35,38 @@ RESERVE = 0.9
 """Share of the gap's highest velocity that a path may use; the rest is for corrections."""
 
 
+@dataclass(frozen=True)
+class CoupledPlan(MotionPlan):
+    """A leg in which the gap is driven in step with the energy.
+
+    Attributes
+    ----------
+    energy
+        How the monochromator flies, from where the gap joins it.
+    path
+        How the gap is driven; None where the harmonic does not reach all of the leg.
+    velocities
+        Lowest and highest velocity of the gap, mm/s.
+    shift
+        Where the shift stands meanwhile, mm.
+    """
+
+    energy: MotionPlan
+    path: GapPath | None
+    velocities: tuple[float, float]
+    shift: float
+
+
 @dataclass
-class Coupled(BackEnd):
+class _CoupledFlight:
+    """One flight of both axes: what drives the gap, and which of the two failed first."""
+
+    drive: GapDrive
+    driving: asyncio.Task[None] | None = None
+    reason: Exception | None = None
+
+
+class Coupled(BackEnd[CoupledPlan]):
     """Flies the energy as its own back end does it, and the gap in step with it.
 
     Both run up: the gap is at its own velocity, and in phase, when the energy enters the range.
@@ -54,51 +83,70 @@ class Coupled(BackEnd):
         Time bounds of the gap.
     """
 
-    axis: EnergyAxis
-    energy_end: BackEnd
-    bounds: DriveBounds = field(default_factory=DriveBounds)
-    undulator: Undulator = field(init=False)
-    _saved: list[tuple[Any, Any]] = field(default_factory=list, init=False)
-    _drive: GapDrive | None = field(default=None, init=False)
-    _driving: asyncio.Task[None] | None = field(default=None, init=False)
-    _whole: Leg | None = field(default=None, init=False)
-    _reason: Exception | None = field(default=None, init=False)
-    _lost: bool = field(default=False, init=False)
-
-    def __post_init__(self) -> None:
-        undulator = self.axis.undulator()
+    def __init__(
+        self, axis: EnergyAxis, energy_end: BackEnd[Any], bounds: DriveBounds | None = None
+    ) -> None:
+        undulator = axis.undulator()
         if undulator is None:
-            raise TypeError(f"{self.axis.name} has no undulator that could be flown.")
-        self.undulator = undulator
+            raise TypeError(f"{axis.name} has no undulator that could be flown.")
+        self.axis = axis
+        self.energy_end = energy_end
+        self.bounds = bounds or DriveBounds()
+        self.undulator: Undulator = undulator
+        self._settings = Settings(undulator.name)
+        self._standing = Standing(axis.name)
+        self._flight: _CoupledFlight | None = None
 
-    async def envelope(self, leg: Leg) -> Envelope:
+    async def plan(self, leg: Leg) -> CoupledPlan:
         """Return what the monochromator can do, what the gap has to do, and the mismatch."""
         undulator = self.undulator
-        lead = await self._lead()
-        inner = await self.energy_end.envelope(_whole(leg, lead))
-        motion = _inside(_motion(inner, _whole(leg, lead)), lead)
+        velocities = await undulator.gap_velocities() or (0.0, inf)
+        lead = LEAD
+        if velocities[1] != inf:
+            # The seconds in which the gap comes to its velocity.
+            lead += velocities[1] / undulator.gap_acceleration
+        energy = await self.energy_end.plan(_whole(leg, lead))
+        motion = _inside(energy.motion, lead)
         reach = await undulator.reach()
-        low, high = motion.reach
-        harmonic = Companion(
-            f"{undulator.name} in harmonic {reach.harmonic}",
-            "eV",
-            reach.low,
-            reach.high,
-            advice="choose another harmonic, or start and stop inside it",
-        ).needing(low, high, 0.0)
         envelope = replace(
-            inner,
+            energy.envelope,
             run_up=abs(leg.start - motion.start),
             run_up_time=motion.passages[0].begin,
             motion=motion,
-            companions=(harmonic,),
-            overhead=inner.overhead + RUN_OUT,
+            companions=(harmonic_companion(undulator, reach, *motion.reach),),
+            overhead=energy.envelope.overhead + RUN_OUT,
         )
-        if not reach.low <= low <= high <= reach.high:
+        if not reaches(reach, *motion.reach):
             # There is no gap for such an energy, and nothing more to say.
-            return envelope
-        path = await self._path(leg)
-        slowest, fastest = await self._velocities()
+            return CoupledPlan(leg, envelope, energy, None, velocities, 0.0)
+        path = self._path(leg, reach, lead)
+        envelope = await self._with_gap(envelope, leg, reach, path, velocities)
+        shift = float(undulator.curve.shift(0.5 * (leg.start + leg.stop)))
+        return CoupledPlan(leg, envelope, energy, path, velocities, shift)
+
+    def _path(self, leg: Leg, reach: GapCurve, lead: float) -> GapPath:
+        return gap_path(
+            reach,
+            leg.start,
+            leg.stop,
+            run_up=leg.velocity * lead,
+            run_down=leg.velocity * (RUN_OUT + lead - LEAD),
+            bound=self.axis.tracking_bound,
+            allowance=leg.velocity * TIMING,
+            segments=self.axis.gap_segments,
+        )
+
+    async def _with_gap(
+        self,
+        envelope: Envelope,
+        leg: Leg,
+        reach: GapCurve,
+        path: GapPath,
+        velocities: tuple[float, float],
+    ) -> Envelope:
+        """Return the envelope with what the gap has to do, and how far it will be off."""
+        undulator = self.undulator
+        slowest, fastest = velocities
         smallest, largest = await undulator.gap.limits() or (None, None)
         # What it needs, the reserve for corrections included.
         needed = float(max(path.slopes)) * leg.velocity / RESERVE
@@ -110,16 +158,15 @@ class Coupled(BackEnd):
             max_velocity=None if fastest == inf else fastest,
             law=path.gap,
         ).needing(float(min(path.gaps)), float(max(path.gaps)), needed)
-        allowance = TIMING * leg.velocity
         return replace(
             envelope,
-            min_velocity=max(inner.min_velocity, slowest / float(min(path.slopes))),
-            mismatch=path.mismatch + allowance,
+            min_velocity=max(envelope.min_velocity, slowest / float(min(path.slopes))),
+            mismatch=path.mismatch + TIMING * leg.velocity,
             mismatch_bound=self.axis.tracking_bound * float(reach.width(min(leg.start, leg.stop))),
             mismatch_at=lambda energy, velocity: (
                 np.abs(reach.energy(path.gap(energy)) - energy) + TIMING * np.abs(velocity)
             ),
-            companions=(harmonic, gap),
+            companions=(*envelope.companions, gap),
         )
 
     async def moving(self) -> str:
@@ -128,62 +175,59 @@ class Coupled(BackEnd):
         moves = await gap.movable_logic.is_moving()
         return await self.energy_end.moving() or (gap.name if moves else "")
 
-    async def prepare(self, leg: Leg) -> None:
+    async def prepare(self, plan: CoupledPlan) -> None:
         """Take over the gap, and bring both to their run-ups."""
-        undulator, gap = self.undulator, self.undulator.gap
-        self._lost = False
+        undulator, gap, path, leg = self.undulator, self.undulator.gap, plan.path, plan.leg
+        if path is None:
+            raise FlightError(f"{undulator.name} does not reach all energies of this flight.")
+        self._standing.begin()
         await self._take_over()
-        self._whole = _whole(leg, await self._lead())
-        path = await self._path(leg)
-        curve = undulator.curve
-        shift = float(curve.shift(0.5 * (leg.start + leg.stop)))
         moves: list[Awaitable[None]] = [
-            self.energy_end.prepare(self._whole),
+            self.energy_end.prepare(plan.energy),
             gap.set(float(path.gaps[0])),
         ]
-        if not await undulator.has_shift(shift):
-            moves.append(undulator.shift.set(shift))
+        if not await undulator.has_shift(plan.shift):
+            moves.append(undulator.shift.set(plan.shift))
         await together(*moves)
         await gap.setpoint.set(float(path.gaps[-1]))
-        self._drive = GapDrive(
-            undulator,
-            self.axis.monochromator().readback,
-            curve,
-            path,
-            leg.start,
-            leg.stop,
-            leg.velocity,
-            await self._velocities(),
-            self.axis.tracking_bound,
-            self.bounds,
+        self._flight = _CoupledFlight(
+            GapDrive(
+                undulator,
+                self.axis.monochromator().readback,
+                undulator.curve,
+                path,
+                leg.start,
+                leg.stop,
+                leg.velocity,
+                plan.velocities,
+                self.axis.tracking_bound,
+                self.bounds,
+            )
         )
 
-    async def start(self, leg: Leg) -> None:
+    async def start(self, plan: CoupledPlan) -> None:
         """Start the energy, and the gap when the energy is in phase; return when both move."""
-        drive, whole = self._drive, self._whole
-        if drive is None or whole is None:
-            raise FlightError(f"{self.axis.name} was not prepared.")
-        self._reason = None
-        motion = _motion(await self.energy_end.envelope(whole), whole)
-        run_up = motion.passages[0].begin
+        flight = self._prepared()
+        drive = flight.drive
+        run_up = plan.energy.motion.passages[0].begin
         patience = run_up + self.bounds.started
-        self._driving = asyncio.create_task(
-            self._watch_over(drive.run(whole.duration + 2 * patience))
+        flight.driving = driving = asyncio.create_task(
+            self._watch_over(flight, drive.run(plan.energy.leg.duration + 2 * patience))
         )
         told = time.monotonic()
-        await self.energy_end.start(whole)
+        await self.energy_end.start(plan.energy)
         drive.due = told + run_up - drive.head_start
         moving = asyncio.ensure_future(drive.under_way.wait())
         try:
             await asyncio.wait(
-                {moving, self._driving},
+                {moving, driving},
                 timeout=patience + self.bounds.started,
                 return_when=asyncio.FIRST_COMPLETED,
             )
         finally:
             moving.cancel()
-        if self._driving.done():
-            self._driving.result()
+        if driving.done():
+            driving.result()
         if not drive.under_way.is_set():
             raise FlightError(
                 f"The gap of {self.undulator.name} was not started within "
@@ -191,94 +235,72 @@ class Coupled(BackEnd):
                 f"{drive.path.energies[0]:g} eV, where the gap joins it."
             )
 
-    async def follow(self, leg: Leg) -> None:
+    async def follow(self, plan: CoupledPlan) -> None:
         """Return when both have passed the stop; if one fails, stop the other at once."""
-        driving, drive, whole = self._driving, self._drive, self._whole
-        if driving is None or drive is None or whole is None:
+        flight = self._prepared()
+        driving = flight.driving
+        if driving is None:
             raise FlightError(f"{self.axis.name} was not started.")
 
         async def follow_gap() -> None:
             await asyncio.shield(driving)
-            await drive.arrive()
+            await flight.drive.arrive()
 
         try:
-            await together(self._watch_over(self.energy_end.follow(whole)), follow_gap())
+            energy = self.energy_end.follow(plan.energy)
+            await together(self._watch_over(flight, energy), follow_gap())
         except Exception as error:
             await self.halt()
             # What one did because the other had failed is no reason.
-            raise self._reason or error from None
+            raise flight.reason or error from None
 
-    async def _watch_over(self, work: Awaitable[None]) -> None:
+    def _prepared(self) -> _CoupledFlight:
+        if self._flight is None:
+            raise FlightError(f"{self.axis.name} was not prepared.")
+        return self._flight
+
+    async def _watch_over(self, flight: _CoupledFlight, work: Awaitable[None]) -> None:
         """Await the flight of one axis; if it fails, remember that it was the first, stop both."""
         try:
             await work
         except Exception as error:
-            if self._reason is None:
-                self._reason = error
-                await self._stand()
+            if flight.reason is None:
+                flight.reason = error
+                await self._stop_both()
             raise
 
     async def halt(self) -> None:
         """Stop both; return when they stand."""
-        driving, self._driving = self._driving, None
+        driving = None if self._flight is None else self._flight.driving
         await end_task(driving)
         if driving is not None and driving.done() and not driving.cancelled():
             # Whoever waited for the flight has heard of it.
             driving.exception()
-        await self._stand()
+        await self._stop_both()
 
-    async def _stand(self) -> None:
-        stops = [self.energy_end.halt()]
-        if self._saved:
+    async def _stop_both(self) -> None:
+        stops: list[Awaitable[None]] = [self.energy_end.halt()]
+        if self._settings.changed:
             stops.append(self.undulator.stop())
-        results = await asyncio.gather(*stops, return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException):
-                self._lost = isinstance(result.__cause__, NoAnswerError | TimeoutError)
-                raise result
+        await self._standing.stop(*stops)
 
     async def restore(self) -> None:
         """Put back the gap's velocity and setpoint, ID control, and the control mode."""
-        self._drive = self._whole = None
-        saved, self._saved = self._saved, []
+        self._flight = None
         try:
             await self.energy_end.restore()
         finally:
-            await put_back(saved, GONE_TIMEOUT if self._lost else None)
+            await self._settings.restore(self._standing.patience)
 
     async def _take_over(self) -> None:
         undulator, monochromator = self.undulator, self.axis.monochromator()
-        if not self._saved:
-            gap = undulator.gap
-            changed: list[Any] = [undulator.control_mode, gap.velocity, gap.setpoint]
-            if isinstance(monochromator, PGM | DCM):
-                changed.append(monochromator.id_on)
-            self._saved = [(signal, await signal.get_value()) for signal in changed]
-        else:
-            # The flight before was perhaps a slow one.
-            await put_back((s, value) for s, value in self._saved if s is undulator.gap.velocity)
+        gap, settings = undulator.gap, self._settings
+        if isinstance(monochromator, PGM | DCM):
+            await settings.lend(monochromator.id_on)
+        await settings.lend(gap.setpoint, gap.velocity, undulator.control_mode)
+        # The flight before was perhaps a slow one.
+        await settings.set(gap.velocity, settings.before(gap.velocity))
         await decouple(monochromator, undulator)
-
-    async def _lead(self) -> float:
-        """Return the seconds in which the gap comes to its velocity and into phase."""
-        _, fastest = await self._velocities()
-        return LEAD + (0.0 if fastest == inf else fastest / self.undulator.gap_acceleration)
-
-    async def _velocities(self) -> tuple[float, float]:
-        return await self.undulator.gap_velocities() or (0.0, inf)
-
-    async def _path(self, leg: Leg) -> GapPath:
-        lead = await self._lead()
-        return gap_path(
-            await self.undulator.reach(),
-            leg.start,
-            leg.stop,
-            run_up=leg.velocity * lead,
-            run_down=leg.velocity * (RUN_OUT + lead - LEAD),
-            bound=self.axis.tracking_bound,
-            allowance=leg.velocity * TIMING,
-            segments=self.axis.gap_segments,
-        )
 
 
 def _whole(leg: Leg, lead: float) -> Leg:
@@ -287,11 +309,6 @@ def _whole(leg: Leg, lead: float) -> Leg:
     assert isinstance(region, Region)
     start = region.start - region.direction * region.velocity * lead
     return replace(leg, regions=(replace(region, start=start),))
-
-
-def _motion(envelope: Envelope, leg: Leg) -> Motion:
-    """Return how a leg is flown."""
-    return envelope.motion or Motion.plain(leg, envelope.run_up, envelope.run_up_time)
 
 
 def _inside(motion: Motion, lead: float) -> Motion:

@@ -3,16 +3,17 @@
 import asyncio
 import logging
 import time
-from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 from ophyd_async.core import AsyncStatus, FlyableLogic, StandardFlyable
 
-from glidepath.trajectory import Envelope, Leg
+from glidepath.trajectory import Leg
+
+from .back_end import BackEnd, MotionPlan
 
 log = logging.getLogger(__name__)
 
@@ -23,58 +24,10 @@ STANDING_PERIOD = 0.05
 """Seconds between two looks at it."""
 
 
-class FlightError(RuntimeError):
-    """The axis did not fly as it was told; the text says where it is and what it did."""
-
-
-class BackEnd(ABC):
-    """How one kind of axis flies a leg: straight, or through all its regions.
-
-    `prepare`, `start` and `follow` come in this order and may be cancelled at any time, only
-    by `halt`. `halt` and `restore` may come at any time, and twice.
-
-    Attributes
-    ----------
-    joins
-        Whether it flies a leg of several regions in one movement; if not, it gets legs of one
-        region only.
-    """
-
-    joins: ClassVar[bool] = False
-
-    @abstractmethod
-    async def envelope(self, leg: Leg) -> Envelope:
-        """Return what the axis can do when it flies this leg. Nothing moves."""
-
-    @abstractmethod
-    async def moving(self) -> str:
-        """Return the name of what moves at this moment, of all that it would move; or nothing."""
-
-    @abstractmethod
-    async def prepare(self, leg: Leg) -> None:
-        """Go to the run-up of the leg and set up the flight."""
-
-    @abstractmethod
-    async def start(self, leg: Leg) -> None:
-        """Start, and return when the axis is under way."""
-
-    @abstractmethod
-    async def follow(self, leg: Leg) -> None:
-        """Return when the axis has passed the stop, or raise `FlightError`."""
-
-    @abstractmethod
-    async def halt(self) -> None:
-        """Make the axis stand; return when it does."""
-
-    @abstractmethod
-    async def restore(self) -> None:
-        """Put back the settings that were changed for the flight."""
-
-
-class _Steps(FlyableLogic[Leg, Leg]):
+class _Steps(FlyableLogic[MotionPlan | Leg, MotionPlan]):
     """The back end's steps as the hooks of ophyd-async, each of which a halt can end."""
 
-    def __init__(self, back_end: BackEnd) -> None:
+    def __init__(self, back_end: BackEnd[Any]) -> None:
         self.back_end = back_end
         self._active: set[asyncio.Task[Any]] = set()
         self._halting = False
@@ -94,17 +47,18 @@ class _Steps(FlyableLogic[Leg, Leg]):
         finally:
             self._active.discard(task)
 
-    async def on_prepare(self, value: Leg) -> Leg:
+    async def on_prepare(self, value: MotionPlan | Leg) -> MotionPlan:
+        plan = await self.back_end.plan(value) if isinstance(value, Leg) else value
         async with self._interruptible():
-            await self.back_end.prepare(value)
-        return value
+            await self.back_end.prepare(plan)
+        return plan
 
-    async def on_kickoff(self, ctx: Leg) -> Leg:
+    async def on_kickoff(self, ctx: MotionPlan) -> MotionPlan:
         async with self._interruptible():
             await self.back_end.start(ctx)
         return ctx
 
-    async def on_complete(self, ctx: Leg) -> None:
+    async def on_complete(self, ctx: MotionPlan) -> None:
         async with self._interruptible():
             await self.back_end.follow(ctx)
 
@@ -121,8 +75,10 @@ class _Steps(FlyableLogic[Leg, Leg]):
             self._halting = False
 
 
-class Flight(StandardFlyable[Leg, Leg]):
+class Flight(StandardFlyable[MotionPlan | Leg, MotionPlan]):
     """Prepare, kickoff, complete, interrupt, halt and restore one axis, as the run engine does it.
+
+    ``prepare`` takes what `plan` has made of a leg, or a leg, which is planned then.
 
     A pause of the run engine interrupts it: the axis stands, its settings are as they were
     before, and a plan that looks at `interruption` can fly the rest later.
@@ -144,7 +100,7 @@ class Flight(StandardFlyable[Leg, Leg]):
         Awaited when the axis stands.
     """
 
-    def __init__(self, back_end: BackEnd, name: str = "") -> None:
+    def __init__(self, back_end: BackEnd[Any], name: str = "") -> None:
         self.back_end = back_end
         self.interruption = ""
         self.before_interruption: Callable[[], None] = lambda: None
@@ -158,9 +114,10 @@ class Flight(StandardFlyable[Leg, Leg]):
         """The steps of the back end as hooks."""
         return _Steps(self.back_end)
 
-    async def envelope(self, leg: Leg) -> Envelope:
-        """Return what the axis can do when it flies this leg. Nothing moves."""
-        return await self.back_end.envelope(leg)
+    async def plan(self, leg: Leg) -> MotionPlan:
+        """Return how the axis flies a leg, and what it can do. Nothing moves."""
+        plan: MotionPlan = await self.back_end.plan(leg)
+        return plan
 
     async def moving(self) -> str:
         """Return the name of what still moves after a while of grace; empty if all stands."""
@@ -242,4 +199,4 @@ async def _each(steps: Sequence[Callable[[], Awaitable[Any]]]) -> None:
             log.exception("A step of the clean-up after a halt failed")
 
 
-__all__ = ["BackEnd", "Flight", "FlightError"]
+__all__ = ["Flight"]

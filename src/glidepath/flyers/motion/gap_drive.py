@@ -11,7 +11,7 @@ from glidepath.devices.undulator import STANDING, Undulator
 from glidepath.physics import GapCurve
 from glidepath.trajectory import GapPath
 
-from .flight import FlightError
+from .back_end import FlightError
 
 CORRECTION_TIME = 1.0
 """Seconds in which an error of the phase is taken out: several times what a measured gap and a

@@ -1,8 +1,7 @@
 """Flies a motor whose controller takes points over time: several regions in one movement."""
 
 import asyncio
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,19 +13,20 @@ from glidepath.devices.profile_move import (
     ProfileStatus,
     TimeMode,
 )
+from glidepath.devices.settings import Settings
 from glidepath.devices.signals import (
     GONE_TIMEOUT,
     NoAnswerError,
     Watch,
     patience_with,
-    put_back,
-    silent,
     tell,
     watch,
 )
 from glidepath.trajectory import Envelope, Leg, Motion, Piece, PreflightError
 
-from .flight import BackEnd, FlightError
+from .back_end import BackEnd, FlightError, MotionPlan
+from .follower import Follower
+from .standing import Standing
 
 Floats = NDArray[np.float64]
 
@@ -74,8 +74,24 @@ class ProfileBounds:
     standing: float = 10.0
 
 
-@dataclass
-class TrajectoryController(BackEnd):
+@dataclass(frozen=True)
+class ProfilePlan(MotionPlan):
+    """A leg as points over time.
+
+    Attributes
+    ----------
+    positions, times
+        Of the points, shape (n,), units of the axis and s.
+    acceleration
+        Of the ramps that the driver adds, units per s^2.
+    """
+
+    positions: Floats
+    times: Floats
+    acceleration: float
+
+
+class TrajectoryController(BackEnd[ProfilePlan]):
     """Writes a leg as a profile, lets the controller check it, and runs it.
 
     The points are those of a scanspec `Path` of the leg, run-up and run-down included. What the
@@ -92,12 +108,13 @@ class TrajectoryController(BackEnd):
 
     joins = True
 
-    axis: ProfileMotor
-    bounds: ProfileBounds = field(default_factory=ProfileBounds)
-    _saved: list[tuple[Any, Any]] = field(default_factory=list, init=False)
-    _flown: Motion | None = field(default=None, init=False)
+    def __init__(self, axis: ProfileMotor, bounds: ProfileBounds | None = None) -> None:
+        self.axis = axis
+        self.bounds = bounds or ProfileBounds()
+        self._settings = Settings(f"The controller of {axis.name}")
+        self._standing = Standing(axis.name)
 
-    async def envelope(self, leg: Leg) -> Envelope:
+    async def plan(self, leg: Leg) -> ProfilePlan:
         """Return soft limits, VMAX, and the movement through all regions of the leg.
 
         Raises
@@ -106,23 +123,20 @@ class TrajectoryController(BackEnd):
             If the velocity cannot change as asked, or the controller has not enough points.
         """
         axis = self.axis
-        low, high, dial_low, dial_high, fastest, velocity, unit = await asyncio.gather(
-            axis.low_limit_travel.get_value(),
-            axis.high_limit_travel.get_value(),
-            axis.dial_low_limit_travel.get_value(),
-            axis.dial_high_limit_travel.get_value(),
+        limits, fastest, velocity, unit, acceleration = await asyncio.gather(
+            axis.limits(),
             axis.max_velocity.get_value(),
             axis.velocity.get_value(),
             axis.motor_egu.get_value(),
+            self._acceleration(),
         )
-        acceleration = await self._acceleration()
         motion = self._motion(leg, acceleration, unit)
-        _, _, element = await self._points(motion)
-        limited = not dial_low == dial_high == 0
+        positions, times, element = await self._points(motion)
         flown = _with_ramps(motion, element)
-        return Envelope(
-            low if limited else None,
-            high if limited else None,
+        low, high = limits or (None, None)
+        envelope = Envelope(
+            low,
+            high,
             fastest if fastest > 0 else None,
             unit,
             run_up=abs(leg.start - flown.start),
@@ -133,6 +147,7 @@ class TrajectoryController(BackEnd):
             approach_acceleration=acceleration,
             overhead=OVERHEAD,
         )
+        return ProfilePlan(leg, envelope, positions, times, acceleration)
 
     async def _acceleration(self) -> float:
         """Return the acceleration of the flight: the motor's own at VELO unless told."""
@@ -187,29 +202,33 @@ class TrajectoryController(BackEnd):
         )
         return "" if done and state == ExecuteState.DONE else axis.name
 
-    async def prepare(self, leg: Leg) -> None:
+    async def prepare(self, plan: ProfilePlan) -> None:
         """Write the profile, let the controller check it, go to the run-up."""
         axis, profile = self.axis, self.axis.profile
+        self._standing.begin()
         state = await profile.execute_state.get_value()
         if state != ExecuteState.DONE:
             raise FlightError(
                 f"The controller of {axis.name} runs a profile already ({state}); wait for its "
                 "end, or abort it."
             )
-        acceleration = await self._acceleration()
-        motion = self._motion(leg, acceleration, await axis.motor_egu.get_value())
-        positions, times, element = await self._points(motion)
-        self._flown = _with_ramps(motion, element)
-        for number, used in profile.use_axis.items():
-            await self._change(used, "Yes" if number == axis.axis else "No")
-        await self._change(profile.time_mode, TimeMode.ARRAY)
-        await self._change(profile.move_mode, MoveMode.ABSOLUTE)
-        await self._change(profile.acceleration, acceleration)
-        await self._change(profile.number, len(positions))
-        await self._change(profile.times, times)
-        await self._change(profile.positions[axis.axis], positions)
+        used = [
+            (signal, "Yes" if number == axis.axis else "No")
+            for number, signal in profile.use_axis.items()
+        ]
+        await self._settings.set_all(
+            [
+                *used,
+                (profile.time_mode, TimeMode.ARRAY),
+                (profile.move_mode, MoveMode.ABSOLUTE),
+                (profile.acceleration, plan.acceleration),
+                (profile.number, len(plan.positions)),
+                (profile.times, plan.times),
+                (profile.positions[axis.axis], plan.positions),
+            ]
+        )
         await self._build()
-        await axis.set(self._flown.start)
+        await axis.set(plan.motion.start)
 
     async def _build(self) -> None:
         axis, profile = self.axis, self.axis.profile
@@ -239,7 +258,7 @@ class TrajectoryController(BackEnd):
                     f"{_said(seen.value(profile.build_message))}."
                 )
 
-    async def start(self, leg: Leg) -> None:
+    async def start(self, plan: ProfilePlan) -> None:
         """Run the profile; return when its first element has begun."""
         axis, profile = self.axis, self.axis.profile
         async with watch(profile.execute_state, profile.execute_message) as seen:
@@ -260,59 +279,31 @@ class TrajectoryController(BackEnd):
                     f"{_said(seen.value(profile.execute_message))}."
                 )
 
-    async def follow(self, leg: Leg) -> None:
+    async def follow(self, plan: ProfilePlan) -> None:
         """Watch the profile to its end: finished, failed, stalled, ended early or overdue."""
-        axis, profile, motion = self.axis, self.axis.profile, self._flown
-        if motion is None:
-            raise FlightError(f"{axis.name} was not prepared.")
-        loop = asyncio.get_running_loop()
-        begun = loop.time()
-        signals = (profile.execute_state, profile.execute_status, profile.execute_message)
-        async with watch(*signals, axis.user_readback) as seen:
-
-            def finished() -> bool:
-                return seen.value(profile.execute_state) == ExecuteState.DONE
-
-            def ahead() -> float:
-                return leg.direction * (seen.value(axis.user_readback) - leg.stop)
-
-            while not finished():
-                place, since = ahead(), loop.time() - begun
-                ended = await seen.until(finished, self.bounds.stalled)
-                now = loop.time() - begun
-                due = abs(float(np.diff(motion.position([since, now]))[0]))
-                if not ended and ahead() - place < 0.2 * due and ahead() < 0:
-                    cause = await silent(axis.user_readback)
-                    if not cause and ahead() - place >= 0.2 * due:
-                        # It was the connection: now it is back, and the axis goes on.
-                        continue
-                    raise FlightError(
-                        f"{axis.name} stalled at {seen.value(axis.user_readback):g} on its way to "
-                        f"{leg.stop:g}: {cause or f'no progress for {self.bounds.stalled:g} s'}."
-                    )
-                if not ended and now > motion.duration + self.bounds.finished:
-                    raise FlightError(
-                        f"{axis.name} did not finish its profile in time: {self._where(seen)}."
-                    )
-            await self._check_end(leg, seen)
-
-    async def _check_end(self, leg: Leg, seen: Watch) -> None:
         axis, profile = self.axis, self.axis.profile
+        follower = Follower(
+            axis.name,
+            axis.user_readback,
+            plan,
+            "profile",
+            stalled=self.bounds.stalled,
+            ending=self.bounds.finished,
+        )
         status = profile.execute_status
-        await seen.until(lambda: seen.value(status) != ProfileStatus.UNDEFINED, 1.0)
-        if seen.value(status) != ProfileStatus.SUCCESS:
-            raise FlightError(
-                f"{axis.name} did not fly its profile to the end: {self._where(seen)}."
-            )
+        signals = (profile.execute_state, status, profile.execute_message, axis.user_readback)
+        async with watch(*signals) as seen:
 
-        def arrived() -> bool:
-            return leg.direction * (seen.value(axis.user_readback) - leg.stop) >= 0
+            def where() -> str:
+                return self._where(seen)
 
-        if not await seen.until(arrived, 1.0):
-            raise FlightError(
-                f"{axis.name} ended its profile early, before {leg.stop:g}, or its readback does "
-                f"not follow: {self._where(seen)}."
+            await follower.finish(
+                seen, lambda: seen.value(profile.execute_state) == ExecuteState.DONE, where
             )
+            await seen.until(lambda: seen.value(status) != ProfileStatus.UNDEFINED, 1.0)
+            if seen.value(status) != ProfileStatus.SUCCESS:
+                raise FlightError(f"{axis.name} did not fly its profile to the end: {where()}.")
+            await follower.arrive(seen, where)
 
     def _where(self, seen: Watch) -> str:
         axis, profile = self.axis, self.axis.profile
@@ -325,18 +316,19 @@ class TrajectoryController(BackEnd):
 
     async def halt(self) -> None:
         """Abort the profile and stop the motor; return when it stands."""
+        await self._standing.stop(self._stop_or_tell())
+
+    async def _stop_or_tell(self) -> None:
         try:
             await self._stop()
-        except (NoAnswerError, TimeoutError) as error:
+        except (NoAnswerError, TimeoutError):
             # Told all the same: a server that hangs stops it as soon as it goes on.
             await asyncio.gather(
                 tell(self.axis.profile.abort, "Abort", GONE_TIMEOUT),
                 tell(self.axis.motor_stop, 1, GONE_TIMEOUT),
                 return_exceptions=True,
             )
-            raise FlightError(
-                f"{self.axis.name} could not be stopped and may still be moving: {error}"
-            ) from error
+            raise
 
     async def _stop(self) -> None:
         axis, profile = self.axis, self.axis.profile
@@ -361,13 +353,7 @@ class TrajectoryController(BackEnd):
 
     async def restore(self) -> None:
         """Put back what was set up at the controller."""
-        saved, self._saved = self._saved, []
-        await put_back(reversed(saved))
-
-    async def _change(self, signal: Any, value: Any) -> None:
-        if all(signal is not known for known, _ in self._saved):
-            self._saved.append((signal, await signal.get_value()))
-        await signal.set(value)
+        await self._settings.restore(self._standing.patience)
 
 
 def _with_ramps(motion: Motion, element: float) -> Motion:
@@ -398,4 +384,4 @@ def _said(message: str) -> str:
     return " ".join(message.split()).rstrip(" .") or "it does not say why"
 
 
-__all__ = ["ProfileBounds", "TrajectoryController"]
+__all__ = ["ProfileBounds", "ProfilePlan", "TrajectoryController"]

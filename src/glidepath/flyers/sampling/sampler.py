@@ -26,7 +26,7 @@ from glidepath.devices.sampled import (
 )
 from glidepath.flyers.monitors.ingestion import Batch, Monitors, choose_monitors
 from glidepath.flyers.monitors.updates import INVALID, shown
-from glidepath.flyers.motion.flight import FlightError
+from glidepath.flyers.motion.back_end import FlightError
 from glidepath.storage import (
     AlignedImages,
     Column,

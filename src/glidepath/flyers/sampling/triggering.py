@@ -20,7 +20,7 @@ from glidepath.detectors import (
     MakesSeveralFrames,
     TriggerMode,
 )
-from glidepath.flyers.motion.flight import FlightError
+from glidepath.flyers.motion.back_end import FlightError
 from glidepath.flyers.triggers.internal_clock import InternalClock
 from glidepath.flyers.triggers.trigger_source import TriggerPlan, TriggerSource
 from glidepath.storage import AlignedImages, image_shape
