@@ -5,9 +5,14 @@ import numpy as np
 import pytest
 
 from glidepath.detectors import DRIVERS, Camera, Driver
-from glidepath.detectors.drivers import find_driver
-from glidepath.detectors.frame_reader import ATTRIBUTES, EPICS_EPOCH, FrameReader
-from glidepath.detectors.time_series import join
+from glidepath.detectors.camera.drivers import find_driver
+from glidepath.detectors.camera.frame_reader import (
+    ATTRIBUTES,
+    EPICS_EPOCH,
+    IMAGES,
+    FrameReader,
+)
+from glidepath.detectors.camera.time_series import join
 
 MINE = Driver(DRIVERS["sim"].io, DRIVERS["sim"].trigger_logic)
 NO_DRIVER = "nothing"
@@ -25,11 +30,16 @@ class Writer:
             name: group.create_dataset(name, (1,), dtype, maxshape=(None,), chunks=(4,))
             for name, dtype in types.items()
         }
+        self.images = self.file.create_dataset(
+            IMAGES, (0, 2, 3), "u2", maxshape=(None, 2, 3), chunks=(1, 2, 3)
+        )
         self.file.swmr_mode = True
         self.rows = 0
 
-    def write(self, *ids, flush=True):
+    def write(self, *ids, flush=True, images=True):
         for number in ids:
+            if images:
+                self.images.resize(self.rows + 1, axis=0)
             for name, dataset in self.sets.items():
                 dataset.resize((self.rows + 1,))
                 dataset[self.rows] = {
@@ -61,6 +71,21 @@ def test_a_reader_follows_a_growing_file(tmp_path):
     reader.close()
     writer.write(6)
     assert list(reader.read().ids) == [6]
+    reader.close()
+    writer.file.close()
+
+
+def test_a_frame_counts_when_its_image_can_be_read_too(tmp_path):
+    path = tmp_path / "camera.h5"
+    writer = Writer(path)
+    reader = FrameReader(path)
+    writer.write(1)
+    writer.write(2, images=False)
+    assert list(reader.read().ids) == [1]
+    assert reader.images == ((2, 3), np.dtype("u2"))
+    writer.images.resize(2, axis=0)
+    writer.file.flush()
+    assert list(reader.read().ids) == [2]
     reader.close()
     writer.file.close()
 

@@ -49,7 +49,7 @@ def named(documents, name):
     return [document for kind, document in documents if kind == name]
 
 
-def test_it_is_primed_once_after_its_server_has_started(
+def test_it_sends_a_frame_ahead_that_shows_what_images_are_like(
     beamline, RE, call, put, documents, tmp_path
 ):
     beamline.restart("detectors")
@@ -66,10 +66,10 @@ def test_it_is_primed_once_after_its_server_has_started(
     put(camera.hdf.nd_array_port, "CAM1")
     frames = []
     for _ in range(2):
-        before = call(camera.driver.array_counter.get_value())
+        before = call(camera.hdf.array_counter.get_value())
         RE(bp.count([camera]))
-        frames.append(call(camera.driver.array_counter.get_value()) - before)
-    assert frames == [2, 1]
+        frames.append(call(camera.hdf.array_counter.get_value()) - before)
+    assert frames == [2, 2]
     for descriptor in named(documents, "descriptor"):
         assert descriptor["data_keys"]["camera"]["shape"] == [1, 96, 128]
 

@@ -190,14 +190,21 @@ async def test_a_full_disk_says_so(bench, make_camera):
 
 
 async def test_a_camera_that_does_not_get_ready_says_what_it_shows(bench, make_camera):
-    await bench.faults(never_arms=1)
     camera = await make_camera(ready_within=0.5)
-    with pytest.raises(
-        TimeoutError,
-        match=r"camera did not get ready within 0.5 s: it shows 'Initializing' and says "
-        r"'Waiting for the sensor'\.$",
-    ):
-        await camera.arm(bench.settings(10, RATE))
+    await camera.restore()
+    # Before the frame that shows what images are like, and after it.
+    for begins in (False, True):
+        await bench.faults(never_arms=0)
+        if begins:
+            await camera.arm(bench.settings(10, RATE))
+            await camera.disarm()
+        await bench.faults(never_arms=1)
+        with pytest.raises(
+            TimeoutError,
+            match=r"camera did not get ready within 0.5\d* s: it shows 'Initializing' and says "
+            r"'Waiting for the sensor'\.$",
+        ):
+            await camera.arm(bench.settings(10, RATE))
     assert await bench.get("CAM1:cam1:Acquire") == 0
     assert await bench.get("CAM1:HDF1:Capture_RBV") == 0
 

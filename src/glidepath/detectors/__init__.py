@@ -3,11 +3,10 @@
 Detectors that run freely and are sampled (electrometers) are in `glidepath.devices`.
 """
 
-from .area_detector import Camera, StatisticsSource
+from .camera import DRIVERS, Camera, Driver, RunPaths, StatisticsSource
 from .changes import Changes
 from .check import DetectorCheck, Finding, Result
 from .counter import Counter
-from .drivers import DRIVERS, Driver
 from .frame_source import (
     EndsWithNext,
     FrameFile,
@@ -40,6 +39,7 @@ __all__ = [
     "MakesSeveralFrames",
     "QuadElectrometer",
     "Result",
+    "RunPaths",
     "Scaler",
     "StatisticsSource",
     "TriggerMode",

@@ -28,11 +28,11 @@ from glidepath.devices.sampled import SampledChannel
 from glidepath.devices.signals import signal_r, signal_rw
 from glidepath.timeline.channel import Channel, ChannelKind
 
+from .camera.time_series import join
 from .changes import Changes
 from .frame_source import FrameFile, Frames, FrameSettings, TriggerMode, no_frames
 from .handshake import confirm, put_and_confirm, pv_of, read_together
 from .limits import check_timing
-from .time_series import join
 
 Floats = NDArray[np.float64]
 

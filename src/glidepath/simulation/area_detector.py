@@ -12,21 +12,36 @@ from numpy.typing import NDArray
 from .channels import Database
 from .spot import STATISTICS, statistics
 
-__all__ = ["EPICS_EPOCH", "ArrayRecords", "Batch", "Plugin", "Region", "Statistics"]
+__all__ = [
+    "COLOR_MODES",
+    "DATA_TYPES",
+    "EPICS_EPOCH",
+    "ArrayRecords",
+    "Batch",
+    "Plugin",
+    "Region",
+    "Statistics",
+    "type_name",
+]
 
 EPICS_EPOCH: Final = 631152000
 """POSIX time of the begin of EPICS time, 1990-01-01, s."""
 
 _NO_YES = ("No", "Yes")
 _DISABLE_ENABLE = ("Disable", "Enable")
-_DATA_TYPES = (
+DATA_TYPES = (
     *("Int8", "UInt8", "Int16", "UInt16", "Int32", "UInt32"),
     *("Int64", "UInt64", "Float32", "Float64"),
 )
-_COLOR_MODES = ("Mono", "Bayer", "RGB1", "RGB2", "RGB3", "YUV444", "YUV422", "YUV421")
+COLOR_MODES = ("Mono", "Bayer", "RGB1", "RGB2", "RGB3", "YUV444", "YUV422", "YUV421")
 _ATTRIBUTES_STATUS = ("Attributes file OK", "File not found", "XML syntax error", "Macro error")
 _TIME_SERIES_POINTS = 2048
 _QUEUE_SIZE = 20
+
+
+def type_name(images: NDArray[Any]) -> str:
+    """Return what areaDetector calls the type of an array, such as ``UInt16``."""
+    return next(name for name in DATA_TYPES if name.lower() == images.dtype.name)
 
 
 @dataclass(frozen=True)
@@ -36,7 +51,7 @@ class Batch:
     Attributes
     ----------
     images
-        Shape (n, rows, columns), uint16.
+        Shape (n, rows, columns), of any of the types of an NDArray.
     ids
         Shape (n,): unique ids.
     stamps
@@ -45,13 +60,16 @@ class Batch:
         Shape (n,): whether a frame gets lost on its way to the file writer.
     attributes
         NDAttributes by name, each of shape (n,).
+    color_mode
+        What the pixels are.
     """
 
-    images: NDArray[np.uint16]
+    images: NDArray[Any]
     ids: NDArray[np.int32]
     stamps: NDArray[np.float64]
     lost: NDArray[np.bool_]
     attributes: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    color_mode: str = "Mono"
 
     def __len__(self) -> int:
         """Number of frames."""
@@ -65,6 +83,7 @@ class Batch:
             self.stamps[which],
             self.lost[which],
             {name: values[which] for name, values in self.attributes.items()},
+            self.color_mode,
         )
 
 
@@ -79,7 +98,15 @@ class ArrayRecords:
         Of the records, without that of the beamline, such as ``CAM1:cam1:``.
     port
         Name of its port, from which plugins take arrays.
+
+    Notes
+    -----
+    What the records say of an array, its size and its type, is that of the last one that has
+    passed: after a setting was changed they show the old values until the next frame.
     """
+
+    names_arrays = True
+    """Whether `UniqueId_RBV` follows the arrays."""
 
     def __init__(self, database: Database, prefix: str, port: str) -> None:
         self.port = port
@@ -92,8 +119,8 @@ class ArrayRecords:
         for dimension in range(3):
             self.read_only("integer", f"ArraySize{dimension}", 0)
             self.read_only("integer", f"ArraySize{dimension}_RBV", 0)
-        self.read_only("choice", "DataType_RBV", "UInt16", _DATA_TYPES)
-        self.read_only("choice", "ColorMode_RBV", "Mono", _COLOR_MODES)
+        self.read_only("choice", "DataType_RBV", "UInt16", DATA_TYPES)
+        self.read_only("choice", "ColorMode_RBV", "Mono", COLOR_MODES)
         self.read_only("integer", "UniqueId_RBV", 0)
         self.read_only("number", "TimeStamp_RBV", 0.0, "s", 6)
         self.read_only("integer", "EpicsTSSec_RBV", 0)
@@ -138,8 +165,11 @@ class ArrayRecords:
         seconds = batch.stamps[-1] - EPICS_EPOCH
         whole = int(seconds)
         await self.counter.post(int(self.counter.value) + len(batch))
+        if self.names_arrays:
+            await self.channel("UniqueId_RBV").change(int(batch.ids[-1]))
         for name, value in (
-            ("UniqueId_RBV", int(batch.ids[-1])),
+            ("DataType_RBV", type_name(batch.images)),
+            ("ColorMode_RBV", batch.color_mode),
             ("TimeStamp_RBV", float(seconds)),
             ("EpicsTSSec_RBV", whole),
             ("EpicsTSNsec_RBV", int((seconds - whole) * 1e9)),
@@ -189,7 +219,8 @@ class Plugin(ArrayRecords):
         self.source = self.setting("text", "NDArrayPort", source)
         self.setting("integer", "NDArrayAddress", 0)
         self.setting("choice", "BlockingCallbacks", "No", _NO_YES)
-        self.setting("number", "MinCallbackTime", 0.0, "s")
+        self._shortest = self.setting("number", "MinCallbackTime", 0.0, "s")
+        self._last_taken = -np.inf
         self.enabled = self.setting(
             "choice", "EnableCallbacks", _DISABLE_ENABLE[enabled], _DISABLE_ENABLE
         )
@@ -203,10 +234,23 @@ class Plugin(ArrayRecords):
         """Process frames and return what goes to the plugins behind."""
         if self.enabled.value != "Enable" or not len(batch):
             return batch.part(slice(0))
+        batch = self._throttled(batch)
+        if not len(batch):
+            return batch
         result = self.process(batch)
         await self.passed_on(result)
         await self.publish(result)
         return result if self.array_callbacks.value == "Enable" else batch.part(slice(0))
+
+    def _throttled(self, batch: Batch) -> Batch:
+        """Leave out what comes sooner after the last one than it may; nothing counts that."""
+        apart = float(self._shortest.value)
+        taken = []
+        for stamp in batch.stamps:
+            taken.append(bool(stamp - self._last_taken >= apart))
+            if taken[-1]:
+                self._last_taken = stamp
+        return batch.part(np.array(taken, bool)) if apart > 0 else batch
 
     def process(self, batch: Batch) -> Batch:
         """Return the frames as this plugin passes them on."""
@@ -326,7 +370,11 @@ class Statistics(Plugin):
         return replace(batch, attributes={**batch.attributes, **attached})
 
     async def publish(self, batch: Batch) -> None:
-        """Publish each frame to those who look, else the last one only."""
+        """Publish each frame to those who look, else the last one only.
+
+        A value that equals the one before is not published, whatever the deadband: asyn tells
+        the record of a parameter only when it has changed.
+        """
         await self._add_to_time_series(batch)
         offset = self.database.clock.offset
         for name, channel in self._values.items():
@@ -335,7 +383,7 @@ class Statistics(Plugin):
             if not channel.observed:
                 values, stamps = values[-1:], stamps[-1:]
             for value, stamp in zip(values, stamps, strict=True):
-                if abs(value - channel.value) > deadband:
+                if value != channel.value and abs(value - channel.value) > deadband:
                     await channel.post(float(value), float(stamp))
 
     async def _collect(self, value: str) -> None:

@@ -10,7 +10,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from .area_detector import ArrayRecords, Batch, Region, Statistics
+from .area_detector import (
+    COLOR_MODES,
+    DATA_TYPES,
+    ArrayRecords,
+    Batch,
+    Region,
+    Statistics,
+)
 from .beam import Beam
 from .channels import Database
 from .hdf5_plugin import Hdf5Plugin
@@ -119,7 +126,8 @@ class Camera(ArrayRecords):
     Faults, behind ``FAULT:<name>_``: ``drop``, ``miss`` and ``late`` are numbers, counted from 0
     when it is armed, of frames that get lost before the file writer, of triggers that are not
     seen, and of frames that arrive ``lateness`` seconds late; ``never_arms``; ``slow``: seconds
-    added to the dead time; and those of the file writer.
+    added to the dead time; ``names``: 1 for a driver that sets its ``UniqueId_RBV``, which most
+    leave at 0; and those of the file writer.
 
     Parameters
     ----------
@@ -154,6 +162,7 @@ class Camera(ArrayRecords):
         self._beam, self._focus = beam, focus
         self._generator, self._record = generator, record
         self._add_settings()
+        self._add_readout()
         fault = f"FAULT:{name}_"
         self._faults = {
             which: database.text(f"{fault}{which}", "", writable=True)
@@ -162,6 +171,7 @@ class Camera(ArrayRecords):
         self._lateness = database.number(f"{fault}lateness", 0.02, "s", writable=True)
         self._slow = database.number(f"{fault}slow", 0.0, "s", writable=True)
         self._never_arms = database.integer(f"{fault}never_arms", 0, writable=True)
+        self._names = database.integer(f"{fault}names", 0, writable=True)
         self._region = Region(database, f"{name}:ROI1:", "ROI1", name)
         self._statistics = Statistics(database, f"{name}:Stats1:", "STATS1", name)
         self._writer = Hdf5Plugin(database, f"{name}:HDF1:", "HDF1", name, fault)
@@ -212,6 +222,36 @@ class Camera(ArrayRecords):
         self._message = self.read_only("long_text", "StatusMessage_RBV", "")
         self.read_only("choice", "Acquire", "Done", ("Done", "Acquire"), on_put=self._acquire)
         self._acquiring = self.read_only("choice", "Acquire_RBV", "Done", ("Done", "Acquiring"))
+
+    def _add_readout(self) -> None:
+        """Add what decides the size and the type of the images (ADBase.template)."""
+        rows, columns = FRAME_SHAPE
+
+        def binning(value: float) -> float | None:
+            return value if 1 <= value <= rows else None
+
+        self._sizes = [
+            self.setting("integer", f"Size{axis}", size, accept=lambda n: n if n > 0 else None)
+            for axis, size in (("Y", rows), ("X", columns))
+        ]
+        self._begins = [
+            self.setting("integer", f"Min{axis}", 0, accept=lambda n: n if n >= 0 else None)
+            for axis in "YX"
+        ]
+        self._bins = [self.setting("integer", f"Bin{axis}", 1, accept=binning) for axis in "YX"]
+        # Their readbacks are those of the last frame.
+        self._data_type = self.read_only("choice", "DataType", "UInt16", DATA_TYPES, writable=True)
+        self._color_mode = self.read_only(
+            "choice", "ColorMode", "Mono", COLOR_MODES, on_put=self._change_color_mode
+        )
+
+    async def _change_color_mode(self, mode: str) -> None:
+        await self.channel("ColorMode_RBV").change(mode)
+
+    @property
+    def names_arrays(self) -> bool:  # type: ignore[override]
+        """Whether the driver shows the number of its newest frame."""
+        return bool(self._names.value)
 
     async def run(self) -> None:
         """Expose, process and write, for ever."""
@@ -316,12 +356,13 @@ class Camera(ArrayRecords):
             ids=np.arange(first, first + len(exposures), dtype=np.int32),
             stamps=np.array(stamps) + self.database.clock.offset,
             lost=np.isin(numbers, list(self._numbers("drop"))),
+            color_mode=str(self._color_mode.value),
         )
         await self.passed_on(batch)
         if self.array_callbacks.value == "Enable":
             await self._distribute(batch)
 
-    def _look(self, exposures: NDArray[np.float64]) -> NDArray[np.uint16]:
+    def _look(self, exposures: NDArray[np.float64]) -> NDArray[Any]:
         begin, end = exposures.T
         length = end - begin
         instants = begin[:, None] + length[:, None] * (np.arange(_POINTS) + 0.5) / _POINTS
@@ -331,7 +372,28 @@ class Camera(ArrayRecords):
         counts = expected_counts(light)
         for exposure in zip(begin, end, energy.mean(axis=1), counts, strict=True):
             self._record(self.name, *(float(value) for value in exposure))
-        return make_images(counts, focus, self._generator)
+        return self._read_out(make_images(counts, focus, self._generator))
+
+    def _read_out(self, images: NDArray[np.uint16]) -> NDArray[Any]:
+        """Return the part of the images that is read out, binned, in the type that is asked for.
+
+        What does not fit into the type is clipped, as a converter does it.
+        """
+        for axis, begin, size, binning in zip(
+            (1, 2), self._begins, self._sizes, self._bins, strict=True
+        ):
+            step = int(binning.value)
+            first, last = int(begin.value), int(begin.value) + int(size.value)
+            part = images.take(
+                range(min(first, images.shape[axis] - step), min(last, images.shape[axis])), axis
+            )
+            whole = part.shape[axis] // step * step
+            part = part.take(range(whole), axis).astype(np.uint32)
+            images = np.add.reduceat(part, range(0, whole, step), axis=axis)
+        dtype = np.dtype(str(self._data_type.value).lower())
+        if dtype.kind in "iu":
+            images = np.minimum(images, np.iinfo(dtype).max)
+        return images.astype(dtype)
 
     async def _distribute(self, batch: Batch) -> None:
         """Give the frames to the plugins, each after the one that it takes them from."""

@@ -4,6 +4,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import numpy as np
 from caproto import (
     AccessRights,
     AlarmSeverity,
@@ -135,6 +136,12 @@ class LongText(_Channel, ChannelChar):
     async def verify_value(self, data: Any) -> Any:
         """Take a client's text without the zero that ends a string in C."""
         return await super().verify_value(str(data).split("\0", 1)[0])
+
+    async def write_from_dbr(self, data: Any, *arguments: Any, **keywords: Any) -> Any:
+        """Take an empty text too, which the library's conversion fails on."""
+        if np.asarray(data).tobytes().strip(b"\0"):
+            return await super().write_from_dbr(data, *arguments, **keywords)
+        return await self.write("", flags=_FLAGS)
 
 
 class Database(dict[str, Any]):

@@ -46,7 +46,13 @@ class _File:
     """
 
     def __init__(
-        self, path: Path, first: Batch, swmr: bool, frames_per_chunk: int, attribute_chunk: int
+        self,
+        path: Path,
+        first: Batch,
+        swmr: bool,
+        frames_per_chunk: int,
+        attribute_chunk: int,
+        stores_attributes: bool,
     ) -> None:
         self._file = h5py.File(path, "w", libver="latest")
         for name, nx_class in _CLASSES.items():
@@ -68,7 +74,7 @@ class _File:
                 chunks=(attribute_chunk,),
                 dtype=values.dtype,
             )
-            for name, values in self._columns(first).items()
+            for name, values in (self._columns(first).items() if stores_attributes else ())
         }
         self._file.swmr_mode = swmr
 
@@ -84,10 +90,21 @@ class _File:
         }
 
     def append(self, batch: Batch) -> None:
-        """Write frames; readers need not see them yet."""
+        """Write frames; readers need not see them yet.
+
+        Raises
+        ------
+        OSError
+            If they have another size or type than the first one.
+        """
+        if (batch.images.shape[1:], batch.images.dtype) != (
+            self._images.shape[1:],
+            self._images.dtype,
+        ):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         for dataset, values in (
             (self._images, batch.images),
-            *((self._attributes[n], v) for n, v in self._columns(batch).items()),
+            *((d, self._columns(batch)[name]) for name, d in self._attributes.items()),
         ):
             begin = len(dataset)
             dataset.resize(begin + len(values), axis=0)
@@ -148,7 +165,14 @@ class Hdf5Plugin(Plugin):
         self.setting("long_text", "XMLFileName", "", 1024)
         self._frames_per_chunk = self.setting("integer", "NumFramesChunks", 0)
         self._attribute_chunk = self.setting("integer", "NDAttributeChunk", 0)
-        self._frames_per_flush = self.setting("integer", "NumFramesFlush", 0)
+        self._frames_per_flush = self.setting(
+            "integer",
+            "NumFramesFlush",
+            0,
+            # It begins with 0, and does not go back to it.
+            accept=lambda frames: frames if frames > 0 else None,
+        )
+        self._stores = self.setting("choice", "StoreAttr", "Yes", _NO_YES)
         self._disk_full = database.integer(f"{fault}disk_full", 0, writable=True)
         self._disk_slow = database.number(f"{fault}disk_slow", 0.0, "s", writable=True)
         self._queue: deque[Batch] = deque()
@@ -276,15 +300,16 @@ class Hdf5Plugin(Plugin):
                 self._swmr.value == "On",
                 int(self._frames_per_chunk.value) or 1,
                 int(self._attribute_chunk.value) or _ATTRIBUTE_CHUNK,
+                self._stores.value == "Yes",
             )
         self._file.append(batch)
 
         def due(every: int) -> bool:
-            return (captured + len(batch)) // every > captured // every
+            return every > 0 and (captured + len(batch)) // every > captured // every
 
         # NDAttributes are flushed when a chunk of them is full, whatever is flushed of the images.
         self._file.flush(
-            due(int(self._frames_per_flush.value) or 1),
+            due(int(self._frames_per_flush.value)),
             due(int(self._attribute_chunk.value) or _ATTRIBUTE_CHUNK),
         )
 

@@ -1,7 +1,7 @@
 """The focused spot on the simulated camera: its width follows the focus, with shot noise."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,7 +94,7 @@ def make_images(
     return np.clip(frames, 0, _FULL).astype(np.uint16)
 
 
-def statistics(frames: NDArray[np.uint16], threshold: float) -> Mapping[str, NDArray[np.float64]]:
+def statistics(frames: NDArray[Any], threshold: float) -> Mapping[str, NDArray[np.float64]]:
     """Return `STATISTICS` of each frame as NDPluginStats computes them (ADCore R3).
 
     Parameters

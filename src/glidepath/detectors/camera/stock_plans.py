@@ -22,12 +22,15 @@ from ophyd_async.epics.adcore import ADBaseColorMode, ADBaseIO, ADHDFDataLogic
 
 from glidepath.storage import data_root
 
-from .area_detector_io import Hdf5IO
+from .claim import Claim, claim_path, is_abandoned
+from .io import Hdf5IO
 
 
 @dataclass
-class ImagePaths:
+class RunPaths:
     """Where the images go: the run's folder, or in stock plans a folder by date.
+
+    It is a ``PathProvider`` of ophyd-async, for any of its detectors.
 
     Attributes
     ----------
@@ -39,7 +42,7 @@ class ImagePaths:
         The file that was named last, as this machine sees it.
     """
 
-    at_server: Callable[[Path], PurePath]
+    at_server: Callable[[Path], PurePath] = Path.absolute
     folder: Path | None = None
     path: Path = field(default_factory=Path)
 
@@ -67,7 +70,10 @@ class ImageFileLogic(ADHDFDataLogic):
     """The HDF5 plugin as ophyd-async sets it up, except for when it flushes.
 
     ophyd-async asks for a flush whenever documents are collected, but asking often can freeze
-    the plugin (ADCore issue 593): here the plugin flushes by itself.
+    the plugin (ADCore issue 593): here the plugin flushes by itself, if it does at all.
+
+    A capture that somebody else has running is neither taken nor stopped. One that a process of
+    ours has left behind when it died is.
 
     Attributes
     ----------
@@ -79,23 +85,71 @@ class ImageFileLogic(ADHDFDataLogic):
 
     writer: Hdf5IO
     frames_per_flush: int = 1
+    _claim: Claim | None = None
+
+    async def check(self, camera: str) -> None:
+        """Refuse (ValueError) to take the file writer from somebody who is using it."""
+        if self._claim is None and await self._is_someone_elses():
+            path = await self.writer.file_path.get_value()
+            capture = self.writer.capture.source.removeprefix("ca://")
+            raise ValueError(
+                f"The file writer of {camera} is capturing for somebody else, to {path!r} "
+                f"({capture} is on); end that capture first."
+            )
+
+    async def _is_someone_elses(self) -> bool:
+        if not await self.writer.capture.get_value(cached=False):
+            return False
+        folder, name = await asyncio.gather(
+            self.writer.file_path.get_value(), self.writer.file_name.get_value()
+        )
+        return not is_abandoned(claim_path(Path(folder), name))
 
     async def prepare_unbounded(self, datakey_name: str) -> StreamableDataProvider:
-        """Open a file."""
+        """Open a file.
+
+        Raises
+        ------
+        ValueError
+            If the images are not ``Mono``, or somebody else is capturing.
+        """
         color_mode = await self.array_description.color_mode_signal.get_value()
         if color_mode != ADBaseColorMode.MONO:
             raise ValueError(
                 f"{datakey_name} makes images in the colour mode {color_mode.value}, but only Mono "
                 "can be described; set ColorMode to Mono."
             )
+        await self.check(datakey_name)
         await self.writer.attribute_chunk.set(self.frames_per_flush)
-        await self.writer.frames_per_flush.set(
-            max(self.frames_per_flush, await self.writer.num_frames_chunks.get_value())
-        )
+        if await self.writer.frames_per_flush.get_value():
+            # Else whoever reads while it is written flushes: 0 could not be put back.
+            await self.writer.frames_per_flush.set(
+                max(self.frames_per_flush, await self.writer.num_frames_chunks.get_value())
+            )
         provider = await super().prepare_unbounded(datakey_name)
         assert isinstance(provider, StreamResourceDataProvider)
         provider.flush_signal = None
+        self._take(await self.writer.file_name.get_value())
         return provider
+
+    def _take(self, name: str) -> None:
+        self._release()
+        assert isinstance(self.path_provider, RunPaths)
+        self._claim = Claim(claim_path(self.path_provider.path.parent, name))
+
+    def _release(self) -> None:
+        claim, self._claim = self._claim, None
+        if claim is not None:
+            claim.release()
+
+    async def stop(self) -> None:
+        """Close the file, unless the capture is somebody else's."""
+        if self._claim is None and await self._is_someone_elses():
+            return
+        try:
+            await super().stop()
+        finally:
+            self._release()
 
     def get_hinted_fields(self, datakey_name: str) -> Sequence[str]:
         """Return nothing: an image is nothing to plot against a motor."""
@@ -143,4 +197,4 @@ class StatisticsLogic(DetectorDataLogic):
         return [signal.name for signal in self.hinted]
 
 
-__all__ = ["ImageFileLogic", "ImagePaths", "StatisticsLogic"]
+__all__ = ["ImageFileLogic", "RunPaths", "StatisticsLogic"]

@@ -7,9 +7,10 @@ import numpy as np
 from aioca import cainfo
 from numpy.typing import NDArray
 
-from .area_detector_io import StatsIO, TimeSeriesIO, TimeSeriesMode
-from .changes import Changes
+from glidepath.devices.settings import Settings
+
 from .frame_reader import EPICS_EPOCH
+from .io import StatsIO, TimeSeriesIO, TimeSeriesMode
 
 Floats = NDArray[np.float64]
 
@@ -42,23 +43,20 @@ class TimeSeries:
         info = await cainfo(self.io.time.source.removeprefix("ca://"))
         return int(info.count)
 
-    async def begin(self, changes: Changes) -> None:
-        """Begin at element 0.
-
-        Raises
-        ------
-        ValueError
-            If the plugin averages frames.
-        """
-        await self.io.collecting.set(False)
-        await changes.change(self.io.mode, TimeSeriesMode.FIXED_LENGTH)
-        await changes.change(self.io.points, await self.capacity())
+    async def check(self) -> None:
+        """Refuse (ValueError) a plugin that averages frames."""
         averaged = await self.io.averaged.get_value()
         if averaged != 1:
             raise ValueError(
                 f"The time series {self.io.averaged.source.removeprefix('ca://')} averages "
                 f"{averaged} frames; set TS:TSAveragingTime to TS:TSTimePerPoint."
             )
+
+    async def begin(self, settings: Settings) -> None:
+        """Begin at element 0."""
+        await self.io.collecting.set(False)
+        await settings.set(self.io.mode, TimeSeriesMode.FIXED_LENGTH)
+        await settings.set(self.io.points, await self.capacity())
         # Nothing comes now, so what is known of the newest frame belongs together.
         self._measured = False
         self._measured_for, self._offset = await self._measure()

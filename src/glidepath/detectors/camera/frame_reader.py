@@ -62,11 +62,15 @@ class FrameReader(FollowedFile):
         The file; it need not be there yet.
     attributes
         Names of NDAttributes to read besides those that every frame has.
+    dataset
+        Where the images are.
     """
 
-    def __init__(self, path: Path, attributes: Sequence[str] = ()) -> None:
+    def __init__(self, path: Path, attributes: Sequence[str] = (), dataset: str = IMAGES) -> None:
         super().__init__(path)
-        self._names = tuple(attributes)
+        self._names, self._dataset = tuple(attributes), dataset
+        self.images: tuple[tuple[int, ...], np.dtype] | None = None
+        """Shape and type of an image as they are in the file; None until it can be read."""
 
     def read(self) -> FileFrames:
         """Return the frames that are complete in the file and were not returned before.
@@ -94,6 +98,9 @@ class FrameReader(FollowedFile):
                 f"The file {self.path} has no NDAttribute {', '.join(missing)} "
                 f"(it has {', '.join(file[ATTRIBUTES])})."
             )
+        images = file[self._dataset]
+        images.refresh()
+        self.images = images.shape[1:], images.dtype
         # The plugin flushes the unique ids last: the others are at least as long.
         names = (_UNIQUE_ID, _SECONDS, _NANOSECONDS, _TIME_STAMP, *self._names)
         new: dict[str, NDArray] = {}
@@ -101,7 +108,8 @@ class FrameReader(FollowedFile):
             dataset = file[f"{ATTRIBUTES}/{name}"]
             dataset.refresh()
             new[name] = dataset[self.rows :]
-        length = min(len(values) for values in new.values())
+        # A frame counts when its image can be read too.
+        length = min(len(images) - self.rows, *(len(values) for values in new.values()))
         # Every dataset has one element before anything was written.
         written = new[_SECONDS][:length] > 0
         if not np.all(written):

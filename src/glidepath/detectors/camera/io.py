@@ -46,9 +46,16 @@ class BurstIO(EpicsDevice):
 
 
 class StatsIO(NDStatsIO):
-    """NDStats.template, with what shows whether the plugin keeps up."""
+    """NDStats.template, with what shows whether the plugin keeps up.
+
+    Attributes
+    ----------
+    shortest_period
+        ``MinCallbackTime``: what comes sooner after the last array is left out, uncounted; s.
+    """
 
     array_callbacks: Annotated[SignalRW[EnableDisable], PvSuffix.rbv("ArrayCallbacks")]
+    shortest_period: Annotated[SignalRW[float], PvSuffix.rbv("MinCallbackTime")]
     dropped_arrays: Annotated[SignalR[int], PvSuffix("DroppedArrays_RBV")]
     attributes_status: Annotated[SignalR[str], PvSuffix("NDAttributesStatus")]
     time_stamp: Annotated[SignalR[float], PvSuffix("TimeStamp_RBV")]
@@ -101,8 +108,13 @@ class Hdf5IO(NDFileHDF5IO):
         Put without waiting: a flush can take long (ADCore issue 593).
     write_error
         ``WriteStatus``: whether the newest write failed.
+    shortest_period
+        ``MinCallbackTime``: what comes sooner after the last array is left out, uncounted; s.
     frames_per_flush
-        ``NumFramesFlush``: images between two flushes.
+        ``NumFramesFlush``: images between two flushes; 0, as after the server's start, for none.
+        It cannot be set to 0.
+    stores_attributes
+        ``StoreAttr``: whether NDAttributes, with numbers and times of the frames, are written.
     attribute_chunk
         ``NDAttributeChunk``: values in a chunk of NDAttributes, which is flushed when it is full.
     """
@@ -114,6 +126,8 @@ class Hdf5IO(NDFileHDF5IO):
     dropped_arrays: Annotated[SignalR[int], PvSuffix("DroppedArrays_RBV")]
     write_error: Annotated[SignalR[bool], PvSuffix("WriteStatus")]
     write_message: Annotated[SignalR[str], PvSuffix("WriteMessage")]
+    shortest_period: Annotated[SignalRW[float], PvSuffix.rbv("MinCallbackTime")]
+    stores_attributes: Annotated[SignalRW[bool], PvSuffix.rbv("StoreAttr")]
     frames_per_flush: Annotated[SignalRW[int], PvSuffix.rbv("NumFramesFlush")]
     attribute_chunk: Annotated[SignalRW[int], PvSuffix.rbv("NDAttributeChunk")]
 

@@ -1,0 +1,69 @@
+"""The records of one camera together, for everything that works on them."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ophyd_async.core import SignalRW
+from ophyd_async.epics.adcore import ADBaseIO, NDArrayBaseIO
+
+from .io import DriverExtrasIO, Hdf5IO, StatsIO
+from .time_series import TimeSeries
+
+ACTIONS = frozenset(
+    {"acquire", "array_counter", "capture", "file_number", "flush_now", "trigger_", "running"}
+)
+"""Signals that do something, or count, rather than hold a setting."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a camera consists of.
+
+    Attributes
+    ----------
+    name
+        Of the camera.
+    driver, extras
+        The driver's records.
+    stats
+        The statistics plugin.
+    hdf
+        The file writer; None if the camera writes no images.
+    series
+        The time series of the statistics; None if they are not used.
+    ready_within
+        Seconds within which the camera must say that it is ready.
+    """
+
+    name: str
+    driver: ADBaseIO
+    extras: DriverExtrasIO
+    stats: StatsIO
+    hdf: Hdf5IO | None
+    series: TimeSeries | None
+    ready_within: float
+
+    @property
+    def last(self) -> Hdf5IO | StatsIO:
+        """The plugin that a frame reaches last."""
+        return self.stats if self.hdf is None else self.hdf
+
+    async def shown(self) -> str:
+        """Return what the camera shows and says, as a part of a sentence."""
+        state, message = await asyncio.gather(
+            self.driver.detector_state.get_value(), self.extras.status_message.get_value()
+        )
+        return f"it shows {state.value!r}" + (f" and says {message!r}" if message else "")
+
+
+def settings_of(*ios: NDArrayBaseIO) -> Iterator[SignalRW[Any]]:
+    """Yield all that can be set at drivers and plugins."""
+    for io in ios:
+        for name, signal in io.children():
+            if isinstance(signal, SignalRW) and name not in ACTIONS:
+                yield signal
+
+
+__all__ = ["ACTIONS", "Parts", "settings_of"]
