@@ -10,6 +10,8 @@ and, each optional,
 
 ``UNAVAILABLE``
     names of devices that cannot be had as things are, and for each the sentence why;
+``REFERENCE``
+    name of the column by which spectra are divided when they are shown: I0;
 
 and lists of such names:
 
@@ -18,18 +20,25 @@ and lists of such names:
 ``AXES``
     what can be scanned;
 ``BASELINE``
-    what is read once before and once after every run.
+    what is read once before and once after every run;
+``SILENT``
+    detectors that are recorded and not drawn.
+
+A ``make_devices`` that has a parameter ``mains_frequency`` is told the frequency of the mains (Hz)
+of the configuration.
 
 :mod:`glidepath.beamlines.simulated` is an example to copy.
 """
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
+from inspect import signature
 from types import ModuleType
+from typing import Any
 
 from ophyd_async.core import Device
 
@@ -54,6 +63,10 @@ class Beamline:
         Names of devices: see the convention in :mod:`glidepath.beamlines`.
     unavailable
         Names of devices that cannot be had now, and why.
+    silent
+        Names of detectors that are recorded and not drawn.
+    reference
+        Name of the column by which spectra are divided when they are shown, or an empty text.
     """
 
     name: str
@@ -62,9 +75,13 @@ class Beamline:
     axes: tuple[str, ...] = ()
     baseline: tuple[str, ...] = ()
     unavailable: Mapping[str, str] = field(default_factory=dict)
+    silent: tuple[str, ...] = ()
+    reference: str = ""
 
 
-def load_beamline(name: str, prefix: str | None = None) -> Beamline:
+def load_beamline(
+    name: str, prefix: str | None = None, *, mains_frequency: float | None = None
+) -> Beamline:
     """Import a beamline module and make its devices.
 
     A module in the current folder is found too, as Python itself finds it for ``python``.
@@ -75,6 +92,9 @@ def load_beamline(name: str, prefix: str | None = None) -> Beamline:
         Name of the module, for example ``"glidepath.beamlines.simulated"``.
     prefix
         Handed to its ``make_devices``.
+    mains_frequency
+        Frequency of the mains in Hz, handed to its ``make_devices`` if that has a parameter of
+        this name.
 
     Raises
     ------
@@ -106,8 +126,9 @@ def load_beamline(name: str, prefix: str | None = None) -> Beamline:
             f"Beamline {name!r} has no function make_devices(); "
             "see glidepath.beamlines.simulated for what a beamline module needs."
         )
+    options = {} if mains_frequency is None else {"mains_frequency": mains_frequency}
     try:
-        devices = dict(make_devices(prefix))
+        devices = dict(make_devices(prefix, **_taken_by(make_devices, options)))
     except (Exception, SystemExit) as error:
         raise BeamlineError(
             f"Beamline {name!r} could not make its devices: {_text(error)}."
@@ -125,7 +146,15 @@ def load_beamline(name: str, prefix: str | None = None) -> Beamline:
         _names(module, "AXES", devices),
         _names(module, "BASELINE", devices),
         dict(getattr(module, "UNAVAILABLE", {})),
+        _names(module, "SILENT", devices),
+        str(getattr(module, "REFERENCE", "")),
     )
+
+
+def _taken_by(function: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of some keyword arguments that a function has a parameter for."""
+    parameters = signature(function).parameters
+    return {name: value for name, value in options.items() if name in parameters}
 
 
 @contextmanager

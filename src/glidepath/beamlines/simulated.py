@@ -32,7 +32,15 @@ from glidepath.physics import Encoder
 
 from .make_gap_tables import UNDULATORS, gap_table_file
 
-__all__ = ["AXES", "BASELINE", "DETECTORS", "UNAVAILABLE", "make_devices"]
+__all__ = [
+    "AXES",
+    "BASELINE",
+    "DETECTORS",
+    "REFERENCE",
+    "SILENT",
+    "UNAVAILABLE",
+    "make_devices",
+]
 
 DETECTORS = ["mesh", "sample", "ring"]
 """What a scan reads if nobody says otherwise: I0, the gas cell, and the ring current."""
@@ -43,6 +51,12 @@ as at a beamline whose undulator does not follow by itself: the gap is driven by
 
 BASELINE = ["pgm", "ue48", "ring", "focus", "m2"]
 """What is read before and after every run."""
+
+SILENT = ["ring"]
+"""What is recorded and not drawn."""
+
+REFERENCE = "mesh"
+"""I0: what spectra are divided by when they are shown."""
 
 PANDA_VARIABLE = "GLIDEPATH_PANDA"
 """Variable of the environment that says that the simulated beamline has a PandA."""

@@ -1,7 +1,6 @@
 """`glidepath check`: acceptance tests of devices, on the live ones."""
 
 import time
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .errors import FAILED, spoken
-from .serve import DataOption
+from .options import BeamlineOption, DataOption, open_session
 
 check = typer.Typer(help="Measure whether a device does what a scan relies on.")
 
@@ -33,19 +32,16 @@ def detector(
             show_default="the first of these that the beamline has",
         ),
     ] = None,
-    beamline: Annotated[
-        str, typer.Option(help="Python module of the beamline.")
-    ] = "glidepath.beamlines.simulated",
-    data: DataOption = Path("glidepath-data"),
+    beamline: BeamlineOption = None,
+    data: DataOption = None,
 ) -> None:
     """Measure trigger modes, dead time, highest rate, latency and files of a triggered detector."""
     from glidepath.detectors import DetectorCheck, Finding, FrameSource, Result
     from glidepath.devices import Pulses, Zebra
     from glidepath.flyers import pulses_of
-    from glidepath.session import Session
 
     console = Console(highlight=False, emoji=False)
-    with spoken(), Session(beamline, data) as session:
+    with spoken(), open_session(beamline, data, catalogue=False) as session:
         (checked,) = session.devices([name])
         if not isinstance(checked, FrameSource):
             raise ValueError(f"{name} is no triggered detector; name one that is.")

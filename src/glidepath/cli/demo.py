@@ -9,7 +9,10 @@ import typer
 from rich.console import Console
 
 from .errors import spoken
+from .options import open_session
 from .serve import wait_for_interrupt
+
+SIMULATED = "glidepath.beamlines.simulated"
 
 PERIOD = 0.02
 """Row length (s): one power-line cycle, short enough to resolve the N2 series at speed."""
@@ -28,7 +31,6 @@ def demo(
     from glidepath.catalog import LocalTiledServer
     from glidepath.live import LiveView
     from glidepath.plans import flyscan, inspect
-    from glidepath.session import Session
     from glidepath.simulation import SimulatedBeamline
     from glidepath.storage import check_data_directory
     from glidepath.trajectory import Region, Trajectory
@@ -48,13 +50,12 @@ def demo(
                 )
                 os.environ.update(simulation.environment)
                 os.environ["GLIDEPATH_PREFIX"] = simulation.settings.prefix
-                with Session("glidepath.beamlines.simulated", root) as session:
+                with open_session(SIMULATED, root, catalogue=False) as session:
                     (energy,) = session.devices(["energy"])
                     detectors = session.devices(session.beamline.detectors)
                     report = session.call(lambda: inspect(detectors, energy, trajectory, PERIOD))
                     print_preflight(console, report)
                     report.check()
-                    session.use_baseline()
                     # The server may still be starting: the documents wait for it, not the scan.
                     session.publish_to(lambda: server.wait_ready().client())
                     plan = flyscan(

@@ -25,15 +25,7 @@ from .asked import (
     names_in,
 )
 from .errors import BAD_INPUT, spoken
-from .serve import DataOption
-
-TiledOption = Annotated[
-    str | None,
-    typer.Option(
-        help="Address of your Tiled server; its key is taken from the environment's "
-        "TILED_API_KEY. Default: a local server for the time of the command."
-    ),
-]
+from .options import BeamlineOption, DataOption, TiledOption, open_session
 
 
 @contextmanager
@@ -68,10 +60,8 @@ def fly(
     there_and_back: ThereAndBackOption = False,
     detectors: DetectorsOption = None,
     period: PeriodOption = None,
-    beamline: Annotated[
-        str, typer.Option(help="Python module of the beamline.")
-    ] = "glidepath.beamlines.simulated",
-    data: DataOption = Path("glidepath-data"),
+    beamline: BeamlineOption = None,
+    data: DataOption = None,
     tiled: TiledOption = None,
     trigger: TriggerOption = None,
     step: StepOption = None,
@@ -87,14 +77,13 @@ def fly(
     from glidepath.live import LiveView
     from glidepath.plans import inspect, xas_flyscan
     from glidepath.plans.trajectory_scan import BAD_ROWS
-    from glidepath.session import Session
 
     from .report import print_end, print_preflight
 
     console = Console(highlight=False, emoji=False)
     with spoken():
         trajectory = asked(start, stop, velocity, region, passes, there_and_back)
-        with Session(beamline, data) as session:
+        with open_session(beamline, data, catalogue=False) as session:
             names = session.beamline.detectors if detectors is None else names_in(detectors)
             (moved,) = session.devices([axis])
             sampled = session.devices(names)
@@ -105,8 +94,7 @@ def fly(
             if dry_run:
                 raise typer.Exit(0 if report.passed else BAD_INPUT)
             report.check()
-            session.use_baseline()
-            with catalogue(tiled, session.root) as connect:
+            with catalogue(tiled or session.configuration.tiled, session.root) as connect:
                 session.publish_to(connect)
                 plan = xas_flyscan(
                     sampled,

@@ -1,15 +1,14 @@
 """`glidepath focus`: find the focus of the beam with a camera."""
 
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from .errors import spoken
-from .fly import TiledOption, catalogue
-from .serve import DataOption
+from .fly import catalogue
+from .options import BeamlineOption, DataOption, TiledOption, open_session
 
 
 def focus(
@@ -20,27 +19,23 @@ def focus(
     camera: Annotated[str, typer.Option(help="Camera that sees the beam.")] = "camera",
     fly: Annotated[bool, typer.Option("--fly", help="Fly instead of stepping.")] = False,
     move: Annotated[bool, typer.Option("--move", help="Move to the focus that was found.")] = False,
-    beamline: Annotated[
-        str, typer.Option(help="Python module of the beamline.")
-    ] = "glidepath.beamlines.simulated",
-    data: DataOption = Path("glidepath-data"),
+    beamline: BeamlineOption = None,
+    data: DataOption = None,
     tiled: TiledOption = None,
 ) -> None:
     """Scan a motor from START to STOP and find where the beam on a camera is smallest."""
     from glidepath.pictures import save_focus
     from glidepath.plans import FocusData, FocusResult, focus_scan
-    from glidepath.session import Session
 
     from .report import print_end
 
     console = Console(highlight=False, emoji=False)
-    with spoken(), Session(beamline, data) as session:
+    with spoken(), open_session(beamline, data, catalogue=False) as session:
         moved: Any
         moved, looking = session.devices([motor, camera])
         recorded = FocusData(motor, camera)
-        session.run_engine.subscribe(recorded)
-        session.use_baseline()
-        with catalogue(tiled, session.root) as connect:
+        session.RE.subscribe(recorded)
+        with catalogue(tiled or session.configuration.tiled, session.root) as connect:
             session.publish_to(connect)
             stopped = session.run(
                 focus_scan([looking], moved, start, stop, step, fly=fly, move=move)

@@ -8,6 +8,7 @@ from glidepath import __version__
 
 from .bench import bench
 from .check import check
+from .config import config
 from .demo import demo
 from .fly import fly
 from .focus import focus
@@ -33,6 +34,7 @@ app.command()(sim)
 app.command()(bench)
 app.add_typer(check, name="check")
 app.command()(serve)
+app.command()(config)
 app.command()(replay)
 app.command(context_settings={"ignore_unknown_options": True})(rebin)
 

@@ -23,7 +23,7 @@ from .asked import (
     names_in,
 )
 from .errors import BAD_INPUT, spoken
-from .serve import DataOption
+from .options import BeamlineOption, DataOption, open_session
 
 LISTENING = 1.0
 """Seconds to listen to all channels for the clocks of their servers."""
@@ -42,10 +42,8 @@ def preflight(
     trigger: TriggerOption = None,
     step: StepOption = None,
     exposure: ExposureOption = None,
-    beamline: Annotated[
-        str, typer.Option(help="Python module of the beamline.")
-    ] = "glidepath.beamlines.simulated",
-    data: DataOption = Path("glidepath-data"),
+    beamline: BeamlineOption = None,
+    data: DataOption = None,
     plot: Annotated[
         Path | None,
         typer.Option(help="PNG to write: energy, gap and predicted mismatch against time."),
@@ -53,7 +51,6 @@ def preflight(
 ) -> None:
     """Say what flying AXIS would do, and every reason not to; exit status 2 if there is one."""
     from glidepath.plans import inspect
-    from glidepath.session import Session
     from glidepath.trajectory import with_clocks
 
     from .report import print_preflight
@@ -61,7 +58,7 @@ def preflight(
     console = Console(highlight=False, emoji=False)
     with spoken():
         trajectory = asked(start, stop, velocity, region, passes, there_and_back)
-        with Session(beamline, data) as session:
+        with open_session(beamline, data, catalogue=False) as session:
             names = session.beamline.detectors if detectors is None else names_in(detectors)
             (moved,) = session.devices([axis])
             sampled = session.devices(names)

@@ -116,8 +116,8 @@ class Client:
     def __init__(self, beamline: str, folder: Path) -> None:
         from glidepath.session import Session
 
-        self.session = Session(beamline, folder)
-        self.engine = self.session.run_engine
+        self.session = Session(beamline, folder, catalogue=False, baseline=False, live=False)
+        self.engine = self.session.RE
         self.loop = self.engine._loop
         self.engine.subscribe(self._note, "start")
         self.scans: list[dict[str, Any]] = []

@@ -10,20 +10,32 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+RUN_FOLDER_DEPTH = 5
+"""Parts of a file's path below the data directory: year, month, day, run, file."""
+
 
 class PrimaryFollower:
     """A consumer of documents that knows how far the newest run is and can read its rows.
 
-    Subscribe it to the run engine. Being called costs microseconds: it only notes where the
-    rows lie and how many there are. `columns` reads them, from any thread.
+    Subscribe it to the run engine, or feed it the documents of a journal. Being called costs
+    microseconds: it only notes where the rows lie and how many there are. `columns` reads them,
+    from any thread.
+
+    Parameters
+    ----------
+    root
+        Data directory to look in where a file is no longer where the documents say, as when the
+        directory was moved or copied.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, root: Path | None = None) -> None:
         self._lock = threading.Lock()
+        self._root = root
         self.start: Mapping[str, Any] = {}
         self.stop: Mapping[str, Any] | None = None
         self.rows = 0
         self.keys: list[str] = []
+        self.units: dict[str, str] = {}
         self._descriptor = ""
         self._places: dict[str, tuple[Path, str]] = {}
         self._resources: dict[str, Mapping[str, Any]] = {}
@@ -33,27 +45,58 @@ class PrimaryFollower:
         with self._lock:
             if name == "start":
                 self.start, self.stop, self.rows, self.keys = document, None, 0, []
-                self._descriptor = ""
+                self._descriptor, self.units = "", {}
                 self._places, self._resources = {}, {}
             elif name == "descriptor" and document["name"] == "primary":
                 self._descriptor = document["uid"]
                 self.keys = list(document["data_keys"])
+                self.units = {
+                    key: str(described.get("units") or "")
+                    for key, described in document["data_keys"].items()
+                }
             elif name == "stream_resource":
                 self._resources[document["uid"]] = document
             elif name == "stream_datum" and document["descriptor"] == self._descriptor:
-                resource = self._resources.get(document["stream_resource"])
-                if resource is not None:
-                    path = Path(unquote(urlparse(resource["uri"]).path))
-                    self._places[resource["data_key"]] = (path, resource["parameters"]["dataset"])
-                    self.rows = max(self.rows, document["indices"]["stop"])
+                self._note(document)
             elif name == "stop":
                 self.stop = document
+
+    def _note(self, datum: Mapping[str, Any]) -> None:
+        resource = self._resources.get(datum["stream_resource"])
+        if resource is None or "dataset" not in resource["parameters"]:
+            return
+        path = Path(unquote(urlparse(resource["uri"]).path))
+        self._places[resource["data_key"]] = (path, resource["parameters"]["dataset"])
+        self.rows = max(self.rows, datum["indices"]["stop"])
 
     @property
     def axis(self) -> str:
         """Name of the axis column."""
         motors = self.start.get("motors") or ["energy"]
-        return motors[0]
+        return str(motors[0])
+
+    @property
+    def running(self) -> bool:
+        """Whether a run has begun and not ended yet."""
+        return bool(self.start) and self.stop is None
+
+    @property
+    def expected(self) -> int:
+        """Rows that the pre-flight promises, or 0 if the run does not say."""
+        return int(self.start.get("preflight", {}).get("rows", 0))
+
+    @property
+    def file(self) -> Path | None:
+        """The file that holds the axis's column, where it is now."""
+        with self._lock:
+            place = self._places.get(self.axis)
+        return None if place is None else self._found(place[0])
+
+    @property
+    def scalars(self) -> list[str]:
+        """Names of the columns that are one number a row, as far as they are announced."""
+        with self._lock:
+            return [key for key in self.keys if key in self._places and not _is_image(key)]
 
     def columns(self, names: Sequence[str], begin: int = 0) -> dict[str, NDArray[np.float64]]:
         """Read announced rows from number ``begin`` on; columns of equal length (m,).
@@ -65,12 +108,22 @@ class PrimaryFollower:
             rows = self.rows
         found: dict[str, NDArray[np.float64]] = {}
         for path in {place[0] for place in places.values()}:
-            with h5py.File(path, "r", libver="latest", swmr=True) as file:
+            with h5py.File(self._found(path), "r", libver="latest", swmr=True) as file:
                 for name, (where, dataset) in places.items():
                     if where == path:
                         found[name] = np.asarray(file[dataset][begin:rows], float)
         shortest = min((len(column) for column in found.values()), default=0)
-        return {name: column[:shortest] for name, column in found.items()}
+        return {name: found[name][:shortest] for name in places}
+
+    def _found(self, path: Path) -> Path:
+        if self._root is None or path.exists():
+            return path
+        moved = self._root.joinpath(*path.parts[-RUN_FOLDER_DEPTH:])
+        return moved if moved.exists() else path
+
+
+def _is_image(key: str) -> bool:
+    return key.endswith("_image")
 
 
 __all__ = ["PrimaryFollower"]

@@ -1,8 +1,11 @@
 """Shows a running scan in the terminal: a progress bar and the spectrum so far."""
 
+import sys
 import threading
 import time
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 from rich.console import Console, Group
@@ -11,17 +14,47 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.text import Text
 
 from .follower import PrimaryFollower
-from .spectrum import draw_spectrum
+from .spectrum import DOWNWARDS, EARLIER, UPWARDS, Curve, draw_curves
+from .spectrum_data import Display, Pass, display_of, passes_of
 
-REFRESH = 0.5
-"""Seconds between two drawings: rows are announced twice a second."""
+REFRESH = 0.1
+"""Seconds between two looks for new rows; nothing is drawn where there are none."""
+
+LEAST_PAUSE = 4.0
+"""A drawing is followed by a pause of so many times its own duration: the scan goes first."""
 
 PLAIN_REFRESH = 5.0
 """Seconds between two lines where the output is no terminal."""
 
+WIDEST = 100
+"""Characters of a drawing's width at most."""
+
+
+def view_for(follower: PrimaryFollower) -> AbstractContextManager[Any]:
+    """Return the view that fits where this program runs: terminal, notebook, or none."""
+    if in_notebook():
+        from .notebook import NotebookView
+
+        return NotebookView(follower)
+    if sys.stdout.isatty():
+        return LiveView(follower, Console(highlight=False, emoji=False))
+    return nullcontext()
+
+
+def in_notebook() -> bool:
+    """Return whether this program is the kernel of a notebook."""
+    if "IPython" not in sys.modules:
+        return False
+    from IPython.core.getipython import get_ipython
+
+    return hasattr(get_ipython(), "kernel")
+
 
 class LiveView:
     """Draws what a `PrimaryFollower` knows, in a thread of its own, while it is entered.
+
+    The newest pass is drawn in the colour of its direction over the passes before it, divided
+    by the beamline's reference. Rows with bits of ``quality`` that spoil them are counted.
 
     Parameters
     ----------
@@ -30,8 +63,8 @@ class LiveView:
     console
         Where to draw. Without a terminal, a line of progress comes every five seconds.
     signal, reference
-        Columns: the signal is divided by the reference if there is one. None: the last
-        detector, no reference.
+        Columns: the signal is divided by the reference. None: what the beamline says; an empty
+        reference: no normalisation.
     """
 
     def __init__(
@@ -45,6 +78,9 @@ class LiveView:
         self._console = console
         self._signal = signal
         self._reference = reference
+        self._before = follower.start if follower.stop is not None else {}
+        self._drawn: tuple[Any, ...] = ()
+        self._picture: list[Text] = []
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="glidepath live view")
         self._progress = Progress(
@@ -70,28 +106,40 @@ class LiveView:
         self._stopping.set()
         self._thread.join()
 
+    @property
+    def _has_scan(self) -> bool:
+        """Whether a fly scan has begun since this view was made: other plans draw nothing."""
+        start = self._follower.start
+        return start is not self._before and "preflight" in start
+
     def _run(self) -> None:
-        if self._console.is_terminal:
-            with Live(console=self._console, auto_refresh=False, transient=False) as live:
-                while not self._stopping.wait(REFRESH):
-                    live.update(self._drawing(), refresh=True)
-                live.update(self._drawing(), refresh=True)
+        if not self._console.is_terminal:
+            self._print_lines()
             return
+        while not self._has_scan:
+            if self._stopping.wait(REFRESH):
+                return
+        with Live(console=self._console, auto_refresh=False, transient=False) as live:
+            pause = REFRESH
+            while not self._stopping.wait(pause):
+                began = time.thread_time()
+                live.update(self._drawing(), refresh=True)
+                pause = max(REFRESH, LEAST_PAUSE * (time.thread_time() - began))
+            live.update(self._drawing(), refresh=True)
+
+    def _print_lines(self) -> None:
         following = time.monotonic()
         while not self._stopping.wait(REFRESH):
-            if time.monotonic() >= following and self._follower.rows:
+            if time.monotonic() >= following and self._has_scan and self._follower.rows:
                 following = time.monotonic() + PLAIN_REFRESH
                 self._console.print(self._line())
-
-    def _expected(self) -> int:
-        return int(self._follower.start.get("preflight", {}).get("rows", 0)) or 1
 
     def _line(self) -> str:
         follower = self._follower
         position = follower.columns([follower.axis], max(follower.rows - 1, 0))
         at = position.get(follower.axis, np.array([]))
         where = f", {follower.axis} {at[-1]:.2f}" if len(at) else ""
-        return f"{follower.rows} of {self._expected()} rows{where}"
+        return f"{follower.rows} of {follower.expected or 1} rows{where}"
 
     def _drawing(self) -> Group:
         follower = self._follower
@@ -101,29 +149,50 @@ class LiveView:
                 self._task,
                 description=f"{follower.axis} {report.get('start', 0):g} to "
                 f"{report.get('stop', 0):g} {report.get('unit', '')}",
-                total=max(self._expected(), follower.rows),
+                total=max(follower.expected or 1, follower.rows),
                 completed=follower.rows,
             )
-        parts = [self._progress.get_renderable()]
-        signal = self._signal or (follower.start.get("detectors") or [None])[-1]
-        if follower.rows and signal is not None and report:
-            wanted = [follower.axis, signal] + ([self._reference] if self._reference else [])
-            columns = follower.columns(wanted)
-            if len(columns) == len(wanted):
-                y, label = columns[signal], signal
-                if self._reference:
-                    with np.errstate(divide="ignore", invalid="ignore"):
-                        y, label = y / columns[self._reference], f"{signal} / {self._reference}"
-                drawing = draw_spectrum(
-                    columns[follower.axis],
-                    y,
-                    limits=(report["start"], report["stop"]),
-                    width=min(self._console.width, 100),
-                    label=label,
-                    unit=report["unit"],
-                )
-                parts.append(Text.from_ansi(drawing))
-        return Group(*parts)
+        if follower.rows and (follower.start.get("uid"), follower.rows) != self._drawn:
+            self._drawn = (follower.start.get("uid"), follower.rows)
+            self._picture = self._spectrum(report)
+        return Group(self._progress.get_renderable(), *self._picture)
+
+    def _spectrum(self, report: dict[str, Any]) -> list[Text]:
+        follower = self._follower
+        display = display_of(follower.start, follower.scalars, self._signal, self._reference)
+        if not display.signal or "start" not in report:
+            return []
+        wanted = [display.axis, display.signal, display.reference, "pass_number", "quality"]
+        columns = follower.columns([name for name in wanted if name])
+        if display.axis not in columns or display.signal not in columns:
+            return []
+        passes = passes_of(columns, display)
+        bad = sum(int(one.bad.sum()) for one in passes)
+        drawing = draw_curves(
+            _curves(passes),
+            limits=(report["start"], report["stop"]),
+            width=min(self._console.width, WIDEST),
+            label=_caption(passes, display),
+            axis_label=f"{display.axis} ({display.unit})" if display.unit else display.axis,
+        )
+        counted = [Text(f"{bad} rows carry bits of quality; %why says which.")] if bad else []
+        return [Text.from_ansi(drawing), *counted]
 
 
-__all__ = ["LiveView"]
+def _curves(passes: list[Pass]) -> list[Curve]:
+    """Return the newest pass on top, in the colour of its direction."""
+    earlier = [Curve(one.position, one.value, EARLIER) for one in passes[:-1]]
+    newest = passes[-1:]
+    return earlier + [
+        Curve(one.position, one.value, UPWARDS if one.upwards else DOWNWARDS) for one in newest
+    ]
+
+
+def _caption(passes: list[Pass], display: Display) -> str:
+    if len(passes) < 2:
+        return display.label
+    direction = "up" if passes[-1].upwards else "down"
+    return f"{display.label}, pass {passes[-1].number} ({direction})"
+
+
+__all__ = ["LiveView", "in_notebook", "view_for"]

@@ -1,0 +1,63 @@
+"""Options that several commands share, and the sessions that they open with them."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+BeamlineOption = Annotated[
+    str | None,
+    typer.Option(
+        "--beamline",
+        help="Python module of the beamline. Default: of the configuration, else the "
+        "simulated one.",
+    ),
+]
+DataOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data", help="Data directory. Default: of the configuration, else glidepath-data."
+    ),
+]
+TiledOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Address of your Tiled server; its key is taken from the environment's "
+        "TILED_API_KEY. Default: of the configuration, else a local server."
+    ),
+]
+
+
+def open_session(beamline: str | None, data: Path | None, **options: Any) -> Any:
+    """Return a session for one command: Ctrl-C ends the scan, what was typed is in its run.
+
+    Parameters
+    ----------
+    beamline, data
+        As the user gave them.
+    options
+        Of `glidepath.session.Session`.
+    """
+    from glidepath.session import AbortOnInterrupt, Session
+
+    session = Session(beamline, data, interrupts=AbortOnInterrupt, live=False, **options)
+    session.command = " ".join(["glidepath", *sys.argv[1:]])
+    return session
+
+
+def data_directory(data: Path | None) -> Path:
+    """Return the data directory that a command works on, made if it is not there.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be used.
+    """
+    from glidepath.configuration import load_configuration
+    from glidepath.storage.paths import check_data_directory
+
+    return check_data_directory(load_configuration(data=data).data)
+
+
+__all__ = ["BeamlineOption", "DataOption", "TiledOption", "data_directory", "open_session"]

@@ -1,0 +1,178 @@
+"""Turns the stream documents of a fly scan into events, for callbacks that know only events.
+
+Bluesky's `BestEffortCallback`, `LiveTable`, `LivePlot` and what is built on them read ``event``
+documents. A fly scan emits ``stream_datum`` documents, which point into a file. This callback reads
+the file and hands on some of its rows as ordinary events. It needs nothing of Glidepath but h5py
+and the documents themselves.
+"""
+
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+import h5py
+import numpy as np
+
+Callback = Callable[[str, Mapping[str, Any]], Any]
+
+
+class StreamsAsEvents:
+    """Hand the documents of a run on to callbacks, with events in place of stream documents.
+
+    Parameters
+    ----------
+    callbacks
+        Consumers of documents, unchanged.
+    stream
+        Name of the stream whose rows become events; others are left out.
+    columns
+        Which columns; None: all that are one number a row.
+    rows_per_second
+        So many events at most are made of a second of rows: drawing one takes a matplotlib
+        window 100 ms. All rows that were left out come when the run ends, if ``complete``.
+    complete
+        Whether the last of all rows that were left out are handed on when the run ends.
+
+    Examples
+    --------
+    >>> bec = BestEffortCallback()  # doctest: +SKIP
+    >>> RE.subscribe(StreamsAsEvents(bec))  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        *callbacks: Callback,
+        stream: str = "primary",
+        columns: Iterable[str] | None = None,
+        rows_per_second: float = 10.0,
+        complete: bool = False,
+    ) -> None:
+        if not rows_per_second > 0:
+            raise ValueError(f"rows_per_second must be above zero, not {rows_per_second!r}.")
+        self._callbacks = callbacks
+        self._stream = stream
+        self._wanted = None if columns is None else set(columns)
+        self._pause = 1.0 / rows_per_second
+        self._complete = complete
+        self._forget()
+
+    def _forget(self) -> None:
+        self._descriptor: Mapping[str, Any] | None = None
+        self._keys: list[str] = []
+        self._resources: dict[str, Mapping[str, Any]] = {}
+        self._rows: dict[str, int] = {}
+        self._handed = 0
+        self._number = 0
+        self._next = 0.0
+
+    def __call__(self, name: str, document: Mapping[str, Any]) -> None:
+        """Take a document."""
+        if name == "start":
+            self._forget()
+            self._emit(name, document)
+        elif name == "descriptor":
+            self._describe(document)
+        elif name == "stream_resource":
+            self._resources[document["uid"]] = document
+        elif name == "stream_datum":
+            self._take(document)
+        elif name == "stop":
+            self._rest()
+            if self._descriptor is not None:
+                counts = {**document.get("num_events", {}), self._stream: self._number}
+                document = {**document, "num_events": counts}
+            self._emit(name, document)
+        else:
+            self._emit(name, document)
+
+    def _emit(self, name: str, document: Mapping[str, Any]) -> None:
+        for callback in self._callbacks:
+            callback(name, document)
+
+    def _describe(self, document: Mapping[str, Any]) -> None:
+        keys = document["data_keys"]
+        external = [key for key, described in keys.items() if "external" in described]
+        if not external:
+            self._emit("descriptor", document)
+            return
+        if document["name"] != self._stream:
+            return
+        self._keys = [
+            key
+            for key in external
+            if not [size for size in keys[key].get("shape", []) if size not in (None, 1)]
+            and (self._wanted is None or key in self._wanted)
+        ]
+        inline = {
+            key: {k: v for k, v in described.items() if k != "external"} | {"shape": []}
+            for key, described in keys.items()
+            if key in self._keys
+        }
+        objects = {
+            name: [key for key in of_object if key in inline]
+            for name, of_object in document.get("object_keys", {}).items()
+        }
+        self._descriptor = {**document, "data_keys": inline, "object_keys": objects}
+        self._emit("descriptor", self._descriptor)
+
+    def _take(self, datum: Mapping[str, Any]) -> None:
+        resource = self._resources.get(datum["stream_resource"])
+        if self._descriptor is None or resource is None:
+            return
+        if datum["descriptor"] == self._descriptor["uid"] and resource["data_key"] in self._keys:
+            self._rows[resource["data_key"]] = datum["indices"]["stop"]
+            if self._known > self._handed and time.monotonic() >= self._next:
+                self._hand_on(range(self._known - 1, self._known))
+
+    @property
+    def _known(self) -> int:
+        """Rows of which every column is announced."""
+        return min((self._rows.get(key, 0) for key in self._keys), default=0)
+
+    def _rest(self) -> None:
+        """Hand on the newest row, or all that were left out."""
+        if self._descriptor is None or self._known <= self._handed:
+            return
+        first = self._handed if self._complete else self._known - 1
+        self._hand_on(range(first, self._known))
+
+    def _hand_on(self, rows: range) -> None:
+        assert self._descriptor is not None
+        columns = self._read(rows)
+        when = columns.get("sample_time")
+        for index in range(len(rows)):
+            self._number += 1
+            at = time.time() if when is None else float(when[index])
+            data = {key: columns[key][index].item() for key in self._keys}
+            event = {
+                "uid": str(uuid.uuid4()),
+                "descriptor": self._descriptor["uid"],
+                "seq_num": self._number,
+                "time": at,
+                "data": data,
+                "timestamps": dict.fromkeys(data, at),
+                "filled": {},
+            }
+            self._emit("event", event)
+        self._handed = rows.stop
+        self._next = time.monotonic() + self._pause
+
+    def _read(self, rows: range) -> dict[str, np.ndarray]:
+        places: dict[Path, dict[str, str]] = {}
+        for resource in self._resources.values():
+            if resource["data_key"] in self._keys:
+                path = Path(unquote(urlparse(resource["uri"]).path))
+                dataset = resource["parameters"]["dataset"]
+                places.setdefault(path, {})[resource["data_key"]] = dataset
+        found: dict[str, np.ndarray] = {}
+        for path, datasets in places.items():
+            with h5py.File(path, "r", libver="latest", swmr=True) as file:
+                for key, dataset in datasets.items():
+                    found[key] = np.asarray(file[dataset][rows.start : rows.stop])
+        return found
+
+
+__all__ = ["StreamsAsEvents"]

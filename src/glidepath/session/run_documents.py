@@ -1,0 +1,110 @@
+"""Where the documents of a session's runs go: the journal at once, the catalogue behind it."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bluesky import RunEngine
+
+from glidepath.catalog import Publisher
+from glidepath.sentences import errors, joined
+
+
+class RunDocuments:
+    """Keeps the documents of a run engine in a journal and feeds them to the catalogue.
+
+    Parameters
+    ----------
+    engine
+        The run engine.
+    root
+        The data directory.
+    connect
+        Opens the catalogue, in a thread of its own when the first run begins; None: the journal
+        only.
+    """
+
+    def __init__(self, engine: RunEngine, root: Path, connect: Callable[[], Any] | None) -> None:
+        self._engine = engine
+        self._root = root
+        self._has_catalogue = connect is not None
+        self._said_to_replay = False
+        self.publisher = Publisher(root / "journal", connect)
+        self._subscription = engine.subscribe(self.publisher)
+
+    def publish_to(self, connect: Callable[[], Any]) -> None:
+        """Feed the documents of the runs to come to the catalogue that ``connect`` opens."""
+        self._engine.unsubscribe(self._subscription)
+        self.publisher.close()
+        self.publisher = Publisher(self._root / "journal", connect)
+        self._subscription = self._engine.subscribe(self.publisher)
+        self._has_catalogue = True
+
+    def drain(self, timeout: float = 30.0) -> None:
+        """Wait (s) until the catalogue has what it can take, and say what it has not."""
+        status = self.publisher.close(timeout)
+        if self._has_catalogue and status.to_replay and not self._said_to_replay:
+            self._said_to_replay = True
+            why = status.error or f"it was not done within {timeout:g} s"
+            errors.print(
+                f"glidepath: the catalogue did not take the run ({joined(why)}); its documents "
+                f"are in {self.publisher.journal}; put them into it with 'glidepath replay --data "
+                f"{self._root}'.",
+                style="yellow",
+                markup=False,
+                soft_wrap=True,
+            )
+
+
+class SharedCatalogue:
+    """Opens the catalogue of a data directory: the user's server, or a local one.
+
+    A local server that another process of this user runs for the directory is used; if there is
+    none, one is started, and ends with this process.
+
+    Parameters
+    ----------
+    root
+        The data directory.
+    uri
+        Address of the user's own server; its key is in the environment's ``TILED_API_KEY``.
+    """
+
+    def __init__(self, root: Path, uri: str | None) -> None:
+        self._root = root
+        self._uri = uri
+        self._server: Any = None
+
+    def open(self) -> Any:
+        """Return a new Tiled client that may write; the caller closes it.
+
+        Raises
+        ------
+        CatalogError
+            If no server can be reached or started.
+        """
+        from glidepath.catalog import (
+            CatalogError,
+            LocalTiledServer,
+            open_catalog,
+            open_local_catalog,
+        )
+
+        if self._uri is not None:
+            return open_catalog(self._uri, os.environ.get("TILED_API_KEY"), writable=True)
+        try:
+            return open_local_catalog(self._root)
+        except CatalogError:
+            if self._server is None:
+                self._server = LocalTiledServer(self._root).start()
+            return self._server.wait_ready().client()
+
+    def close(self) -> None:
+        """End the server, if it is ours."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.stop()
+
+
+__all__ = ["RunDocuments", "SharedCatalogue"]

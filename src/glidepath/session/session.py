@@ -1,0 +1,290 @@
+"""A run engine with a beamline's devices, a catalogue and a live view: everything at hand."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from bluesky import RunEngine
+from bluesky.utils import RunEngineInterrupted
+from ophyd_async.core import Device
+
+from glidepath.beamlines import Beamline, load_beamline
+from glidepath.configuration import Configuration, load_configuration
+from glidepath.live import PrimaryFollower, view_for
+from glidepath.logbook import Experiment
+from glidepath.sentences import ScanError, as_connection_error, as_sentence, errors
+from glidepath.storage import ScanNumbers, use_data_root
+
+from .connections import Connections
+from .interrupts import Interrupts, PauseOnInterrupt
+from .lasting_metadata import LastingMetadata
+from .log_file import LogFile
+from .run_documents import RunDocuments, SharedCatalogue
+from .run_preparation import RunPreparation
+
+LOOP_TIMEOUT = 5.0
+"""Seconds in which the run engine's loop must have ended."""
+
+DRAIN_TIMEOUT = 30.0
+"""Seconds that the catalogue has for what is left when a session is closed."""
+
+_log = logging.getLogger(__name__)
+
+
+class Session:
+    """Run engine, devices, catalogue and live view of a beamline, ready for a spectrum.
+
+    Devices are attributes, connected when they are first used: ``s.energy``, ``s.mesh``. ``RE``
+    is an ordinary Bluesky run engine: any plan, subscription and suspender works. What a run needs
+    beside, the session gives without a word: a scan number, the journal and the catalogue, the
+    baseline before and after it, the experiment in its metadata.
+
+    Parameters
+    ----------
+    beamline
+        Python module of the beamline. Default: of the configuration.
+    data
+        Data directory. Default: of the configuration.
+    tiled
+        Address of a Tiled server. Default: of the configuration, else a local server, which is
+        started beside and shared by all sessions of the data directory.
+    catalogue
+        Whether runs are put into Tiled; the journal is kept in any case.
+    baseline
+        Whether the beamline's baseline is read before and after every run.
+    live
+        Whether a running scan is shown, in the terminal or in the notebook.
+    interrupts
+        What Ctrl-C does while the run engine works.
+
+    Raises
+    ------
+    ValueError
+        If the configuration, the beamline or the data directory cannot be used, in one sentence.
+
+    Examples
+    --------
+    >>> from glidepath import Session, flyscan  # doctest: +SKIP
+    >>> with Session("my_beamline") as s:  # doctest: +SKIP
+    ...     s.RE(flyscan([s.mesh, s.sample], s.energy, 370, 470, 0.1))
+    """
+
+    def __init__(
+        self,
+        beamline: str | None = None,
+        data: Path | str | None = None,
+        *,
+        tiled: str | None = None,
+        catalogue: bool = True,
+        baseline: bool = True,
+        live: bool = True,
+        interrupts: type[Interrupts] = PauseOnInterrupt,
+    ) -> None:
+        # First of all: an attribute that is looked up while this fails must not recurse.
+        self.beamline = Beamline("", {})
+        self.configuration: Configuration = load_configuration(
+            beamline=beamline, data=data, tiled=tiled
+        )
+        self.beamline = load_beamline(
+            self.configuration.beamline, mains_frequency=self.configuration.mains_frequency
+        )
+        self.root = use_data_root(self.configuration.data)
+        self._log = LogFile(self.root / "glidepath.log")
+        self.command = ""
+        """What the user typed, for the metadata of the runs that come of it."""
+        self.live = live
+        numbers = ScanNumbers(self.root)
+        self._loop = asyncio.new_event_loop()
+        # The run engine takes any mapping, whatever its annotation says.
+        lasting: Any = LastingMetadata(self.root)
+        self.RE = RunEngine(
+            lasting,
+            loop=self._loop,
+            context_managers=[interrupts, self._view],
+            call_returns_result=True,
+            scan_id_source=lambda _: numbers.next(),
+        )
+        self.follower = PrimaryFollower()
+        self.RE.subscribe(self.follower)
+        self._catalogue = SharedCatalogue(self.root, self.configuration.tiled)
+        self._documents = RunDocuments(
+            self.RE, self.root, self._catalogue.open if catalogue else None
+        )
+        self._connections = Connections(self.beamline, self.call)
+        self._preparation = RunPreparation(self._metadata)
+        self.RE.preprocessors.append(self._preparation)
+        if baseline:
+            self.use_baseline()
+        self._experiment = self._first_experiment()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is not None and isinstance(error, Exception):
+            _log.error("The session ends with an error.", exc_info=error)
+        self.close()
+
+    def __getattr__(self, name: str) -> Device:
+        # Of what is no attribute: a device.
+        if name.startswith("_") or name == "beamline":
+            raise AttributeError(name)
+        try:
+            self._connections.check(name)
+        except ValueError as error:
+            raise AttributeError(str(error)) from None
+        (device,) = self._connections.get([name])
+        return device
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self.beamline.devices})
+
+    def close(self) -> None:
+        """Drain the documents and end the run engine's loop. Safe to call twice."""
+        if self._loop.is_closed():
+            return
+        self.drain()
+        self._catalogue.close()
+        # Before the servers go: a lost connection is loud, a closed one is silent.
+        self.call(_close_channels)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        deadline = time.monotonic() + LOOP_TIMEOUT
+        while self._loop.is_running() and time.monotonic() < deadline:
+            time.sleep(0.005)
+        if not self._loop.is_running():
+            self._loop.close()
+        self._log.close()
+
+    def publish_to(self, connect: Callable[[], Any]) -> None:
+        """Feed the documents of the runs to come to the catalogue that ``connect`` opens."""
+        self._documents.publish_to(connect)
+
+    def drain(self, timeout: float = DRAIN_TIMEOUT) -> None:
+        """Wait (s) until the catalogue has what it can take, and say what it has not.
+
+        No run can be recorded afterwards.
+        """
+        self._documents.drain(timeout)
+
+    def devices(self, names: Iterable[str]) -> list[Device]:
+        """Return devices by name, connected.
+
+        Raises
+        ------
+        ValueError
+            If there is no such device.
+        ConnectionError
+            If its server does not answer.
+        """
+        return self._connections.get(names)
+
+    def connect_all(self) -> list[str]:
+        """Connect all devices; return a sentence for each that cannot be used now."""
+        failed = self.call(lambda: self._connections.try_to_connect(self.beamline.devices))
+        return self._connections.complaints(failed)
+
+    def call(self, function: Callable[[], Any]) -> Any:
+        """Run a coroutine function in the run engine's loop and return its result."""
+        future = asyncio.run_coroutine_threadsafe(function(), self._loop)
+        # Not result(): an exception of aioca is false, and a future takes it for none.
+        error = future.exception()
+        if error is not None:
+            with as_connection_error():
+                raise error
+        return future.result()
+
+    @property
+    def experiment(self) -> Experiment:
+        """Who measures what for whom: in every run, and kept for the sessions to come."""
+        return self._experiment
+
+    @experiment.setter
+    def experiment(self, experiment: Experiment) -> None:
+        experiment.describe_in(self.RE.md)
+        experiment.save(self.root)
+        self._experiment = experiment
+
+    def use_baseline(self) -> None:
+        """Read the beamline's baseline devices before and after every run."""
+        self._preparation.baseline = self._baseline
+
+    def run(self, plan: Any) -> Mapping[str, Any]:
+        """Run a plan of one run; return its stop document.
+
+        Raises
+        ------
+        ScanError
+            If the run was not a success, with its reason.
+        ValueError
+            If the plan refused to begin.
+        """
+        stops: list[Mapping[str, Any]] = []
+        token = self.RE.subscribe(lambda _, document: stops.append(document), "stop")
+        try:
+            self.RE(plan)
+        except RunEngineInterrupted:
+            pass
+        except Exception:
+            # The reason is in the stop document, if this plan got as far as opening a run.
+            if not stops or stops[-1].get("exit_status") == "success":
+                raise
+        finally:
+            self.RE.unsubscribe(token)
+        stop = stops[-1] if stops else {}
+        if stop.get("exit_status") != "success":
+            reason = stop.get("reason", "no run was made")
+            raise ScanError(as_sentence(f"The scan did not end well: {reason}"))
+        return stop
+
+    def _view(self, _: RunEngine) -> AbstractContextManager[Any]:
+        return view_for(self.follower) if self.live else nullcontext()
+
+    def _metadata(self) -> dict[str, Any]:
+        found: dict[str, Any] = {
+            "display": {
+                "reference": self.beamline.reference,
+                "silent": list(self.beamline.silent),
+            }
+        }
+        if self.command:
+            found["command"] = self.command
+        return found
+
+    def _first_experiment(self) -> Experiment:
+        experiment = Experiment.load(self.root)
+        if self.configuration.experiment:
+            experiment = experiment.changed(**self.configuration.experiment)
+        if experiment != Experiment():
+            # Where nobody has set one, the metadata are what the user made of them.
+            experiment.describe_in(self.RE.md)
+        return experiment
+
+    async def _baseline(self) -> list[Device]:
+        """Return the devices of the baseline that answer; say which do not, once each."""
+        names = self.beamline.baseline
+        failed = await self._connections.try_to_connect(names)
+        for sentence in self._connections.complaints(failed):
+            errors.print(f"glidepath: the baseline lacks {sentence}", style="yellow", markup=False)
+        return [self.beamline.devices[name] for name in names if name not in failed]
+
+
+async def _close_channels() -> None:
+    from aioca import purge_channel_caches
+
+    from glidepath.flyers import close_idle_channels
+
+    close_idle_channels()
+    purge_channel_caches()
+
+
+__all__ = ["Session"]
