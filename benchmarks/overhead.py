@@ -24,7 +24,7 @@ from ophyd_async.core import StandardReadableFormat as Format
 from rich.table import Table
 
 from glidepath.devices import SampledChannel, signal_r, signal_rw
-from glidepath.flyers import BackEnd, Flight, MotionPlan, Sampler
+from glidepath.flyers import BackEnd, Flight, MotionPlan, RunFile, Sampler
 from glidepath.timeline.channel import Channel, ChannelKind
 from glidepath.trajectory import Envelope, Leg
 
@@ -56,10 +56,8 @@ PHASES = {
 """Phases of a scan in their order."""
 
 _OF_FUNCTION = {
-    "inspect": "preflight",
-    "arm": "flight",
+    "inspection_of": "preflight",
     "flushed": "flush",
-    "land": "finish",
     "finish": "finish",
     "close": "close",
     "restore": "close",
@@ -195,7 +193,9 @@ class Phases:
             name = getattr(function, "func", function).__name__
             return _OF_FUNCTION.get(name, self.phase)
         if message.command == "prepare":
-            return "prepare" if isinstance(message.obj, Sampler) else "flight"
+            return "prepare" if isinstance(message.args[0], RunFile) else "flight"
+        if message.command == "complete":
+            return "finish" if isinstance(message.obj, Sampler) else self.phase
         if message.command == "collect":
             return "documents" if self.phase in ("finish", "documents") else "flush"
         return _OF_COMMAND.get(message.command, self.phase)

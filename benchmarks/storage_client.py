@@ -11,7 +11,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +67,7 @@ def sampling(
     import bluesky.plan_stubs as bps
     from bluesky import Msg
 
+    from glidepath.flyers import LegPlan, RunFile
     from glidepath.trajectory import Leg, Region
 
     def await_(function: Any) -> Any:
@@ -82,10 +82,11 @@ def sampling(
     yield from bps.open_run()
     # Else the run engine would keep every message, to repeat it after a pause.
     yield from bps.clear_checkpoint()
-    yield from bps.prepare(sampler, (path, {}), wait=True)
+    yield from bps.prepare(sampler, RunFile(path, {}), wait=True)
     for stream in sampler.streams:
         yield from bps.declare_stream(stream, name=stream.name, collect=True)
-    yield from await_(partial(sampler.arm, Leg((Region(0.5, 1e9, 1.0),))))
+    yield from bps.prepare(sampler, LegPlan(Leg((Region(0.5, 1e9, 1.0),)), 1), wait=True)
+    yield from bps.kickoff(sampler, wait=True)
     begun()
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -94,7 +95,7 @@ def sampling(
         flushed()
     ended()
     sampler.cut()
-    yield from await_(partial(sampler.land, patience=0.5))
+    yield from await_(sampler.land)
     yield from await_(sampler.finish)
     yield from collect()
     verdict = sampler.verdict()

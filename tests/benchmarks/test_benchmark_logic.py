@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from functools import partial
 from math import nan
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +14,7 @@ from bluesky.utils import Msg
 from rich.console import Console
 
 from benchmarks import accuracy, document_counts, overhead, report, throughput, tracking
-from glidepath.flyers import Sampler
+from glidepath.flyers import RunFile, Sampler
 from glidepath.physics.nitrogen import absorption
 from glidepath.plans.messages import wait_for
 
@@ -157,18 +158,20 @@ def message(name, seconds=None):
 def test_messages_of_a_scan_belong_to_their_phases():
     sampler = Sampler([], SimpleNamespace(name="axis"))
     expected = [
-        (message("inspect", 1), "preflight"),
+        (message("inspection_of", 1), "preflight"),
         (Msg("stage", None), "stage"),
         (Msg("open_run"), "open"),
-        (Msg("prepare", sampler), "prepare"),
+        (Msg("prepare", sampler, RunFile(Path("run.h5"), {})), "prepare"),
         (Msg("wait"), "prepare"),
         (Msg("declare_stream"), "declare"),
-        (Msg("prepare", None), "flight"),
-        (message("arm"), "flight"),
+        (Msg("prepare", None, "a leg"), "flight"),
+        (Msg("prepare", sampler, "a plan"), "flight"),
+        (Msg("kickoff", sampler), "flight"),
         (Msg("kickoff"), "flight"),
+        (Msg("complete"), "flight"),
         (message("flushed"), "flush"),
         (Msg("collect"), "flush"),
-        (message("land"), "finish"),
+        (Msg("complete", sampler), "finish"),
         (message("finish"), "finish"),
         (Msg("collect"), "documents"),
         (Msg("create"), "documents"),

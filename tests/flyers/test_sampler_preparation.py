@@ -5,7 +5,7 @@ import h5py
 from event_model import DocumentNames, compose_run
 
 from glidepath.devices import SampledChannel
-from glidepath.flyers import Sampler
+from glidepath.flyers import RunFile, Sampler
 from glidepath.storage.validation import CompiledFirst
 from glidepath.timeline import Channel, ChannelKind
 
@@ -37,7 +37,7 @@ async def test_its_streams_are_described_by_valid_documents_and_quickly(tmp_path
     monkeypatch.setattr(event_model, "schema_validators", validators)
     sampler = Sampler([], Device(), 0.1, monitors=lambda _: Silent())
     path = tmp_path / "run" / "glidepath.h5"
-    await sampler.prepare((path, {"title": "flyscan energy"}))
+    await sampler.prepare(RunFile(path, {"title": "flyscan energy"}))
     try:
         assert isinstance(validators[DocumentNames.descriptor], CompiledFirst)
         run = compose_run()

@@ -259,7 +259,7 @@ def test_a_write_that_fails_unseen_is_no_success(simulated, monkeypatch):
 
     s = simulated
     writes = []
-    append = sampler._append
+    append = sampler.append
 
     def fail_once(*arguments):
         writes.append(arguments)
@@ -271,7 +271,7 @@ def test_a_write_that_fails_unseen_is_no_success(simulated, monkeypatch):
         # The plan does not happen to look at the sampler before the flight has ended.
         await landed()
 
-    monkeypatch.setattr(sampler, "_append", fail_once)
+    monkeypatch.setattr(sampler, "append", fail_once)
     monkeypatch.setattr(sampler.Sampler, "flushed", look_away)
     with pytest.raises(Exception, match="No space left"):
         s.run_engine(flyscan([s.mesh], s.energy, 400.0, 406.0, 2.0, period=0.1))

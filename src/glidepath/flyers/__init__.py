@@ -11,7 +11,9 @@ from .motion.flight import Flight
 from .motion.trajectory_controller import ProfileBounds, TrajectoryController
 from .sampling.beam import BeamGuard
 from .sampling.clocks import clock_offsets
-from .sampling.sampler import Sampler, TableStream
+from .sampling.leg_plan import LegPlan
+from .sampling.sampler import RunFile, Sampler, rows_with
+from .sampling.streams import TableStream
 from .sampling.triggering import Triggering
 from .sampling.verdict import Verdict
 from .triggers.internal_clock import InternalClock
@@ -30,11 +32,13 @@ __all__ = [
     "Flight",
     "FlightError",
     "InternalClock",
+    "LegPlan",
     "Monitors",
     "MotionPlan",
     "PortableMonitors",
     "PositionCompare",
     "ProfileBounds",
+    "RunFile",
     "Sampler",
     "SweepBounds",
     "TableStream",
@@ -51,5 +55,6 @@ __all__ = [
     "close_idle_channels",
     "flight_for",
     "pulses_of",
+    "rows_with",
     "source_for",
 ]

@@ -2,8 +2,9 @@
 
 from .flyscan import flyscan, xas_flyscan
 from .focus_scan import FocusData, FocusResult, focus_scan
+from .inspection import inspect
 from .messages import reason_of
-from .trajectory_scan import inspect, trajectory_scan
+from .trajectory_scan import trajectory_scan
 
 __all__ = [
     "FocusData",

@@ -1,4 +1,4 @@
-"""The triggered rows of a scan: a source of triggers, detectors that follow, accounts of both."""
+"""Arms a source of triggers and the detectors that follow, and matches what both have made."""
 
 import asyncio
 import time
@@ -12,10 +12,8 @@ from event_model import DataKey
 from numpy.typing import NDArray
 
 from glidepath.detectors import (
-    EndsWithNext,
     FrameFile,
     Frames,
-    FrameSettings,
     FrameSource,
     MakesSeveralFrames,
     TriggerMode,
@@ -32,7 +30,10 @@ from glidepath.timeline import (
     Quality,
     TriggerAccounting,
 )
-from glidepath.trajectory import Leg, PreflightError
+
+from .frame_planning import FramePlanning, ends_with_next
+from .leg_plan import LegPlan
+from .row_block import RowBlock
 
 Floats = NDArray[np.float64]
 
@@ -53,71 +54,6 @@ TOLERATED = 0.05
 
 ENOUGH = 20
 """Triggers before which a scan is not ended for that."""
-
-SHORTER = 0.998
-"""By how much an exposure is shortened until a source can make it."""
-
-PROBE = 1e-6
-"""Shortest exposure in s that is asked for to learn how far triggers are apart."""
-
-UNEVEN = 0.04
-"""Units of the axis per second by which its velocity may vary: a servo's ripple of 2 meV at some
-hertz. Slower flights are that much more uneven, and their exposures that much shorter."""
-
-LEAST_UNEVEN, MOST_UNEVEN = 0.005, 0.2
-"""Smallest and largest share of a step's time that is left for that."""
-
-
-@dataclass(frozen=True)
-class TriggeredRows:
-    """Rows of the primary table as far as triggers and detectors make them; arrays of m rows.
-
-    Attributes
-    ----------
-    begins, ends
-        Of the exposures, POSIX s on the clock of the trigger source: begins as it latched them;
-        ends as the detectors measured how long they exposed, the one that ended first.
-    means
-        Mean positions of the axis over the exposures, NaN where the source did not measure just
-        that.
-    following
-        Where the steps begin that follow those of the rows; NaN where triggers come by time.
-    columns
-        Columns of the detectors, and ``<detector>_frame``: index of the row's first frame among
-        all of this detector in the run, -1 if there is none. Of a detector that makes several
-        frames a row also ``<detector>_count``: how many of them are there.
-    quality
-        Bits, uint16.
-    images
-        Detector -> the file with its images, and the index of each row's frame in it, or -1,
-        shape (m,), or (m, n) where n frames make a row.
-    """
-
-    begins: Floats
-    ends: Floats
-    means: Floats
-    following: Floats
-    columns: Mapping[str, NDArray]
-    quality: NDArray[np.uint16]
-    images: Mapping[str, tuple[FrameFile, NDArray[np.int64]]] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.begins)
-
-    def first(self, count: int) -> "TriggeredRows":
-        """Return the first rows."""
-        return self.only(slice(None, count))
-
-    def after(self, count: int) -> "TriggeredRows":
-        """Return all but the first rows."""
-        return self.only(slice(count, None))
-
-    def only(self, rows: slice | NDArray[np.bool_]) -> "TriggeredRows":
-        """Return some of the rows."""
-        columns = {name: column[rows] for name, column in self.columns.items()}
-        images = {name: (file, frames[rows]) for name, (file, frames) in self.images.items()}
-        times = (self.begins[rows], self.ends[rows], self.means[rows], self.following[rows])
-        return TriggeredRows(*times, columns, self.quality[rows], images)
 
 
 @dataclass
@@ -171,31 +107,15 @@ class Triggering:
         period: float | None,
         exposure: float | None = None,
     ) -> None:
-        if (step is None) == (period is None):
-            raise PreflightError(
-                "A triggered scan needs either a step (units of the axis) or a period (s)."
-            )
-        internal = isinstance(source, InternalClock)
-        if internal and [d.name for d in detectors] != [source.name]:
-            raise PreflightError(
-                f"{source.name} goes by its own clock and triggers nobody: it must be the one "
-                "triggered detector of the scan."
-            )
-        self._frames = {
-            d.name: d.frames_per_row if isinstance(d, MakesSeveralFrames) else 1 for d in detectors
-        }
-        if internal and self._frames[source.name] > 1:
-            raise PreflightError(
-                f"{source.name} goes by its own clock, so that each frame is a row, but "
-                f"{self._frames[source.name]} frames a row are asked of it; set its "
-                "frames_per_row to 1, or let a trigger box trigger it."
-            )
+        self.planning = FramePlanning(
+            source, detectors, step=step, period=period, exposure=exposure
+        )
+        self._frames = self.planning.frames_per_row
         self.source = source
-        source.closing = any(_ends_with_next(detector) for detector in detectors)
+        source.closing = any(ends_with_next(detector) for detector in detectors)
         self.detectors = list(detectors)
-        self.mode = TriggerMode.INTERNAL if internal else TriggerMode.EDGE
-        self._step, self._period, self._exposure = step, period, exposure
-        self._plan: TriggerPlan | None = None
+        self.mode = self.planning.mode
+        self._leg_plan: LegPlan | None = None
         self._accounting = TriggerAccounting([])
         self._parts: dict[str, _Detector] = {}
         self._armed = self._following = False
@@ -229,103 +149,25 @@ class Triggering:
                 keys[name] = (f"{name}_image", {**key, "external": "STREAM:"})
         return keys
 
-    # ---- planning -------------------------------------------------------------------------
-
-    async def parts(self, leg: Leg) -> list[Leg]:
-        """Return what the source can do in one go each."""
-        exposure = await self._choose_exposure(leg)
-        return await self.source.parts(leg, step=self._step, period=self._period, exposure=exposure)
-
-    async def plan(self, leg: Leg) -> TriggerPlan:
-        """Return what will be done in one part of a leg. Nothing is changed.
-
-        Raises
-        ------
-        PreflightError
-            If the source or a detector cannot; in one sentence.
-        """
-        exposure = await self._choose_exposure(leg)
-        plan = await self.source.plan(leg, step=self._step, period=self._period, exposure=exposure)
-        for detector in self.detectors:
-            settings = await self._settings(detector, plan, Path())
-            try:
-                await detector.check_frames(settings)
-            except ValueError as error:
-                raise PreflightError(str(error)) from error
-        return plan
-
-    async def dead_times(self) -> dict[str, float]:
-        """Return each detector's dead time (s).
-
-        Raises
-        ------
-        PreflightError
-            If one is not known.
-        """
-        try:
-            return {d.name: await d.dead_time() for d in self.detectors}
-        except ValueError as error:
-            raise PreflightError(str(error)) from error
-
-    async def _choose_exposure(self, leg: Leg) -> float:
-        if self._exposure is not None:
-            return self._exposure
-        # Of an exposure that always fits only the triggers' distance is wanted.
-        step, period = self._step, self._period
-        apart = step / leg.velocity if step is not None else period
-        assert apart is not None
-        probe = max(1e-3 * apart, PROBE)
-        parts = await self.source.parts(leg, step=step, period=period, exposure=probe)
-        plans = [
-            await self.source.plan(part, step=step, period=period, exposure=probe) for part in parts
-        ]
-        shortest = min(plan.shortest_period for plan in plans)
-        dead = max(self.source.rest, *(await self.dead_times()).values())
-        uneven = 0.0
-        if self._period is None:
-            uneven = min(max(UNEVEN / leg.slowest, LEAST_UNEVEN), MOST_UNEVEN)
-        longest = shortest * (1 - uneven) - dead
-        if not longest > 0:
-            raise PreflightError(
-                f"A trigger would come each {1e3 * shortest:.4g} ms, but the detectors need "
-                f"{1e3 * dead:.4g} ms between two exposures; fly slower or choose larger steps."
-            )
-        exposure = longest
-        while True:
-            plan = await self.source.plan(parts[0], step=step, period=period, exposure=exposure)
-            if plan.exposure <= longest:
-                return plan.exposure
-            # A source makes pulses of whole ticks of its clock: the next shorter one.
-            exposure *= SHORTER
-
-    async def _settings(
-        self, detector: FrameSource, plan: TriggerPlan, folder: Path
-    ) -> FrameSettings:
-        n = self._frames[detector.name]
-        exposure = plan.exposure
-        if n > 1:
-            # Together they last as long as the one exposure of another detector.
-            dead = await detector.dead_time()
-            exposure = (plan.exposure - (n - 1) * dead) / n
-            if not exposure > 0:
-                raise PreflightError(
-                    f"{detector.name} cannot make {n} frames within {1e3 * plan.exposure:.4g} ms, "
-                    f"since it needs {1e3 * dead:.4g} ms between two of them; make fewer frames a "
-                    "row, fly slower or choose larger steps."
-                )
-        # The closing trigger is one like any other for those whose exposures it does not end.
-        triggers = len(plan.positions) + (plan.closing and not _ends_with_next(detector))
-        # One that triggers itself runs through run-up and run-down too.
-        number = 0 if self.mode is TriggerMode.INTERNAL else n * triggers
-        return FrameSettings(
-            number, exposure, plan.shortest_period, self.mode, folder, n, plan.closing
-        )
-
     # ---- one leg --------------------------------------------------------------------------
 
-    async def arm_detectors(self, leg: Leg, folder: Path) -> None:
-        """Let the detectors get ready; the axis may be on its way to the run-up meanwhile."""
-        self._plan = plan = await self.plan(leg)
+    @property
+    def _plan(self) -> TriggerPlan:
+        assert self._leg_plan is not None
+        assert self._leg_plan.triggers is not None
+        return self._leg_plan.triggers
+
+    async def arm_detectors(self, plan: LegPlan, folder: Path) -> None:
+        """Let the detectors get ready; the axis may be on its way to the run-up meanwhile.
+
+        Raises
+        ------
+        PreflightError
+            If a detector cannot do any more what was planned.
+        """
+        # The pre-flight of a later pass may be an hour old.
+        await self.planning.check(plan.frames)
+        self._leg_plan = plan
         self._remember()
         bases = {name: part.base + part.count for name, part in self._parts.items()}
         self._parts = {
@@ -334,8 +176,7 @@ class Triggering:
         }
         self._armed = True
         self.source.use_folder(folder)
-        settings = [await self._settings(detector, plan, folder) for detector in self.detectors]
-        await _all(d.arm(told) for d, told in zip(self.detectors, settings, strict=True))
+        await _all(d.arm(replace(plan.frames[d.name], folder=folder)) for d in self.detectors)
         for name, part in self._parts.items():
             part.file = file = part.device.file()
             if file is not None and name not in self.images:
@@ -346,10 +187,10 @@ class Triggering:
                     part.per_row,
                 )
 
-    async def arm_source(self, leg: Leg) -> None:
+    async def arm_source(self) -> None:
         """Arm the source: the axis stands at its run-up, the detectors are ready."""
-        assert self._plan is not None
-        await self.source.arm(leg, self._plan)
+        assert self._leg_plan is not None
+        await self.source.arm(self._leg_plan.leg, self._plan)
         self._zero, self._uncertainty = await self.source.clock()
         # The leader's frames are the triggers: there is one clock.
         apart = 0.0 if self.mode is TriggerMode.INTERNAL else CLOCK_TOLERANCE
@@ -361,10 +202,10 @@ class Triggering:
         self._following = True
 
     async def _follower(self, detector: FrameSource, tolerance: float) -> Follower:
-        assert self._plan is not None
+        assert self._leg_plan is not None
         n, spacing = self._frames[detector.name], None
         if n > 1:
-            told = await self._settings(detector, self._plan, Path())
+            told = self._leg_plan.frames[detector.name]
             spacing = told.exposure + await detector.dead_time()
         low, high = self._zero - tolerance, self._zero + tolerance
         if detector.name in self._clocks:
@@ -375,7 +216,7 @@ class Triggering:
             if max(low, least - margin) <= min(high, most + margin):
                 low, high = max(low, least - margin), min(high, most + margin)
         return Follower(
-            detector.name, low, high, n, spacing, ends_with_next=_ends_with_next(detector)
+            detector.name, low, high, n, spacing, ends_with_next=ends_with_next(detector)
         )
 
     async def poll(self) -> None:
@@ -413,7 +254,6 @@ class Triggering:
         self._double_numbers += int(np.sum(~fresh))
         now = time.monotonic()
         if fresh.any():
-            assert self._plan is not None
             unknown = np.full(len(times), np.nan)
             measured = (triggers.ends, triggers.end_positions, triggers.means)
             others = (unknown if column is None else column for column in measured)
@@ -427,12 +267,11 @@ class Triggering:
                 kept = numbers[fresh][:-1], times[fresh][:-1], positions[fresh][:-1]
             self._accounting.add_triggers(*kept, now)
 
-    def rows(self, *, finish: bool = False) -> TriggeredRows | None:
+    def rows(self, *, finish: bool = False) -> RowBlock | None:
         """Return the rows that became final since the last time; None if there are none."""
         matched = self._accounting.final_rows(time.monotonic(), finish=finish)
         if not len(matched):
             return None
-        assert self._plan is not None
         begins = self._zero + matched.times
         columns: dict[str, NDArray] = {}
         quality = self._with_gaps(matched)
@@ -458,10 +297,9 @@ class Triggering:
                 images[name] = (file, frames if part.per_row > 1 else frames[:, 0])
         lengths, means = self._lengths(matched)
         following = self._next_steps(matched.numbers)
-        return TriggeredRows(begins, begins + lengths, means, following, columns, quality, images)
+        return RowBlock(begins, begins + lengths, means, following, columns, quality, images)
 
     def _next_steps(self, numbers: NDArray[np.int64]) -> Floats:
-        assert self._plan is not None
         borders = self._plan.borders
         if borders is None:
             return np.full(len(numbers), np.nan)
@@ -475,7 +313,6 @@ class Triggering:
 
         And the mean positions that the source has measured over just that time, or NaN.
         """
-        assert self._plan is not None
         numbers, times, _, ends, _, means = self._whole()
         of_row = np.searchsorted(numbers, matched.numbers)
         pulses = (ends - times)[of_row]
@@ -571,7 +408,7 @@ class Triggering:
     @property
     def all_made(self) -> bool:
         """Whether as many triggers came as were planned for the leg."""
-        return self._plan is not None and self._accounting.triggers >= len(self._plan.positions)
+        return self._leg_plan is not None and self._accounting.triggers >= len(self._plan.positions)
 
     def _complete(self) -> bool:
         if self.mode is TriggerMode.INTERNAL:
@@ -642,10 +479,6 @@ class Triggering:
         return imperfect + self.complaints
 
 
-def _ends_with_next(detector: FrameSource) -> bool:
-    return isinstance(detector, EndsWithNext) and detector.ends_with_next
-
-
 def _sum(one: DetectorAccount, other: DetectorAccount) -> DetectorAccount:
     counts = ("triggers", "frames", "matched", "lost", "dropped", "late", "extra", "double")
     return replace(
@@ -668,4 +501,4 @@ def _raise_first(results: Sequence[Any]) -> None:
             raise result
 
 
-__all__ = ["TriggeredRows", "Triggering"]
+__all__ = ["Triggering"]

@@ -1,0 +1,323 @@
+"""One run of a fly scan, from the opened to the closed run: every flight, and every way out."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+import bluesky.preprocessors as bpp
+from bluesky.protocols import Status
+from bluesky.utils import FailedPause, Msg, RequestAbort, RequestStop
+
+from glidepath.flyers import (
+    BeamGuard,
+    Flight,
+    FlightError,
+    LegPlan,
+    RunFile,
+    Sampler,
+    Triggering,
+    Verdict,
+    rows_with,
+)
+from glidepath.storage import data_root, run_folder
+from glidepath.trajectory import Leg, Region, Trajectory
+
+from .inspection import Inspection, with_motions
+from .messages import (
+    MsgGenerator,
+    answered,
+    attempt,
+    do,
+    done,
+    reason_of,
+    wait_for,
+    wait_until_done,
+)
+
+FILE_NAME = "glidepath.h5"
+
+REFLIGHTS = 3
+"""How often a range of bad rows is flown again at the most."""
+
+
+@dataclass
+class Scan:
+    """One run: what its steps share.
+
+    Parameters
+    ----------
+    detectors, axis, trajectory, beam
+        See `glidepath.plans.flyscan`.
+    flight
+        Of the axis.
+    inspection
+        What the pre-flight found and planned.
+    triggering
+        What triggers the detectors; None: nothing does.
+    exposure
+        Exposure in s of the sampled detectors that can be set; None: they are left as they are.
+    clock_bound
+        Largest distance in s between the clocks of the servers and this machine's.
+    refly
+        Whether ranges with bad rows are flown again.
+    """
+
+    detectors: Sequence[Any]
+    axis: Any
+    flight: Flight
+    trajectory: Trajectory
+    inspection: Inspection
+    triggering: Triggering | None
+    exposure: float | None
+    clock_bound: float
+    beam: BeamGuard | None
+    refly: bool
+    sampler: Sampler = field(init=False)
+    described: int = 0
+    begun: bool = False
+    over: bool = False
+    loop: asyncio.AbstractEventLoop | None = None
+    interruptions: list[tuple[str, float | None]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        triggered = [] if self.triggering is None else self.triggering.detectors
+        self.sampler = Sampler(
+            [d for d in self.detectors if d not in triggered],
+            self.axis,
+            self.inspection.report.period,
+            make_rows=rows_with(self.triggering),
+            clock_bound=self.clock_bound,
+        )
+        self.flight.before_interruption = self.sampler.cut
+        if self.triggering is not None:
+            self.flight.after_interruption = self.triggering.source.disarm
+
+    def run(self, metadata: Mapping[str, Any]) -> MsgGenerator:
+        """Open a run, fly, and close it with the reason why it ended."""
+        started: list[Mapping[str, Any]] = []
+        # Messages themselves, here and below: a stub of Bluesky looks up the call stack, which
+        # takes longer than what it stands for.
+        token = yield Msg("subscribe", None, lambda _, document: started.append(document), "start")
+        uid = yield Msg("open_run", **metadata)
+        yield Msg("unsubscribe", None, token=token)
+        # A part of another plan's run (`stub_wrapper`) opens none, and knows nothing of that one.
+        document = started[0] if started else _unknown_run(metadata)
+        yield from bpp.contingency_wrapper(
+            self.fly(document), except_plan=self.fail, else_plan=self.succeed, auto_raise=True
+        )
+        return uid
+
+    def fly(self, document: Mapping[str, Any]) -> MsgGenerator:
+        """Fly all legs, and again what is bad in them if that is asked for."""
+        self.loop = _running_loop()
+        folder = run_folder(data_root(), document["uid"], document["scan_id"], document["time"])
+        title = f"{document['plan_name']} {self.axis.name}"
+        entry = {"title": title, "entry_identifier": document["uid"]}
+        run_file = RunFile(folder / FILE_NAME, entry, self.exposure)
+        yield from do("prepare", self.sampler, run_file)
+        if self.beam is not None:
+            yield from wait_for(self.beam.open)
+        for plan in self.inspection.legs:
+            yield from self.fly_leg(plan)
+        for _ in range(REFLIGHTS if self.refly else 0):
+            for leg in list(self.bad_legs()):
+                for plan in (yield from wait_for(partial(self.planned, leg))) or ():
+                    yield from self.fly_leg(plan)
+        yield from wait_for(self.sampler.finish)
+
+    async def planned(self, leg: Leg) -> Sequence[LegPlan]:
+        """Plan a leg that the pre-flight did not know of, in as many parts as it needs."""
+        plans = [LegPlan(leg, leg.rows(self.inspection.report.period))]
+        if self.triggering is not None:
+            plans = await self.triggering.planning.plan([leg])
+        return await with_motions(self.flight, plans)
+
+    def fly_leg(self, plan: LegPlan) -> MsgGenerator:
+        """Fly a leg, and what is left of it after each interruption."""
+        waiting = deque([plan])
+        while waiting:
+            yield from self.wait_for_beam()
+            plan = waiting.popleft()
+            rest = yield from self.fly_part(plan)
+            if rest == plan.leg:
+                waiting.appendleft(plan)
+            elif rest is not None:
+                waiting.extendleft(reversed((yield from wait_for(partial(self.planned, rest)))))
+
+    def fly_part(self, plan: LegPlan) -> MsgGenerator:
+        """Fly a leg as it was planned; return what an interruption has left of it, or None."""
+        armed = yield from self.fly_once(plan)
+        self.flight.check()
+        if not self.flight.interruption or (armed and self.sampler.arrived):
+            return None
+        reached = self.sampler.reached if armed else None
+        rest = plan.leg if reached is None else plan.leg.after(reached)
+        self.interruptions.append((self.flight.interruption, reached))
+        if rest is not None and rest.rows(self.inspection.report.period) < 1:
+            return None
+        return rest
+
+    def fly_once(self, plan: LegPlan) -> MsgGenerator:
+        """Fly until the end of the leg or an interruption, and make the last rows.
+
+        Returns whether the sampler was armed for it: an interruption can come earlier.
+        """
+        flight, sampler = self.flight, self.sampler
+        self.begun = True
+        flight.begin()
+        group = f"{flight.name} prepare"
+        prepared = yield Msg("prepare", flight, plan.motion or plan.leg, group=group)
+        # Every channel has answered: the streams are described while the axis is on its way.
+        yield from do("prepare", sampler, plan)
+        yield from self.describe()
+        yield from wait_until_done(prepared, group)
+        if flight.interruption:
+            return False
+        yield from do("kickoff", sampler)
+        if not flight.interruption:
+            yield from do("kickoff", flight)
+        if not flight.interruption:
+            group = f"{flight.name} complete"
+            flown = yield Msg("complete", flight, group=group)
+            yield from self.follow(flown)
+            yield from wait_until_done(flown, group)
+        yield from do("complete", sampler)
+        return True
+
+    def follow(self, flown: Status | None) -> MsgGenerator:
+        """Announce what is recorded until the flight is over; interrupt it without beam."""
+        if flown is None:
+            yield from self.collect()
+            return
+        others: list[Callable[[], Awaitable[None]]] = [partial(done, flown)]
+        if self.beam is not None:
+            others.append(self.beam.lost)
+        while not flown.done:
+            yield from wait_for(partial(self.sampler.flushed, *others))
+            yield from self.collect()
+            self.sampler.check()
+            if self.beam is not None and not flown.done and self.beam.objection:
+                yield from wait_for(partial(self.flight.interrupt, f"held: {self.beam.objection}"))
+            # A deferred pause comes here.
+            yield Msg("checkpoint")
+
+    def wait_for_beam(self) -> MsgGenerator:
+        """Return when there is beam; announce meanwhile what is recorded."""
+        if self.beam is None or not self.beam.objection:
+            return
+        good = yield from wait_for(self.beam.settling)
+        while good is not None and not good.done:
+            yield from wait_for(partial(self.sampler.flushed, partial(done, good)))
+            yield from self.collect()
+            yield Msg("checkpoint")
+
+    def describe(self) -> MsgGenerator:
+        """Describe the streams that are not described yet."""
+        for stream in self.sampler.streams[self.described :]:
+            message = Msg("declare_stream", None, stream, name=stream.name, collect=True)
+            yield from answered(message)
+            self.described += 1
+
+    def collect(self) -> MsgGenerator:
+        """Announce what readers of the file can see."""
+        for stream in self.sampler.streams:
+            if stream.has_news:
+                yield Msg("collect", stream, name=stream.name, return_payload=False)
+
+    def bad_legs(self) -> Iterator[Leg]:
+        """Yield what is to be flown again: ranges in which a row is bad or missing."""
+        period = self.inspection.report.period
+        for leg in self.trajectory.legs():
+            (region,), (number,) = leg.regions, leg.numbers
+            assert isinstance(region, Region)  # legs that are not joined are straight
+            row = region.velocity * (region.period or period)
+            low, high = sorted((region.start, region.stop))
+            # What is left over at an end of a flight is shorter than a row.
+            holes = self.sampler.coverage.holes(leg.pass_number, number, low, high, 1.05 * row)
+            for begin, end in holes if region.direction > 0 else reversed(holes):
+                # A little more, so that whole rows fit over its ends.
+                ends = max(low, begin - row), min(high, end + row)
+                start, stop = ends if region.direction > 0 else ends[::-1]
+                yield replace(leg, regions=(replace(region, start=start, stop=stop),))
+
+    # ---- the ways out ---------------------------------------------------------------------
+
+    def succeed(self) -> MsgGenerator:
+        """Close the run of a scan that went to its end."""
+        yield from self.end("success", [])
+
+    def fail(self, error: Exception) -> MsgGenerator:
+        """Stop what moves, keep what was recorded, and close the run with the reason."""
+        ended = isinstance(error, RequestAbort | RequestStop | FailedPause)
+        reasons = [reason_of(error)]
+        self.sampler.cut()
+        # Standing first: everything else can wait. An axis that was not touched is not ours.
+        if self.begun:
+            yield from attempt(wait_for(self.flight.halt), reasons)
+        yield from attempt(wait_for(self.sampler.land), reasons)
+        yield from attempt(wait_for(self.sampler.finish), reasons)
+        yield from self.end("abort" if ended else "fail", reasons)
+
+    def end(self, status: str, reasons: list[str]) -> MsgGenerator:
+        """Announce, put everything back, close the run. What fails does not stop the rest."""
+        trouble: list[str] = []
+        yield from attempt(self.announce(), trouble)
+        for step in self.clean_up():
+            yield from attempt(wait_for(step), trouble)
+        self.over = True
+        if trouble and status == "success":
+            status = "fail"
+        *before, last = dict.fromkeys(reasons + trouble or [self.verdict().sentence()])
+        reason = "; and then: ".join([*(said.rstrip(".") for said in before), last])
+        yield Msg("close_run", exit_status=status, reason=reason)
+        if trouble and not reasons:
+            raise FlightError(reason)
+
+    def clean_up(self) -> list[Callable[[], Awaitable[None]]]:
+        """Return the steps that leave everything as it was."""
+        steps: list[Callable[[], Awaitable[None]]]
+        steps = [self.sampler.close, self.flight.restore, self.sampler.restore]
+        if self.triggering is not None:
+            steps = [self.triggering.disarm, self.triggering.restore, *steps]
+        return [self.beam.close, *steps] if self.beam is not None else steps
+
+    def announce(self) -> MsgGenerator:
+        """Announce the last rows, and what the scan says of itself."""
+        if self.sampler.streams:
+            yield from self.describe()
+            yield from self.collect()
+            yield Msg("create", name="verdict")
+            yield from answered(Msg("read", self.verdict()))
+            yield Msg("save")
+
+    def verdict(self) -> Verdict:
+        """Return what is known of the scan."""
+        return replace(self.sampler.verdict(), interruptions=tuple(self.interruptions))
+
+    def abandon(self) -> None:
+        """Do without the run engine what cannot be left undone."""
+        if self.loop is not None and not self.over:
+            first = [self.flight.halt] if self.begun else []
+            self.flight.abandon(self.loop, *first, *self.clean_up())
+
+
+def _unknown_run(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what stands in for the start document where this plan opened no run."""
+    name = metadata["plan_name"]
+    return {"uid": str(uuid4()), "scan_id": 0, "time": time.time(), "plan_name": name}
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the run engine's loop, in which a plan runs; None where nobody carries it out."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+__all__ = ["Scan"]
