@@ -149,8 +149,8 @@ def make_devices(
         source,
         EnergyAxis(pgm, source, "energy"),
         EnergyAxis(pgm, source, "energy_separate", coupling=Coupling.SEPARATE),
-        Electrometer(f"{prefix}KEI1:", "mesh", nplc_range=NPLC_RANGE),
-        Electrometer(f"{prefix}KEI2:", "sample", nplc_range=NPLC_RANGE),
+        Electrometer(f"{prefix}KEI1:", "mesh", nplc_range=NPLC_RANGE, frequency_pv="rbkLineFreq"),
+        Electrometer(f"{prefix}KEI2:", "sample", nplc_range=NPLC_RANGE, frequency_pv="rbkLineFreq"),
         Ring(f"{prefix}RING:", f"{prefix}TOPUP:", "ring", lowest_current=LOWEST_CURRENT),
         Camera(f"{prefix}CAM1:", "camera", driver="vimba", latency=CAMERA_LATENCY, burst=True),
         QuadElectrometer(

@@ -59,6 +59,7 @@ def sim(
     undulator: Annotated[
         str, typer.Option(help="Which undulator: UE46, UE48, UE52 or UE56.")
     ] = "UE48",
+    mains: Annotated[float, typer.Option(help="Frequency of the mains, Hz: 50 or 60.")] = 50.0,
     panda: Annotated[
         bool, typer.Option("--panda", help="With a PandA, over PV Access (needs p4p).")
     ] = False,
@@ -82,6 +83,7 @@ def sim(
             truth=truth,
             default_batching=default_batching,
             undulator=undulator,
+            mains_Hz=mains,
             panda=panda,
         )
     except ValueError as error:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ophyd_async.core import Array1D, AsyncStatus, SignalR, SignalRW, StandardReadable
 
 from glidepath.devices import Electrometer
+from glidepath.devices.electrometer import MAINS_FREQUENCY
 from glidepath.devices.sampled import SampledChannel
 from glidepath.devices.signals import signal_r, signal_rw, watch
 from glidepath.timeline.windows import OVERFLOW
@@ -55,7 +56,7 @@ class TriggeredElectrometer(StandardReadable):
         Line of the trigger link that the pulses come on (1 to 6).
     dead_time
         Seconds that the meter needs between two exposures.
-    nplc_range, latency
+    nplc_range, latency, mains_frequency, frequency_pv
         As for `Electrometer`.
     ready_within
         Seconds within which it must be ready.
@@ -76,6 +77,8 @@ class TriggeredElectrometer(StandardReadable):
         dead_time: float = 0.01,
         nplc_range: tuple[float, float] = (0.01, 10.0),
         latency: float = 0.0,
+        mains_frequency: float = MAINS_FREQUENCY,
+        frequency_pv: str | None = None,
         ready_within: float = 5.0,
     ) -> None:
         self._buffered, self._line = buffered, trigger_line
@@ -90,7 +93,13 @@ class TriggeredElectrometer(StandardReadable):
         self._hear: Callable[[dict[str, Reading[float]]], None] | None = None
         self._rest: Frames | None = None
         with self.add_children_as_readables():
-            self.meter = Electrometer(prefix, nplc_range=nplc_range, latency=latency)
+            self.meter = Electrometer(
+                prefix,
+                nplc_range=nplc_range,
+                latency=latency,
+                mains_frequency=mains_frequency,
+                frequency_pv=frequency_pv,
+            )
         self.line = signal_rw(int, f"{prefix}rbkTrgInLine", f"{prefix}setTrgInLine")
         self.delay = signal_rw(float, f"{prefix}rbkTrgDly", f"{prefix}setTrgDly", "s")
         self.start = signal_rw(int, f"{prefix}cmdStart")

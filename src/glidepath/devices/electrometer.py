@@ -1,9 +1,10 @@
 """Electrometers of the Keithley family, which integrate a photocurrent over power-line cycles.
 
 Process variables: the BESSY II support for the Keithley 6514 and 6517
-(``hz-b/bessyii_devices``, ``keithley.py``). The integration time is set in power-line cycles of
-1/50 s ("NPLC", 0.01 to 10, Keithley 6514 manual, section "Speed"), and a moving average over
-several readings can be on: good for looking at a meter, ruinous for a scan that moves meanwhile.
+(``hz-b/bessyii_devices``, ``keithley.py``). The integration time is set in power-line cycles
+("NPLC", 0.01 to 10, Keithley 6514 manual, section "Speed"), which last 1/50 s or 1/60 s, as the
+mains do; and a moving average over several readings can be on: good for looking at a meter, ruinous
+for a scan that moves meanwhile.
 """
 
 from typing import Any
@@ -11,11 +12,13 @@ from typing import Any
 from ophyd_async.core import (
     AsyncStatus,
     DeviceMock,
+    SignalR,
     SignalRW,
     StandardReadable,
     default_mock_class,
     derived_signal_r,
     set_mock_value,
+    soft_signal_r_and_setter,
 )
 from ophyd_async.core import StandardReadableFormat as Format
 
@@ -32,16 +35,22 @@ from .signals import (
 )
 from .staging import Staging
 
-__all__ = ["LINE_FREQUENCY_HZ", "Electrometer"]
+__all__ = ["Electrometer"]
 
-LINE_FREQUENCY_HZ = 50.0
-"""Frequency of the mains, in Hz: one power-line cycle lasts 20 ms."""
+MAINS_FREQUENCY = 50.0
+"""Frequency of the mains in Hz where nobody says otherwise: one power-line cycle lasts 20 ms."""
+
+POSSIBLE_MAINS = (45.0, 65.0)
+"""Hz; what a meter says outside of this is no frequency of mains."""
 
 FILTER_OFF = 1
 """Number of averaged readings with which the filter does nothing."""
 
 EVERY_READING = -1.0
 """Monitor deadband (``MDEL``) with which a reading is posted even if it equals the last one."""
+
+ROUNDING = 1e-9
+"""By how much, relatively, an exposure at the end of the range may be beyond it."""
 
 SETTING_TIMEOUT = 5.0
 """Seconds within which the meter must confirm a setting."""
@@ -52,6 +61,7 @@ class _ElectrometerMock(DeviceMock["Electrometer"]):
 
     async def connect(self, device: "Electrometer") -> None:
         set_mock_value(device.nplc, 5.0)
+        set_mock_value(device.line_frequency, device.mains_frequency)
         set_mock_value(device.filter_count, FILTER_OFF)
 
 
@@ -72,9 +82,21 @@ class Electrometer(StandardReadable):
         Range of the integration time in power-line cycles.
     latency
         Seconds between the end of an exposure and the timestamp of its reading.
+    mains_frequency
+        Frequency of the mains at the beamline in Hz, which is the meter's unit of time.
+    frequency_pv
+        What follows the prefix in the name of the process variable that tells which frequency the
+        meter goes by (``SYST:LFR?``), if the support has one. What it tells is right then.
+
+    Raises
+    ------
+    ValueError
+        If the mains cannot have that frequency.
 
     Attributes
     ----------
+    line_frequency
+        What the meter tells, or the ``mains_frequency``, Hz.
     current
         ``rdCur``, A.
     range
@@ -100,9 +122,13 @@ class Electrometer(StandardReadable):
         *,
         nplc_range: tuple[float, float] = (0.01, 10.0),
         latency: float = 0.0,
+        mains_frequency: float = MAINS_FREQUENCY,
+        frequency_pv: str | None = None,
     ) -> None:
         self.nplc_range = nplc_range
         self.latency = latency
+        self.mains_frequency = _possible(mains_frequency, name or prefix)
+        self._tells_frequency = frequency_pv is not None
         self._before_staging: list[tuple[SignalRW[Any], Any]] = []
         self._staging = Staging()
         with self.add_children_as_readables(Format.HINTED_SIGNAL):
@@ -110,8 +136,17 @@ class Electrometer(StandardReadable):
         with self.add_children_as_readables(Format.CONFIG_SIGNAL):
             self.range = signal_rw(float, f"{prefix}rbkRangeCur", f"{prefix}setRangeCur", "A")
             self.nplc = signal_rw(float, f"{prefix}rbkIntegrTime", f"{prefix}setIntegrTime")
+            self.line_frequency: SignalR[float] = (
+                soft_signal_r_and_setter(float, self.mains_frequency, units="Hz")[0]
+                if frequency_pv is None
+                else signal_r(float, f"{prefix}{frequency_pv}", unit="Hz")
+            )
             self.integration_time = derived_signal_r(
-                _seconds, derived_units="s", derived_precision=4, nplc=self.nplc
+                _seconds,
+                derived_units="s",
+                derived_precision=4,
+                nplc=self.nplc,
+                line_frequency=self.line_frequency,
             )
             self.filter_count = signal_rw(int, f"{prefix}rbkFiltAverCnt", f"{prefix}setFiltAverCnt")
             self.function = signal_rw(str, f"{prefix}rbkFunc", f"{prefix}setFunc")
@@ -127,18 +162,35 @@ class Electrometer(StandardReadable):
         super().set_name(name, child_name_separator=child_name_separator)
         self.current.set_name(name)
 
+    async def connect(self, *arguments: Any, **options: Any) -> None:
+        """Connect, and learn from the meter which frequency it goes by, if it tells.
+
+        Raises
+        ------
+        ValueError
+            If what it tells is no frequency of mains.
+        """
+        await super().connect(*arguments, **options)
+        await self._look_at_mains()
+
+    async def _look_at_mains(self) -> None:
+        if self._tells_frequency:
+            told = await self.line_frequency.get_value()
+            self.mains_frequency = _possible(told, f"{self.name} ({self.line_frequency.source})")
+
     async def exposure(self) -> float:
         """Return how long in s a reading covers as the meter is set now, filter included."""
+        await self._look_at_mains()
         readings = max(FILTER_OFF, await self.filter_count.get_value())
-        return _seconds(await self.nplc.get_value()) * readings
+        return _seconds(await self.nplc.get_value(), self.mains_frequency) * readings
 
     def check_integration_time(self, seconds: float) -> None:
         """Refuse an integration time (ValueError) that the meter cannot do."""
-        low, high = self.nplc_range
-        if not low <= seconds * LINE_FREQUENCY_HZ <= high:
+        low, high = (_seconds(nplc, self.mains_frequency) for nplc in self.nplc_range)
+        # A range that was computed back and forth is not left by a rounding.
+        if not low * (1 - ROUNDING) <= seconds <= high * (1 + ROUNDING):
             raise ValueError(
-                f"{self.name} cannot integrate for {seconds:g} s: it can for "
-                f"{_seconds(low):g} to {_seconds(high):g} s."
+                f"{self.name} cannot integrate for {seconds:g} s: it can for {low:g} to {high:g} s."
             )
 
     async def set_integration_time(self, seconds: float) -> None:
@@ -153,8 +205,9 @@ class Electrometer(StandardReadable):
         TimeoutError
             If the meter does not confirm it within five seconds.
         """
+        await self._look_at_mains()
         self.check_integration_time(seconds)
-        nplc = seconds * LINE_FREQUENCY_HZ
+        nplc = seconds * self.mains_frequency
         low, _ = self.nplc_range
         try:
             await tell(self.nplc, nplc)
@@ -170,7 +223,8 @@ class Electrometer(StandardReadable):
             ):
                 raise TimeoutError(
                     f"{self.name} did not take an integration time of {seconds:g} s within "
-                    f"{SETTING_TIMEOUT:g} s: it is still {_seconds(seen.value(self.nplc)):g} s."
+                    f"{SETTING_TIMEOUT:g} s: it is still "
+                    f"{_seconds(seen.value(self.nplc), self.mains_frequency):g} s."
                 )
 
     @AsyncStatus.wrap
@@ -262,9 +316,20 @@ class Electrometer(StandardReadable):
             latency=self.latency,
             aperture=await self.exposure(),
         )
-        settings = self.nplc.source, self.filter_count.source
-        return [SampledChannel(channel, self.current.source, settings=settings)]
+        settings = [self.nplc.source, self.filter_count.source]
+        if self._tells_frequency:
+            settings.append(self.line_frequency.source)
+        return [SampledChannel(channel, self.current.source, settings=tuple(settings))]
 
 
-def _seconds(nplc: float) -> float:
-    return nplc / LINE_FREQUENCY_HZ
+def _seconds(nplc: float, line_frequency: float) -> float:
+    return nplc / line_frequency
+
+
+def _possible(frequency: float, whose: str) -> float:
+    low, high = POSSIBLE_MAINS
+    if not low <= frequency <= high:
+        raise ValueError(
+            f"{whose} cannot go by mains of {frequency!r} Hz; the frequency is about 50 or 60 Hz."
+        )
+    return float(frequency)

@@ -62,6 +62,8 @@ class SimulatedBeamline:
     undulator
         Which undulator it has: UE46, UE48, UE52 or UE56; a part of the names of its process
         variables.
+    mains_Hz
+        Frequency of the mains, by which the electrometers go, Hz.
     panda
         Whether it has a PandA; it is served over PV Access, for which p4p is needed
         (``glidepath[panda]``).
@@ -97,10 +99,13 @@ class SimulatedBeamline:
         default_batching: bool = False,
         start_energy_eV: float = 400.0,
         undulator: str = "UE48",
+        mains_Hz: float = 50.0,
         panda: bool = False,
     ) -> None:
         if not readback_Hz > 0:
             raise ValueError(f"readback_Hz must be above 0, but {readback_Hz} was asked.")
+        if not mains_Hz > 0:
+            raise ValueError(f"mains_Hz must be above 0, but {mains_Hz} was asked.")
         if not arrival_delay >= 0:
             raise ValueError(f"arrival_delay must not be negative, but {arrival_delay} was asked.")
         if undulator not in LAWS:
@@ -131,6 +136,7 @@ class SimulatedBeamline:
             default_batching=default_batching,
             start_energy_eV=start_energy_eV,
             undulator=undulator,
+            mains_Hz=mains_Hz,
             panda_port=chosen[4] if panda else 0,
             panda_search_port=chosen[5] if panda else 0,
         )

@@ -71,6 +71,7 @@ class Detectors:
                 np.random.default_rng([settings.seed, 3, number]),
                 self._record,
                 self.trigger_line,
+                settings.mains_Hz,
             )
             for number, (name, photocurrent) in enumerate(
                 zip(_NAMES, (mesh_current, sample_current), strict=True)

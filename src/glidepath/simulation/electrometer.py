@@ -17,7 +17,6 @@ from .trigger_line import TriggerLine
 
 __all__ = ["Electrometer"]
 
-_LINE_HZ = 50.0
 _READOUT_SECONDS = 0.01
 _SHORTEST_CYCLE = 0.01
 _TICK_SECONDS = 0.01
@@ -45,7 +44,7 @@ class Electrometer:
     """Electrometer that runs freely or is triggered (Keithley 6514 and its kin).
 
     Exposures follow each other without a gap (but not more than 100 in a second); each lasts NPLC
-    power line cycles of 20 ms and is published with the time of its end; one that ``cmdCancel``
+    power line cycles and is published with the time of its end; one that ``cmdCancel``
     interrupts is not. A moving average over
     more than one reading (``setFiltAverCnt``) smears what changes meanwhile, as the real one does.
 
@@ -72,6 +71,8 @@ class Electrometer:
         Called with (name, start, stop, mean energy, mean current) of every exposure.
     line
         Cable from the trigger box.
+    mains_Hz
+        Frequency of the mains, which the meter tells by ``rbkLineFreq``, Hz.
     """
 
     def __init__(
@@ -83,8 +84,10 @@ class Electrometer:
         generator: np.random.Generator,
         record: Callable[[str, float, float, float, float], None],
         line: TriggerLine,
+        mains_Hz: float = 50.0,
     ) -> None:
         self.name = name
+        self._mains = mains_Hz
         self._beam, self._photocurrent = beam, photocurrent
         self._generator, self._record = generator, record
         self._free_running = True
@@ -97,6 +100,7 @@ class Electrometer:
         self._free = 0.0
         p = f"{name}:"
         self._reading = database.number(f"{p}rdCur", 0.0, "A", 6)
+        database.number(f"{p}rbkLineFreq", mains_Hz, "Hz", 0)
         self._deadband = database.number(f"{p}rdCur.MDEL", -1.0, "A", writable=True)
         database.integer(f"{p}rdCur.PROC", 0, on_put=self._read_once)
         database.integer(f"{p}cmdStart", 0, on_put=self._start)
@@ -174,7 +178,7 @@ class Electrometer:
     async def prime(self) -> None:
         """Publish a first reading, of an exposure that has just ended."""
         now = time.time()
-        await self._finish(now - float(self._power_line_cycles.value) / _LINE_HZ, now)
+        await self._finish(now - float(self._power_line_cycles.value) / self._mains, now)
 
     async def run(self) -> None:
         """Expose and publish, for ever."""
@@ -191,7 +195,7 @@ class Electrometer:
                 start = time.time()
                 continue
             self._single = False
-            stop = start + float(self._power_line_cycles.value) / _LINE_HZ
+            stop = start + float(self._power_line_cycles.value) / self._mains
             cancelled = self._cancelled
             await sleep_until(stop + _READOUT_SECONDS)
             if cancelled != self._cancelled:
@@ -203,7 +207,7 @@ class Electrometer:
 
     async def _follow(self, now: float) -> None:
         """Begin the exposures of pulses up to now, and finish those that are over."""
-        duration = float(self._power_line_cycles.value) / _LINE_HZ
+        duration = float(self._power_line_cycles.value) / self._mains
         for edge, _ in self._input.take(now):
             if edge >= self._free:
                 self._triggered.append((edge, edge + duration))
@@ -235,7 +239,7 @@ class Electrometer:
         if self._zero_check.value:
             current = 0.0
         shot = _CHARGES_PER_QUANTUM * _ELEMENTARY_CHARGE * abs(current) / duration
-        readout = _READOUT_NOISE**2 / (duration * _LINE_HZ)
+        readout = _READOUT_NOISE**2 / (duration * self._mains)
         return current + float(self._generator.normal(0.0, math.sqrt(shot + readout)))
 
     async def _store(self, value: float, stop: float) -> None:
