@@ -1,16 +1,16 @@
 """What a box that compares positions is told, and what it is not asked for: without a box."""
 
-import re
+from collections import Counter
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from ophyd_async.core import set_mock_value
+from ophyd_async.core import SignalR, set_mock_value
 
 from glidepath.beamlines.simulated import make_devices
-from glidepath.flyers import PositionCompare
+from glidepath.flyers import PositionCompare, Triggers
 from glidepath.flyers.triggers.compare_plan import compare_plan
 from glidepath.physics import Encoder, GratingGeometry, LinearGeometry
 from glidepath.trajectory import KRegion, Leg, PreflightError, Region
@@ -154,6 +154,10 @@ def source(box, axis=1):
     return PositionCompare(box[0], box[axis])
 
 
+async def planned(compare, whole, *, closing=False, **asked):
+    return await compare.plan(whole, Triggers(compare, **asked), closing=closing)
+
+
 async def test_an_axis_without_an_encoder_is_refused(box):
     zebra, _, _ = box
     stranger = type("Axis", (), {"name": "focus"})()
@@ -164,31 +168,21 @@ async def test_an_axis_without_an_encoder_is_refused(box):
 async def test_an_encoder_without_a_resolution_is_refused(box):
     set_mock_value(box[0].encoder[2].resolution, 0.0)
     with pytest.raises(PreflightError, match="Encoder 2 of zebra has a resolution of 0"):
-        await source(box).plan(leg((395, 405, 1)), step=0.05, period=None, exposure=0.04)
+        await planned(source(box), leg((395, 405, 1)), step=0.05, exposure=0.04)
 
 
-@pytest.mark.parametrize("capacity", [7, 50, 99])
-async def test_more_than_the_buffer_holds_is_refused_with_what_is_possible(box, capacity):
-    set_mock_value(box[0].capacity, capacity)
-    compare, whole = source(box), leg((395, 405, 1))
-    asked = {"step": 0.05, "period": None}
-    with pytest.raises(PreflightError, match=rf"holds {capacity} triggers .* parts of") as error:
-        await compare.plan(whole, **asked, exposure=0.04)
-    advice = float(re.search(r"a step of at least ([\d.]+)\.$", str(error.value))[1])
-    plan = await compare.plan(whole, step=advice, period=None, exposure=0.04)
-    assert 0.95 * capacity <= len(plan.positions) <= capacity
-
-
-async def test_by_time_too(box):
-    set_mock_value(box[0].capacity, 50)
-    with pytest.raises(PreflightError, match=r"a period of at least 0\.2 s"):
-        await source(box).plan(leg((395, 405, 1)), step=None, period=0.05, exposure=0.04)
+async def test_a_buffer_without_room_is_refused(box):
+    set_mock_value(box[0].capacity, 0)
+    with pytest.raises(PreflightError, match="no room for a single trigger; make the arrays"):
+        await planned(source(box), leg((395, 405, 1)), step=0.05, exposure=0.04)
 
 
 async def test_the_memory_of_the_box_counts_too(box):
     set_mock_value(box[0].capacity, 10_000_000)
-    with pytest.raises(PreflightError, match="holds 166666 triggers"):
-        await source(box).plan(leg((300, 700, 0.1)), step=0.0012, period=None, exposure=0.005)
+    set_mock_value(box[0].encoder[3].resolution, 1e-5)
+    plans = await planned(source(box, 2), leg((300, 700, 0.1)), step=0.001, exposure=0.005)
+    # A time and an encoder of each trigger.
+    assert [len(plan.positions) for plan in plans] == [250_000, 150_000]
 
 
 @pytest.mark.parametrize("capacity", [7, 50, 199])
@@ -198,27 +192,25 @@ async def test_parts_fit_and_miss_none_and_repeat_none(box, capacity, ends, axis
     capacity *= 20 if ends == (380, 470) else 1
     set_mock_value(box[0].capacity, capacity)
     set_mock_value(box[0].encoder[3].resolution, 1e-5)
-    whole, asked = leg((*ends, 1)), {"step": 0.05, "period": None, "exposure": 0.03}
-    compare = source(box, axis)
-    parts = await compare.parts(whole, **asked)
+    whole = leg((*ends, 1))
+    plans = await planned(source(box, axis), whole, step=0.05, exposure=0.03)
+    parts = [plan.leg for plan in plans]
     assert parts[0].start == whole.start
     assert parts[-1].stop == whole.stop
     assert all(one.stop == two.start for one, two in pairwise(parts))
-    positions = [(await compare.plan(part, **asked)).positions for part in parts]
+    positions = [plan.positions for plan in plans]
     assert max(len(part) for part in positions) <= capacity
     # In energy, equal counts are a quarter wider at 470 eV than at 380.
     steps = np.abs(np.diff(np.concatenate(positions)))
     assert np.abs(steps - 0.05).max() < 0.25 * 0.05
 
 
-@pytest.mark.parametrize("asked", [{"step": 0.05, "period": None}, {"step": None, "period": 0.05}])
+@pytest.mark.parametrize("asked", [{"step": 0.05}, {"period": 0.05}])
 async def test_a_trigger_that_ends_the_last_row_is_inside_and_each_part_has_one(box, asked):
     set_mock_value(box[0].capacity, 61)
-    whole, asked = leg((395, 405, 1)), {**asked, "exposure": 0.03}
-    compare = source(box)
-    compare.closing = True
-    parts = await compare.parts(whole, **asked)
-    plans = [await compare.plan(part, **asked) for part in parts]
+    compare, whole = source(box), leg((395, 405, 1))
+    plans = await planned(compare, whole, closing=True, exposure=0.03, **asked)
+    parts = [plan.leg for plan in plans]
     assert [len(plan.positions) for plan in plans[:-1]] == [60] * (len(plans) - 1)
     for plan, part, following in zip(plans, parts, [*parts[1:], None], strict=True):
         numbers = [(s.name, value) for s, value in compare._compare_settings(plan)]
@@ -235,15 +227,41 @@ async def test_a_trigger_that_ends_the_last_row_is_inside_and_each_part_has_one(
 
 async def test_parts_by_time_have_equal_numbers(box):
     set_mock_value(box[0].capacity, 40)
-    whole, asked = leg((395, 405, 1)), {"step": None, "period": 0.1, "exposure": 0.09}
-    parts = await source(box).parts(whole, **asked)
-    assert [part.stop for part in parts] == pytest.approx([399, 403, 405])
+    plans = await planned(source(box), leg((395, 405, 1)), period=0.1, exposure=0.09)
+    assert [plan.leg.stop for plan in plans] == pytest.approx([399, 403, 405])
 
 
 async def test_what_fits_is_one_part(box):
     whole = leg((395, 400, 1), (400, 405, 0.5))
-    parts = await source(box).parts(whole, step=0.05, period=None, exposure=0.03)
-    assert parts == [whole]
+    (plan,) = await planned(source(box), whole, step=0.05, exposure=0.03)
+    assert plan.leg == whole
+
+
+async def test_the_exposure_is_the_longest_that_leaves_the_detectors_their_dead_time(box):
+    (plan,) = await compare_with_dead_time(box, 0.02)
+    assert 0.9 * (plan.shortest_period - 0.02) < plan.exposure < plan.shortest_period - 0.02
+    with pytest.raises(PreflightError, match=r"the detectors need 60 ms between two exposures"):
+        await compare_with_dead_time(box, 0.06)
+
+
+async def compare_with_dead_time(box, seconds):
+    compare = source(box)
+    return await compare.plan(leg((395, 405, 1)), Triggers(compare, step=0.05), dead_time=seconds)
+
+
+async def test_a_plan_reads_each_process_variable_once(box, monkeypatch):
+    reads = Counter()
+    whole_read = SignalR.get_value
+
+    async def counted(signal, *args, **options):
+        reads[signal.name] += 1
+        return await whole_read(signal, *args, **options)
+
+    monkeypatch.setattr(SignalR, "get_value", counted)
+    set_mock_value(box[0].capacity, 50)
+    plans = await planned(source(box), leg((395, 405, 1)), step=0.05)
+    assert len(plans) > 1
+    assert set(reads.values()) == {1}
 
 
 async def test_without_arming_there_is_nothing_to_end_or_to_put_back(box):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from glidepath.detectors import Frames
-from glidepath.flyers import InternalClock
+from glidepath.flyers import InternalClock, Triggers
 from glidepath.trajectory import Leg, PreflightError, Region
 
 LEG = Leg((Region(400, 402, 2.0),))
@@ -16,16 +16,17 @@ def frames(first, number):
 
 
 async def test_a_step_becomes_the_period_in_which_the_axis_makes_it():
-    plan = await InternalClock("camera").plan(LEG, step=0.2, period=None, exposure=0.09)
+    source = InternalClock("camera")
+    (plan,) = await source.plan(LEG, Triggers(source, step=0.2, exposure=0.09))
     assert plan.positions == pytest.approx(400 + 0.2 * np.arange(10))
     assert (plan.exposure, plan.shortest_period) == (0.09, pytest.approx(0.1))
 
 
 async def test_the_leaders_frames_are_the_triggers():
     source = InternalClock("camera", uncertainty=0.002)
-    plan = await source.plan(LEG, step=None, period=0.1, exposure=0.09)
+    (plan,) = await source.plan(LEG, Triggers(source, period=0.1, exposure=0.09))
     source.observe(frames(7, 3))
-    await source.arm(LEG, plan)
+    await source.arm(plan)
     source.observe(frames(0, 3))
     source.observe(frames(4, 2))
     got = await source.captured()
@@ -41,17 +42,16 @@ async def test_the_leaders_frames_are_the_triggers():
 @pytest.mark.parametrize(
     ("leg", "asked", "sentence"),
     [
-        (LEG, {"step": 0.1, "period": 0.1}, "either a step or a period"),
-        (LEG, {"step": None, "period": 0.05}, "cannot expose for 0.09 s each 0.05 s"),
-        (LEG, {"step": None, "period": -1.0}, "A period cannot be -1 s"),
-        (Leg((Region(400, 400.1, 2.0),)), {"step": None, "period": 0.1}, "Not one exposure"),
+        (LEG, {"period": 0.05}, "cannot expose for 0.09 s each 0.05 s"),
+        (Leg((Region(400, 400.1, 2.0),)), {"period": 0.1}, "Not one exposure"),
         (
             Leg((Region(400, 401, 2.0), Region(401, 402, 1.0)), (1, 2)),
-            {"step": 0.2, "period": None},
+            {"step": 0.2},
             "at several velocities",
         ),
     ],
 )
 async def test_what_a_clock_cannot_do_is_one_sentence(leg, asked, sentence):
+    source = InternalClock("camera")
     with pytest.raises(PreflightError, match=sentence):
-        await InternalClock("camera").plan(leg, exposure=0.09, **asked)
+        await source.plan(leg, Triggers(source, exposure=0.09, **asked))

@@ -13,6 +13,7 @@ import pytest
 from ophyd_async.core import soft_signal_rw
 
 from glidepath.devices import EncoderInput, LinearEncoder, Panda
+from glidepath.flyers import Triggers
 from glidepath.flyers.triggers.sequencer import Sequencer
 from glidepath.physics import Encoder
 from glidepath.trajectory import Leg, Region
@@ -54,10 +55,10 @@ async def test_it_arms_captures_nothing_disarms_and_puts_its_settings_back(bench
     here = await blocks.inenc[INPUT].val.get_value()
     await axis.user_readback.set(here)
     leg = Leg((Region(here + 1000, here + 2000, 1000.0),))
-    plan = await source.plan(leg, step=10.0, period=None, exposure=0.005)
+    (plan,) = await source.plan(leg, Triggers(source, step=10.0, exposure=0.005))
     assert len(plan.positions) == 100
     try:
-        await source.arm(leg, plan)
+        await source.arm(plan)
         assert await blocks.seq[1].active.get_value()
         assert await blocks.pcap.active.get_value()
         _, uncertainty = await source.clock()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from glidepath.beamlines.simulated import make_devices
-from glidepath.flyers import PositionCompare, TriggerError, flight_for
+from glidepath.flyers import PositionCompare, TriggerError, Triggers, flight_for
 from glidepath.flyers.triggers import position_compare
 from glidepath.simulation import Truth
 from glidepath.trajectory import Leg, Region
@@ -38,15 +38,19 @@ class Bench:
 
     async def fly(self, axis, *region, source=None, step=None, period=None, exposure):
         """Fly a leg with triggers; return everything that is known of them."""
-        leg = Leg((Region(*region),))
         source = source or self.source(axis)
-        back_end = flight_for(self.devices[axis]).back_end
-        plan = await source.plan(leg, step=step, period=period, exposure=exposure)
+        request = Triggers(source, step=step, period=period, exposure=exposure)
+        (plan,) = await source.plan(Leg((Region(*region),)), request)
+        return await self.fly_plan(axis, plan, source)
+
+    async def fly_plan(self, axis, plan, source):
+        """Fly what was planned; return everything that is known of its triggers."""
+        back_end, leg = flight_for(self.devices[axis]).back_end, plan.leg
         blocks = []
         motion = await back_end.plan(leg)
         try:
             await back_end.prepare(motion)
-            await source.arm(leg, plan)
+            await source.arm(plan)
             await back_end.start(motion)
             flight = asyncio.create_task(back_end.follow(motion))
             while not flight.done():
@@ -159,14 +163,9 @@ async def test_triggers_by_time_come_while_the_gate_is_open_and_a_slow_download_
 async def test_a_small_buffer_is_flown_in_parts_without_a_gap(bench):
     await bench.put("FAULT:zebra_captures", 10)
     source = bench.source("mono_motor")
-    asked = {"step": 0.05, "period": None, "exposure": 0.008}
-    parts = await source.parts(Leg((Region(400, 401, 5.0),)), **asked)
-    flown = [
-        await bench.fly(
-            "mono_motor", part.start, part.stop, 5.0, source=source, step=0.05, exposure=0.008
-        )
-        for part in parts
-    ]
+    request = Triggers(source, step=0.05, exposure=0.008)
+    plans = await source.plan(Leg((Region(400, 401, 5.0),)), request)
+    flown = [await bench.fly_plan("mono_motor", plan, source) for plan in plans]
     assert [len(part.numbers) for part in flown] == [10, 10]
     positions = np.concatenate([part.positions for part in flown])
     assert np.diff(positions) == pytest.approx(0.05, abs=1e-9)
@@ -194,9 +193,9 @@ async def armed_at_rest(bench, source):
     """Arm for a leg ahead of where the motor stands, which does not move."""
     here = await bench.devices["mono_motor"].user_readback.get_value()
     leg = Leg((Region(here + 1, here + 2, 5.0),))
-    plan = await source.plan(leg, step=0.05, period=None, exposure=0.004)
+    (plan,) = await source.plan(leg, Triggers(source, step=0.05, exposure=0.004))
     try:
-        await source.arm(leg, plan)
+        await source.arm(plan)
     finally:
         await source.disarm()
         await source.restore()
@@ -245,7 +244,8 @@ async def test_a_server_that_does_not_answer_is_a_sentence(bench, monkeypatch):
     source = bench.source("mono_motor")
     here = await bench.devices["mono_motor"].user_readback.get_value()
     leg = Leg((Region(here + 1, here + 2, 5.0),))
-    await source.arm(leg, await source.plan(leg, step=0.05, period=None, exposure=0.004))
+    (plan,) = await source.plan(leg, Triggers(source, step=0.05, exposure=0.004))
+    await source.arm(plan)
     await bench.put("FAULT:detectors_frozen", 1.0)
     with monkeypatch.context() as patch:
         patch.setattr(position_compare, "BOUND", 0.3)
@@ -259,9 +259,9 @@ async def test_arming_behind_the_first_trigger_is_refused(bench):
     source = bench.source("mono_motor")
     here = await bench.devices["mono_motor"].user_readback.get_value()
     leg = Leg((Region(here - 0.5, here + 1, 5.0),))
-    plan = await source.plan(leg, step=0.05, period=None, exposure=0.004)
+    (plan,) = await source.plan(leg, Triggers(source, step=0.05, exposure=0.004))
     with pytest.raises(TriggerError, match=r"^zebra was to be armed before .* at the run-up\.$"):
-        await source.arm(leg, plan)
+        await source.arm(plan)
     await source.disarm()
     await source.restore()
 
@@ -269,10 +269,10 @@ async def test_arming_behind_the_first_trigger_is_refused(bench):
 async def test_disarming_in_flight_ends_the_triggers(bench):
     source, leg = bench.source("mono_motor"), Leg((Region(400, 410, 5.0),))
     back_end = flight_for(bench.devices["mono_motor"]).back_end
-    plan = await source.plan(leg, step=0.05, period=None, exposure=0.004)
+    (plan,) = await source.plan(leg, Triggers(source, step=0.05, exposure=0.004))
     motion = await back_end.plan(leg)
     await back_end.prepare(motion)
-    await source.arm(leg, plan)
+    await source.arm(plan)
     await back_end.start(motion)
     made = 0
     deadline = time.monotonic() + BOUND

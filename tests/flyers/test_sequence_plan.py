@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glidepath.devices import Panda
+from glidepath.flyers import Triggers
 from glidepath.flyers.triggers.sequence_plan import LINES, sequence_plan
 from glidepath.flyers.triggers.sequencer import Sequencer
 from glidepath.physics import Encoder, GratingGeometry, LinearGeometry
@@ -128,21 +129,26 @@ def source():
 
 @pytest.mark.parametrize("ends", [(400, 500), (500, 400)])
 async def test_twenty_thousand_steps_are_flown_in_tables_that_miss_none(source, ends):
-    whole, asked = leg((*ends, 5.0)), {"step": 0.005, "period": None, "exposure": 0.0009}
-    with pytest.raises(PreflightError, match=rf"tables of {LINES} lines, but 20000 triggers"):
-        await source.plan(whole, **asked)
-    parts = await source.parts(whole, **asked)
+    whole = leg((*ends, 5.0))
+    plans = await source.plan(whole, Triggers(source, step=0.005, exposure=0.0009))
+    parts = [plan.leg for plan in plans]
     assert parts[0].start == whole.start
     assert parts[-1].stop == whole.stop
     assert all(one.stop == two.start for one, two in pairwise(parts))
     flown = []
-    for part in parts:
-        plan = await source.plan(part, **asked)
+    for plan in plans:
         assert len(plan.table) == len(plan.positions) <= LINES
-        flown.append(triggers(plan, part)[1])
+        flown.append(triggers(plan, plan.leg)[1])
     assert len(np.concatenate(flown)) == 20_000
     assert np.abs(np.diff(np.concatenate(flown))) == pytest.approx(0.005, abs=2.1e-5)
-    assert await source.parts(leg((400, 401, 5)), **asked) == [leg((400, 401, 5))]
+    (short,) = await source.plan(leg((400, 401, 5)), Triggers(source, step=0.005))
+    assert short.leg == leg((400, 401, 5))
+
+
+async def test_more_regions_by_time_than_a_table_has_lines_are_refused(source):
+    regions = [(400 + 0.01 * k, 400.01 + 0.01 * k, 1.0) for k in range(LINES)]
+    with pytest.raises(PreflightError, match=r"tables of 4096 lines, .* fly fewer regions"):
+        await source.plan(leg(*regions), Triggers(source, period=0.005, exposure=0.001))
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,8 @@ from ophyd_async.fastcs.panda import (
 from test_position_compare import QUICK, SLOW, Bench
 
 from glidepath.beamlines.simulated import make_devices
-from glidepath.flyers import TriggerError, flight_for, pulses_of
-from glidepath.flyers.triggers import sequence_plan, sequencer
+from glidepath.flyers import TriggerError, Triggers, flight_for, pulses_of
+from glidepath.flyers.triggers import sequencer
 from glidepath.flyers.triggers.sequencer import Sequencer
 from glidepath.trajectory import Leg, Region
 
@@ -97,17 +97,13 @@ async def test_a_short_table_is_flown_in_parts_and_faults_are_seen_where_they_ar
     bench, monkeypatch
 ):
     monkeypatch.setattr(sequencer, "LINES", 15)
-    monkeypatch.setattr(sequence_plan, "LINES", 15)
     await bench.put("BEAM:axis", "m3")
     await bench.put("FAULT:panda_lost_pulse", 7)
     await bench.put("FAULT:panda_extra_pulse", 12)
     source = bench.source("mono_motor")
-    asked = {"step": 0.05, "exposure": 0.004}
-    parts = await source.parts(Leg((Region(425, 424, 5.0),)), period=None, **asked)
-    flown = [
-        await bench.fly("mono_motor", part.start, part.stop, 5.0, source=source, **asked)
-        for part in parts
-    ]
+    request = Triggers(source, step=0.05, exposure=0.004)
+    plans = await source.plan(Leg((Region(425, 424, 5.0),)), request)
+    flown = [await bench.fly_plan("mono_motor", plan, source) for plan in plans]
     assert [len(part.plan.positions) for part in flown] == [15, 5]
     whole = np.concatenate([part.plan.positions for part in flown])
     assert np.diff(whole) == pytest.approx(-0.05, abs=1e-5)
@@ -135,9 +131,9 @@ async def armed_at_rest(bench, source):
     """Arm for a leg ahead of where the motor stands, which does not move."""
     here = await bench.devices["mono_motor"].user_readback.get_value()
     leg = Leg((Region(here + 1, here + 2, 5.0),))
-    plan = await source.plan(leg, step=0.05, period=None, exposure=0.004)
+    (plan,) = await source.plan(leg, Triggers(source, step=0.05, exposure=0.004))
     try:
-        await source.arm(leg, plan)
+        await source.arm(plan)
     finally:
         await source.disarm()
         await source.restore()
@@ -177,14 +173,14 @@ async def test_counters_and_positions_that_do_not_fit_are_found_before_anything_
     counter = bench.blocks.inenc[3]
     here = await bench.devices["mono_motor"].user_readback.get_value()
     leg = Leg((Region(here - 0.5, here + 1, 5.0),))
-    plan = await source.plan(leg, step=0.05, period=None, exposure=0.004)
+    (plan,) = await source.plan(leg, Triggers(source, step=0.05, exposure=0.004))
     with pytest.raises(TriggerError, match=r"^panda was to be armed before .* at the run-up\.$"):
-        await source.arm(leg, plan)
+        await source.arm(plan)
     await counter.setp.set(12_300_000)
     try:
         await until(counter.val.get_value, lambda count: count == 12_300_000)
         with pytest.raises(TriggerError, match=r"^panda counts 123\.0000 where .* of its enc"):
-            await source.arm(leg, plan)
+            await source.arm(plan)
     finally:
         await counter.setp.set(round(here * 100_000))
     await source.restore()
@@ -197,10 +193,10 @@ async def test_disarming_in_flight_ends_the_triggers_and_cuts_no_row_short(
     source, leg = bench.source("mono_motor"), Leg((Region(418, 408, 5.0),))
     back_end = flight_for(bench.devices["mono_motor"]).back_end
     # Nearly always open.
-    plan = await source.plan(leg, step=2.0, period=None, exposure=0.35)
+    (plan,) = await source.plan(leg, Triggers(source, step=2.0, exposure=0.35))
     motion = await back_end.plan(leg)
     await back_end.prepare(motion)
-    await source.arm(leg, plan)
+    await source.arm(plan)
     await back_end.start(motion)
     blocks = []
     async with asyncio.timeout(30):

@@ -13,7 +13,7 @@ import pytest
 from ophyd_async.core import soft_signal_rw
 
 from glidepath.devices import EncoderInput, LinearEncoder, Zebra
-from glidepath.flyers import PositionCompare
+from glidepath.flyers import PositionCompare, Triggers
 from glidepath.physics import Encoder
 from glidepath.trajectory import Leg, Region
 
@@ -63,9 +63,9 @@ async def test_it_arms_and_disarms_without_a_trigger(bench):
         here = await source.position()
         await axis.user_readback.set(here)
         leg = Leg((Region(here + 1000, here + 2000, 1000.0),))
-        plan = await source.plan(leg, step=10.0, period=None, exposure=0.005)
+        (plan,) = await source.plan(leg, Triggers(source, step=10.0, exposure=0.005))
         assert len(plan.positions) == 100
-        await source.arm(leg, plan)
+        await source.arm(plan)
         assert await zebra.armed.get_value() == 1
         _, uncertainty = await source.clock()
         assert 0 < uncertainty < 5

@@ -22,14 +22,22 @@ from ophyd_async.core import (
     SignalR,
     SignalRW,
 )
-from ophyd_async.fastcs.panda import HDFPanda, InencBlock, PcapBlock, SeqBlock
+from ophyd_async.fastcs.panda import HDFPanda, InencBlock, PcapBlock, SeqBlock, SeqTable
+from pydantic import model_validator
 
 from glidepath.storage import data_root
 
 from .encoders import AxisEncoders
 from .pv_access import NO_PV_ACCESS
 
-__all__ = ["Panda", "PandaBlocks", "PandaCapture", "PandaEncoder", "PandaSequencer"]
+__all__ = [
+    "Panda",
+    "PandaBlocks",
+    "PandaCapture",
+    "PandaEncoder",
+    "PandaSequencer",
+    "SequencerTable",
+]
 
 
 class PandaEncoder(InencBlock):
@@ -50,9 +58,19 @@ class PandaEncoder(InencBlock):
     val_dataset: SignalRW[str]
 
 
+class SequencerTable(SeqTable):
+    """Lines of a sequencer, as many as its box takes: some take more than 4096."""
+
+    @model_validator(mode="after")
+    def _validate_max_length(self) -> "SequencerTable":
+        # In place of the limit of ophyd-async's table, which is that of the smallest box.
+        return self
+
+
 class PandaSequencer(SeqBlock):
     """A sequencer; ``health`` is OK or what went wrong since it was enabled."""
 
+    table: SignalRW[SequencerTable]  # type: ignore[assignment]
     health: SignalR[str]
 
 

@@ -18,13 +18,15 @@ from .sampling.triggering import Triggering
 from .sampling.verdict import Verdict
 from .triggers.internal_clock import InternalClock
 from .triggers.position_compare import PositionCompare
-from .triggers.sources import pulses_of, source_for
-from .triggers.trigger_source import TriggerError, TriggerPlan, Triggers, TriggerSource
+from .triggers.request import Triggers
+from .triggers.sources import make_trigger_source, pulses_of, source_for
+from .triggers.trigger_source import CapturedTriggers, TriggerError, TriggerPlan, TriggerSource
 
 __all__ = [
     "BackEnd",
     "Batch",
     "BeamGuard",
+    "CapturedTriggers",
     "ConstantVelocity",
     "ControllerSweep",
     "Coupled",
@@ -54,6 +56,7 @@ __all__ = [
     "clock_offsets",
     "close_idle_channels",
     "flight_for",
+    "make_trigger_source",
     "pulses_of",
     "rows_with",
     "source_for",

@@ -12,23 +12,11 @@ from glidepath.detectors import (
     TriggerMode,
 )
 from glidepath.flyers.triggers.internal_clock import InternalClock
+from glidepath.flyers.triggers.request import Triggers
 from glidepath.flyers.triggers.trigger_source import TriggerPlan, TriggerSource
 from glidepath.trajectory import Leg, PreflightError
 
 from .leg_plan import LegPlan
-
-SHORTER = 0.998
-"""By how much an exposure is shortened until a source can make it."""
-
-PROBE = 1e-6
-"""Shortest exposure in s that is asked for to learn how far triggers are apart."""
-
-UNEVEN = 0.04
-"""Units of the axis per second by which its velocity may vary: a servo's ripple of 2 meV at some
-hertz. Slower flights are that much more uneven, and their exposures that much shorter."""
-
-LEAST_UNEVEN, MOST_UNEVEN = 0.005, 0.2
-"""Smallest and largest share of a step's time that is left for that."""
 
 
 class FramePlanning:
@@ -60,12 +48,9 @@ class FramePlanning:
         period: float | None,
         exposure: float | None,
     ) -> None:
-        if (step is None) == (period is None):
-            raise PreflightError(
-                "A triggered scan needs either a step (units of the axis) or a period (s)."
-            )
         self.source, self.detectors = source, list(detectors)
-        self._step, self._period, self._exposure = step, period, exposure
+        self._request = Triggers(source, step=step, period=period, exposure=exposure)
+        self._closing = any(ends_with_next(detector) for detector in detectors)
         self.frames_per_row = {
             d.name: d.frames_per_row if isinstance(d, MakesSeveralFrames) else 1 for d in detectors
         }
@@ -120,10 +105,17 @@ class FramePlanning:
 
     async def _plan(self, leg: Leg, dead: Mapping[str, float]) -> list[LegPlan]:
         plans = []
-        for part, triggers in await self._triggers(leg, dead):
+        for triggers in await self.source.plan(
+            leg,
+            self._request,
+            dead_time=max(dead.values(), default=0.0),
+            closing=self._closing,
+        ):
             frames = {d.name: self._settings(d, triggers, dead[d.name]) for d in self.detectors}
             await self.check(frames)
-            plans.append(LegPlan(part, len(triggers.positions), triggers=triggers, frames=frames))
+            plans.append(
+                LegPlan(triggers.leg, len(triggers.positions), triggers=triggers, frames=frames)
+            )
         return plans
 
     async def check(self, frames: Mapping[str, FrameSettings]) -> None:
@@ -140,43 +132,6 @@ class FramePlanning:
             return {d.name: await d.dead_time() for d in self.detectors}
         except ValueError as error:
             raise PreflightError(str(error)) from error
-
-    async def _triggers(self, leg: Leg, dead: Mapping[str, float]) -> list[tuple[Leg, TriggerPlan]]:
-        exposure = self._exposure
-        if exposure is None:
-            exposure = await self._longest_exposure(leg, max(self.source.rest, *dead.values()))
-        asked = {"step": self._step, "period": self._period, "exposure": exposure}
-        parts = await self.source.parts(leg, **asked)  # type: ignore[arg-type]
-        return [(part, await self.source.plan(part, **asked)) for part in parts]  # type: ignore[arg-type]
-
-    async def _longest_exposure(self, leg: Leg, dead: float) -> float:
-        """Return the longest exposure (s) that leaves the detectors their dead time (s)."""
-        # Of an exposure that always fits only the triggers' distance is wanted.
-        step, period = self._step, self._period
-        apart = step / leg.velocity if step is not None else period
-        assert apart is not None
-        probe = max(1e-3 * apart, PROBE)
-        parts = await self.source.parts(leg, step=step, period=period, exposure=probe)
-        plans = [
-            await self.source.plan(part, step=step, period=period, exposure=probe) for part in parts
-        ]
-        shortest = min(plan.shortest_period for plan in plans)
-        uneven = 0.0
-        if period is None:
-            uneven = min(max(UNEVEN / leg.slowest, LEAST_UNEVEN), MOST_UNEVEN)
-        longest = shortest * (1 - uneven) - dead
-        if not longest > 0:
-            raise PreflightError(
-                f"A trigger would come each {1e3 * shortest:.4g} ms, but the detectors need "
-                f"{1e3 * dead:.4g} ms between two exposures; fly slower or choose larger steps."
-            )
-        exposure = longest
-        while True:
-            plan = await self.source.plan(parts[0], step=step, period=period, exposure=exposure)
-            if plan.exposure <= longest:
-                return plan.exposure
-            # A source makes pulses of whole ticks of its clock: the next shorter one.
-            exposure *= SHORTER
 
     def _settings(self, detector: FrameSource, plan: TriggerPlan, dead: float) -> FrameSettings:
         """Return what a detector with this dead time (s) is told, except for the run's folder."""

@@ -112,7 +112,6 @@ class Triggering:
         )
         self._frames = self.planning.frames_per_row
         self.source = source
-        source.closing = any(ends_with_next(detector) for detector in detectors)
         self.detectors = list(detectors)
         self.mode = self.planning.mode
         self._leg_plan: LegPlan | None = None
@@ -190,7 +189,7 @@ class Triggering:
     async def arm_source(self) -> None:
         """Arm the source: the axis stands at its run-up, the detectors are ready."""
         assert self._leg_plan is not None
-        await self.source.arm(self._leg_plan.leg, self._plan)
+        await self.source.arm(self._plan)
         self._zero, self._uncertainty = await self.source.clock()
         # The leader's frames are the triggers: there is one clock.
         apart = 0.0 if self.mode is TriggerMode.INTERNAL else CLOCK_TOLERANCE

@@ -138,6 +138,7 @@ def compare_plan(
     if pulse + RECOVERY > shortest:
         raise too_close(box, exposure, shortest, RECOVERY, "period" if counts is None else "step")
     return ComparePlan(
+        leg=leg,
         positions=positions,
         exposure=pulse,
         shortest_period=shortest,

@@ -1,13 +1,15 @@
 """Triggers without a box: a detector runs on its own clock, and its exposures are the rows."""
 
-from math import floor, isfinite
+from math import floor
 
 import numpy as np
 
 from glidepath.detectors import Frames
 from glidepath.trajectory import Leg, Motion, PreflightError
 
-from .trigger_source import TriggerPlan, Triggers, TriggerSource
+from .exposure import with_exposure
+from .request import Triggers
+from .trigger_source import CapturedTriggers, TriggerPlan, TriggerSource
 
 
 class InternalClock(TriggerSource):
@@ -33,26 +35,32 @@ class InternalClock(TriggerSource):
         self._waiting: list[Frames] = []
 
     async def plan(
-        self, leg: Leg, *, step: float | None, period: float | None, exposure: float
-    ) -> TriggerPlan:
+        self, leg: Leg, request: Triggers, *, dead_time: float = 0.0, closing: bool = False
+    ) -> tuple[TriggerPlan, ...]:
         """Return what the leader will do; see `TriggerSource.plan`.
 
         A step is made by the period in which the axis goes on by it: the leg must have one
         velocity. Positions are those of a leader that begins with the leg.
         """
-        if (step is None) == (period is None):
-            raise PreflightError(f"{self.name} needs either a step or a period; give one of them.")
-        if step is not None:
-            if leg.slowest < leg.velocity:
-                raise PreflightError(
-                    f"{self.name} goes by its own clock and cannot make steps of {step:g} at "
-                    "several velocities; give a period, or fly the regions one by one."
-                )
-            period = step / leg.velocity
-        assert period is not None
-        for value, what in ((period, "period"), (exposure, "exposure")):
-            if not (isfinite(value) and value > 0):
-                raise PreflightError(f"A {what} cannot be {value:g} s; give one above zero.")
+        period = self._period(leg, request)
+
+        def planned(exposure: float) -> list[TriggerPlan]:
+            return [self._planned(leg, period, exposure)]
+
+        return with_exposure(leg, request, dead_time, planned)
+
+    def _period(self, leg: Leg, request: Triggers) -> float:
+        if request.step is None:
+            assert request.period is not None
+            return request.period
+        if leg.slowest < leg.velocity:
+            raise PreflightError(
+                f"{self.name} goes by its own clock and cannot make steps of {request.step:g} at "
+                "several velocities; give a period, or fly the regions one by one."
+            )
+        return request.step / leg.velocity
+
+    def _planned(self, leg: Leg, period: float, exposure: float) -> TriggerPlan:
         if exposure > period:
             raise PreflightError(
                 f"{self.name} cannot expose for {exposure:g} s each {period:.4g} s; choose a "
@@ -65,9 +73,9 @@ class InternalClock(TriggerSource):
                 f"{leg.stop:g}; fly slower, or choose a shorter exposure."
             )
         positions = Motion.plain(leg, 0.0, 0.0).position(period * np.arange(number))
-        return TriggerPlan(positions, exposure, period)
+        return TriggerPlan(leg, positions, exposure, period)
 
-    async def arm(self, leg: Leg, plan: TriggerPlan) -> None:
+    async def arm(self, plan: TriggerPlan) -> None:
         """Begin a leg: frames that were observed before are forgotten."""
         self._waiting.clear()
 
@@ -75,14 +83,14 @@ class InternalClock(TriggerSource):
         """Take frames of the leader, in the order in which they were made."""
         self._waiting.append(frames)
 
-    async def captured(self) -> Triggers:
+    async def captured(self) -> CapturedTriggers:
         """Return a trigger for each frame that was observed since the last call."""
         frames, self._waiting = self._waiting, []
         if not frames:
-            return Triggers(np.empty(0, np.int64), np.empty(0), np.empty(0))
+            return CapturedTriggers(np.empty(0, np.int64), np.empty(0), np.empty(0))
         begins = np.concatenate([block.begins for block in frames])
         numbers = np.concatenate([block.numbers for block in frames])
-        return Triggers(numbers, begins, np.full(len(begins), np.nan))
+        return CapturedTriggers(numbers, begins, np.full(len(begins), np.nan))
 
     async def clock(self) -> tuple[float, float]:
         """Return zero: times are POSIX times, on the clock of the leader's server."""

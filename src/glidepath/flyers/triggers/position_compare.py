@@ -6,7 +6,7 @@ energies are computed, not assumed; and what was latched at each trigger is what
 
 import asyncio
 import time
-from math import ceil, floor, isfinite, log10, nan
+from math import isfinite, nan
 from typing import Any
 
 import numpy as np
@@ -31,9 +31,12 @@ from glidepath.physics import EncoderGeometry
 from glidepath.trajectory import Leg, PreflightError
 
 from .box_settings import Settings, apply_settings
-from .compare_plan import RECOVERY, TICK, UNIT, ComparePlan, compare_plan, pulse_unit, until
+from .compare_parts import compare_parts
+from .compare_plan import RECOVERY, TICK, UNIT, ComparePlan, pulse_unit
+from .exposure import with_exposure
+from .request import Triggers
 from .trigger_box import TriggerBox
-from .trigger_source import TriggerPlan, Triggers
+from .trigger_source import CapturedTriggers, TriggerPlan
 
 Floats = NDArray[np.float64]
 
@@ -79,93 +82,28 @@ class PositionCompare(TriggerBox):
     # -- planning ----------------------------------------------------------------------------
 
     async def plan(
-        self, leg: Leg, *, step: float | None, period: float | None, exposure: float
-    ) -> ComparePlan:
+        self, leg: Leg, request: Triggers, *, dead_time: float = 0.0, closing: bool = False
+    ) -> tuple[ComparePlan, ...]:
         """Return what it will do; see `TriggerSource.plan`.
 
-        By position, steps are as many whole counts as come nearest to ``step`` on the average of
+        By position, steps are as many whole counts as come nearest to the step on the average of
         the leg. Exposures lie wholly inside the leg.
         """
-        plan = await self._whole_plan(leg, step, period, exposure)
-        capacity = await self._capacity()
-        asked = len(plan.positions)
-        if asked > capacity:
-            if plan.step is None:
-                larger = f"a period of at least {_up(leg.duration / capacity):g} s"
-            else:
-                counts = float(np.ptp(plan.geometry.readings([leg.start, leg.stop])[0]))
-                smallest = ceil(counts / capacity) * leg.length / counts
-                larger = f"a step of at least {_up(smallest):g}"
-            raise PreflightError(
-                f"{self.name} holds {capacity} triggers of one flight, but {asked} were asked "
-                f"between {leg.start:g} and {leg.stop:g}, and none can be made while it is armed "
-                f"again; fly parts of about {leg.length * capacity / asked:.3g}, or choose "
-                f"{larger}."
-            )
-        return plan
-
-    async def parts(
-        self, leg: Leg, *, step: float | None, period: float | None, exposure: float
-    ) -> list[Leg]:
-        """Return the legs into which it must be cut; see `TriggerSource.parts`.
-
-        Arming again takes longer than a trigger can wait: it cannot be done in flight.
-        """
-        capacity = await self._capacity()
-        parts: list[Leg] = []
-        rest: Leg | None = leg
-        while rest is not None:
-            plan = await self._whole_plan(rest, step, period, exposure)
-            if len(plan.positions) <= capacity:
-                parts.append(rest)
-                break
-            cut = await self._cut(rest, plan, capacity, step, period, exposure)
-            parts.append(until(rest, cut))
-            rest = rest.after(cut)
-        return parts
-
-    async def _cut(
-        self,
-        leg: Leg,
-        plan: ComparePlan,
-        capacity: int,
-        step: float | None,
-        period: float | None,
-        exposure: float,
-    ) -> float:
-        """Return where the first trigger lies that the first part of a leg does not make.
-
-        Steps are counted by the average of the leg, so a part of it can have others: a part is
-        right if it ends with a step of its own.
-        """
-        for number in range(capacity, 0, -1):
-            counts = plan.step
-            for _ in range(2):
-                if counts is None:
-                    cut = float(plan.positions[number])
-                else:
-                    edge = plan.first + plan.direction * (number * counts - 0.5)
-                    cut = float(plan.geometry.position(np.array([[edge]]))[0])
-                part = await self._whole_plan(until(leg, cut), step, period, exposure)
-                if part.step == counts and len(part.positions) == number:
-                    return cut
-                counts = part.step
-        raise PreflightError(f"{self.name} cannot cut this leg into parts; choose another step.")
-
-    async def _whole_plan(
-        self, leg: Leg, step: float | None, period: float | None, exposure: float
-    ) -> ComparePlan:
         await self._read_scales()
-        geometry = await self.encoders.geometry()
-        return compare_plan(
-            self.name,
-            leg,
-            geometry,
-            step=step,
-            period=period,
-            exposure=exposure,
-            closing=self.closing,
-        )
+        geometry, capacity = await asyncio.gather(self.encoders.geometry(), self._capacity())
+
+        def planned(exposure: float) -> list[ComparePlan]:
+            return compare_parts(
+                self.name,
+                leg,
+                geometry,
+                request,
+                exposure=exposure,
+                capacity=capacity - closing,
+                closing=closing,
+            )
+
+        return with_exposure(leg, request, max(dead_time, self.rest), planned)
 
     async def _read_scales(self) -> None:
         """Read the units of the support's positions; refuse encoders that have none."""
@@ -186,7 +124,7 @@ class PositionCompare(TriggerBox):
     async def _capacity(self) -> int:
         """Return how many rows of one arming are kept."""
         kept = await self.box.capacity.get_value()
-        return min(kept, MEMORY // (1 + len(self.encoders.inputs))) - self.closing
+        return min(kept, MEMORY // (1 + len(self.encoders.inputs)))
 
     # -- settings ----------------------------------------------------------------------------
 
@@ -275,8 +213,8 @@ class PositionCompare(TriggerBox):
 
     # -- arming ------------------------------------------------------------------------------
 
-    async def arm(self, leg: Leg, plan: TriggerPlan) -> None:
-        """Set it up for a leg and arm it; see `TriggerSource.arm`.
+    async def arm(self, plan: TriggerPlan) -> None:
+        """Set it up for a part of a leg and arm it; see `TriggerSource.arm`.
 
         Before that, one capture that no detector sees tells whether the counters agree with the
         axis's readback, and whether the axis is where it must be: before the first trigger.
@@ -289,7 +227,7 @@ class PositionCompare(TriggerBox):
             await self.box.reset.set(1)
         await self._save()
         await self._read_scales()
-        await self._check_position(leg, plan)
+        await self._check_position(plan)
         await self._apply(self._compare_settings(plan))
         box = self.box
         async with watch(box.armed, box.acquiring, box.downloaded) as seen:
@@ -326,10 +264,10 @@ class PositionCompare(TriggerBox):
         )
         return TimeoutError(f"{self.name} was not armed within {BOUND:g} s: {shown}.")
 
-    async def _check_position(self, leg: Leg, plan: ComparePlan) -> None:
+    async def _check_position(self, plan: ComparePlan) -> None:
         measured = await self._measure(plan.geometry)
         readback = await self.encoders.readback.get_value()
-        self._check_place(leg, float(plan.positions[0]), measured, readback)
+        self._check_place(plan.leg, float(plan.positions[0]), measured, readback)
 
     async def position(self) -> float:
         """Return where the axis is by the encoders, from one capture that no detector sees.
@@ -384,7 +322,7 @@ class PositionCompare(TriggerBox):
 
     # -- running -----------------------------------------------------------------------------
 
-    async def captured(self) -> Triggers:
+    async def captured(self) -> CapturedTriggers:
         """Return the triggers made since the last call; see `TriggerSource.captured`."""
         plan = self._plan
         if plan is None:
@@ -409,7 +347,7 @@ class PositionCompare(TriggerBox):
         else:
             assert plan.period is not None
             numbers = np.rint((times - self._first_time) / plan.period)
-        return Triggers(numbers.astype(np.int64), times, plan.geometry.position(readings))
+        return CapturedTriggers(numbers.astype(np.int64), times, plan.geometry.position(readings))
 
     async def _fresh(self) -> tuple[Floats, Floats]:
         """Return what was handed over since the last call."""
@@ -514,13 +452,7 @@ class PositionCompare(TriggerBox):
         await self._apply(saved)
 
 
-_NONE = Triggers(np.empty(0, np.int64), np.empty(0), np.empty(0))
-
-
-def _up(value: float) -> float:
-    """Return the value rounded up to three digits, so that the advice holds."""
-    scale = 10.0 ** (floor(log10(value)) - 2)
-    return ceil(value / scale) * scale
+_NONE = CapturedTriggers(np.empty(0, np.int64), np.empty(0), np.empty(0))
 
 
 __all__ = ["PositionCompare"]

@@ -5,8 +5,9 @@ from math import ceil, floor
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from ophyd_async.fastcs.panda import SeqTable, SeqTrigger
+from ophyd_async.fastcs.panda import SeqTrigger
 
+from glidepath.devices.panda import SequencerTable
 from glidepath.physics import EncoderGeometry
 from glidepath.trajectory import Leg, Motion, PreflightError
 
@@ -37,7 +38,7 @@ REST = TICK
 """Seconds between the end of a pulse and the next: the second phase of a line is never empty."""
 
 LINES = 4096
-"""Lines of a table."""
+"""Lines of a table, where the box does not tell how many it takes."""
 
 LINE_REPEATS = 2**16 - 1
 
@@ -60,7 +61,7 @@ class SequencePlan(TriggerPlan):
     period
         Seconds from trigger to trigger; None if they come by position.
     table
-        The sequencer's table; None where it would have more lines than the box can hold.
+        The sequencer's table, however many lines it needs.
     """
 
     geometry: EncoderGeometry
@@ -68,7 +69,7 @@ class SequencePlan(TriggerPlan):
     counts: Counts
     times: Floats | None
     period: float | None
-    table: SeqTable | None
+    table: SequencerTable
 
 
 def sequence_plan(
@@ -141,6 +142,7 @@ def sequence_plan(
     if pulse + REST > shortest * (1 + 1e-9):
         raise too_close(box, exposure, shortest, REST, "step" if period is None else "period")
     return SequencePlan(
+        leg=leg,
         positions=positions[:number],
         exposure=pulse,
         shortest_period=shortest,
@@ -235,7 +237,7 @@ def _equal_times(
     return motion.position(whole), whole - whole[0], blocks, float(shortest)
 
 
-def _table(direction: int, blocks: Blocks, pulse: float) -> SeqTable | None:
+def _table(direction: int, blocks: Blocks, pulse: float) -> SequencerTable:
     """Return the lines for counts one by one, or for trains that begin at a count."""
     by_position = SeqTrigger.POSA_GT if direction > 0 else SeqTrigger.POSA_LT
     high = round(pulse / TICK)
@@ -249,10 +251,10 @@ def _table(direction: int, blocks: Blocks, pulse: float) -> SeqTable | None:
         lines.append((1, by_position, int(counts[0]), low if left else 1))
         # The last one does not wait for a next: another region may begin.
         lines += _train(left - 1, low) + _train(min(left, 1), 1)
-    return _as_table(lines, high) if 0 < len(lines) <= LINES else None
+    return _as_table(lines, high)
 
 
-def train_table(number: int, period: float, width: float) -> SeqTable:
+def train_table(number: int, period: float, width: float) -> SequencerTable:
     """Return a table for so many pulses of a width in s, one each period in s, without a leg."""
     high = round(width / TICK)
     return _as_table(_train(number, max(round(period / TICK) - high, 1)), high)
@@ -265,11 +267,11 @@ def _train(number: int, low: int) -> list[Line]:
     return [(repeat, SeqTrigger.IMMEDIATE, 0, low) for repeat in repeats]
 
 
-def _as_table(lines: list[Line], high: int) -> SeqTable:
+def _as_table(lines: list[Line], high: int) -> SequencerTable:
     repeats, triggers, positions, lows = zip(*lines, strict=True)
     off, on = np.zeros(len(lines), np.bool_), np.ones(len(lines), np.bool_)
     outputs = {f"out{letter}{phase}": off for letter in "abcdef" for phase in (1, 2)}
-    return SeqTable(
+    return SequencerTable(
         repeats=np.array(repeats, np.uint16),
         trigger=list(triggers),
         position=np.array(positions, np.int32),

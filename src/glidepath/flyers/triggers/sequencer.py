@@ -9,7 +9,7 @@ import asyncio
 import time
 from contextlib import suppress
 from itertools import count
-from math import ceil, isfinite, nan
+from math import isfinite, nan
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +20,22 @@ from ophyd_async.fastcs.panda import (
     PandaBitMux,
     PandaCaptureMode,
     PandaTimeUnits,
-    SeqTable,
 )
 
-from glidepath.devices.panda import NO_PV_ACCESS, Panda, PandaEncoder
+from glidepath.devices.panda import NO_PV_ACCESS, Panda, PandaEncoder, SequencerTable
 from glidepath.devices.signals import watch
 from glidepath.storage import data_root
 from glidepath.trajectory import Leg, PreflightError
 
 from .box_settings import Settings, apply_settings
 from .capture_file import CaptureFile
-from .compare_plan import until
-from .sequence_plan import LINES, REST, TICK, SequencePlan, sequence_plan, train_table
+from .exposure import with_exposure
+from .request import Triggers
+from .sequence_parts import sequence_parts
+from .sequence_plan import LINES, REST, TICK, SequencePlan, train_table
+from .sources import make_trigger_source
 from .trigger_box import TriggerBox
-from .trigger_source import TriggerError, TriggerPlan, Triggers
+from .trigger_source import CapturedTriggers, TriggerError, TriggerPlan, TriggerSource
 
 Floats = NDArray[np.float64]
 
@@ -96,7 +98,7 @@ class Sequencer(TriggerBox):
         self._file: CaptureFile | None = None
         self._scales: list[tuple[float, float]] = []
         self._directions: list[int] = []
-        self._saved_table: SeqTable | None = None
+        self._saved_table: SequencerTable | None = None
         self._touched = self._over = self._drained = False
         self._first_time: float | None = None
         self._due = 0
@@ -105,53 +107,23 @@ class Sequencer(TriggerBox):
     # -- planning ----------------------------------------------------------------------------
 
     async def plan(
-        self, leg: Leg, *, step: float | None, period: float | None, exposure: float
-    ) -> SequencePlan:
+        self, leg: Leg, request: Triggers, *, dead_time: float = 0.0, closing: bool = False
+    ) -> tuple[SequencePlan, ...]:
         """Return what it will do; see `TriggerSource.plan` and `sequence_plan`."""
-        plan = await self._whole_plan(leg, step, period, exposure)
-        if plan.table is None:
-            asked = len(plan.positions)
-            raise PreflightError(
-                f"{self.name} has tables of {LINES} lines, but {asked} triggers were asked between "
-                f"{leg.start:g} and {leg.stop:g}; fly parts of about "
-                f"{leg.length * LINES / asked:.3g}, or choose a larger step."
-            )
-        return plan
-
-    async def parts(
-        self, leg: Leg, *, step: float | None, period: float | None, exposure: float
-    ) -> list[Leg]:
-        """Return the legs into which it must be cut; see `TriggerSource.parts`.
-
-        A table is loaded while the sequencer stands. Triggers by time need few lines.
-        """
-        await self._whole_plan(leg, step, period, exposure)
-        if step is None:
-            return [leg]
-        parts: list[Leg] = []
-        rows = LINES - self.closing
-        number = ceil(leg.length / (rows * step) * (1 - 1e-9))
-        cuts = [leg.start + leg.direction * step * rows * k for k in range(1, number)]
-        rest: Leg | None = leg
-        for cut in cuts:
-            assert rest is not None
-            parts.append(until(rest, cut))
-            rest = rest.after(cut)
-        return parts if rest is None else [*parts, rest]
-
-    async def _whole_plan(
-        self, leg: Leg, step: float | None, period: float | None, exposure: float
-    ) -> SequencePlan:
         geometry = await self.encoders.geometry()
-        return sequence_plan(
-            self.name,
-            leg,
-            geometry,
-            step=step,
-            period=period,
-            exposure=exposure,
-            closing=self.closing,
-        )
+
+        def planned(exposure: float) -> list[SequencePlan]:
+            return sequence_parts(
+                self.name,
+                leg,
+                geometry,
+                request,
+                exposure=exposure,
+                lines=LINES,
+                closing=closing,
+            )
+
+        return with_exposure(leg, request, max(dead_time, self.rest), planned)
 
     # -- settings ----------------------------------------------------------------------------
 
@@ -223,14 +195,14 @@ class Sequencer(TriggerBox):
         self._saved_table = await self._table()
         self._saved = list(zip(signals, values, strict=True))
 
-    async def _table(self) -> SeqTable:
+    async def _table(self) -> SequencerTable:
         """Return the sequencer's table; an empty one cannot be read as it is (p4p gives None)."""
         try:
             return await self.blocks.seq[self.box.sequencer].table.get_value()
         except ValueError:
-            return SeqTable.empty()
+            return SequencerTable.empty()
 
-    async def _load(self, table: SeqTable) -> None:
+    async def _load(self, table: SequencerTable) -> None:
         """Write the table, and wait until the box shows it: a put may be answered before."""
         signal = self.blocks.seq[self.box.sequencer].table
         await signal.set(table, timeout=BOUND)
@@ -249,24 +221,23 @@ class Sequencer(TriggerBox):
         """Let the box's server write into the run's folder."""
         self._folder = folder
 
-    async def arm(self, leg: Leg, plan: TriggerPlan) -> None:
-        """Set it up for a leg, begin to capture and enable it; see `TriggerSource.arm`.
+    async def arm(self, plan: TriggerPlan) -> None:
+        """Set it up for a part of a leg, begin to capture and enable it; see `TriggerSource.arm`.
 
         Before that, its counters are compared with the axis's readback: the axis must be at rest,
         before the first trigger.
         """
         assert isinstance(plan, SequencePlan)
-        assert plan.table is not None
         await self._begin()
         await self._read_scales()
-        await self._check_position(leg, plan)
+        await self._check_position(plan)
         await apply_settings(self.name, self._settings(), BOUND)
         await self._load(plan.table)
         path = await self._open_file()
         await self._arm_capture(path)
         seq = self.blocks.seq[self.box.sequencer]
         await self._switch(seq.enable, PandaBitMux.ONE, seq.active, "begin its table")
-        readings = plan.geometry.readings([leg.start, leg.stop])
+        readings = plan.geometry.readings([plan.leg.start, plan.leg.stop])
         self._directions = [-1 if end < begin else 1 for begin, end in readings]
         self._due, self._grown = 0, (time.monotonic(), 0)
         self._plan = plan
@@ -312,7 +283,7 @@ class Sequencer(TriggerBox):
             scales.append((scale, offset))
         self._scales = scales
 
-    async def _check_position(self, leg: Leg, plan: SequencePlan) -> None:
+    async def _check_position(self, plan: SequencePlan) -> None:
         counters = [encoder.val for encoder in self._inputs]
         readback = self.encoders.readback
         async with watch(*counters, readback) as seen:
@@ -326,7 +297,7 @@ class Sequencer(TriggerBox):
 
             await seen.until(agree, NEWS)
             position, shown = measured(), seen.value(readback)
-        self._check_place(leg, float(plan.positions[0]), position, shown)
+        self._check_place(plan.leg, float(plan.positions[0]), position, shown)
 
     async def _open_file(self) -> Path:
         """Tell its server of a new file; return where it will be, as this machine sees it."""
@@ -397,7 +368,7 @@ class Sequencer(TriggerBox):
 
     # -- running -----------------------------------------------------------------------------
 
-    async def captured(self) -> Triggers:
+    async def captured(self) -> CapturedTriggers:
         """Return the triggers made since the last call; see `TriggerSource.captured`.
 
         Raises
@@ -456,7 +427,7 @@ class Sequencer(TriggerBox):
             f"holds {file.rows}{how_long}; check its encoder inputs and the log of its server."
         )
 
-    def _triggers(self, plan: SequencePlan, rows: Floats) -> Triggers:
+    def _triggers(self, plan: SequencePlan, rows: Floats) -> CapturedTriggers:
         begins, ends, *captured = rows
         first, last, mean = [], [], []
         for k, (scale, offset) in enumerate(self._scales):
@@ -484,7 +455,7 @@ class Sequencer(TriggerBox):
         position = plan.geometry.position
         # Disarmed while it was open: the detectors, which a rising edge triggers, went on.
         cut = ends - begins < plan.exposure - 2 * TICK
-        return Triggers(
+        return CapturedTriggers(
             numbers.astype(np.int64),
             begins,
             position(np.stack(first)),
@@ -543,15 +514,20 @@ class Sequencer(TriggerBox):
         self._saved_table = None
 
 
-_NONE = Triggers(np.empty(0, np.int64), np.empty(0), np.empty(0))
+_NONE = CapturedTriggers(np.empty(0, np.int64), np.empty(0), np.empty(0))
 
 
-def _equal(one: SeqTable, other: SeqTable) -> bool:
+def _equal(one: SequencerTable, other: SequencerTable) -> bool:
     if len(one) != len(other):
         return False
     return all(
         np.array_equal(np.asarray(value), np.asarray(getattr(other, name))) for name, value in one
     )
+
+
+@make_trigger_source.register
+def _(trigger: Panda, axis: Any) -> TriggerSource:
+    return Sequencer(trigger, axis)
 
 
 __all__ = ["Sequencer"]

@@ -1,6 +1,7 @@
 """What makes the triggers of a scan: a box that compares positions, or a clock."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glidepath.trajectory import Leg
+
+from .request import Triggers
 
 Floats = NDArray[np.float64]
 
@@ -18,10 +21,12 @@ class TriggerError(RuntimeError):
 
 @dataclass(frozen=True)
 class TriggerPlan:
-    """What a source will do during one leg.
+    """What a source will do during one leg, or one part of it.
 
     Attributes
     ----------
+    leg
+        The part of the leg that is flown with it.
     positions
         Shape (n,): where the axis will be when the exposures begin, in its unit; computed from
         what the source can do (steps of whole counts), not from what was asked.
@@ -30,12 +35,13 @@ class TriggerPlan:
     shortest_period
         Smallest time in s between two triggers at the leg's velocity.
     closing
-        Whether one more trigger follows that begins no row; see `TriggerSource.closing`.
+        Whether one more trigger follows that begins no row; see `TriggerSource.plan`.
     borders
         Shape (n + 1,): where the steps begin in which the exposures lie, and the last one ends. A
         flight that was interrupted goes on at one of them. None if triggers come by time.
     """
 
+    leg: Leg
     positions: Floats
     exposure: float
     shortest_period: float
@@ -44,7 +50,7 @@ class TriggerPlan:
 
 
 @dataclass(frozen=True)
-class Triggers:
+class CapturedTriggers:
     """Triggers that a source has made, in order.
 
     Attributes
@@ -74,9 +80,9 @@ class Triggers:
 class TriggerSource(ABC):
     """Triggers the detectors during one leg, and latches where the axis was.
 
-    The order is `plan`, `arm`, then `captured` again and again, `disarm`, `captured` once more
-    for the rest, and at the end of the scan `restore`. `arm` comes when the axis stands at the
-    run-up of the leg. `disarm` and `restore` may come at any time, and twice.
+    The order is `plan`, then for each part `arm`, then `captured` again and again, `disarm`,
+    `captured` once more for the rest, and at the end of the scan `restore`. `arm` comes when the
+    axis stands at the run-up of the part. `disarm` and `restore` may come at any time, and twice.
     """
 
     name: str
@@ -84,36 +90,46 @@ class TriggerSource(ABC):
     rest: float = 0.0
     """Seconds that it needs between the end of an exposure and the next."""
 
-    closing: bool = False
-    """Whether somebody's exposures last until the next trigger. Then a source that can do so makes
-    one trigger behind the last row, inside the leg; its number is the number of rows."""
-
     @abstractmethod
     async def plan(
-        self, leg: Leg, *, step: float | None, period: float | None, exposure: float
-    ) -> TriggerPlan:
-        """Return what it will do for a trigger each ``step`` (units) or each ``period`` (s).
+        self, leg: Leg, request: Triggers, *, dead_time: float = 0.0, closing: bool = False
+    ) -> Sequence[TriggerPlan]:
+        """Return what it will do during a leg. Nothing is changed.
 
-        Nothing is changed. PreflightError (one sentence) if it cannot.
+        Parameters
+        ----------
+        leg
+            What is flown.
+        request
+            What was asked: a trigger each step or each period, and the exposure. Without one, the
+            exposure is the longest that fits; see `with_exposure`.
+        dead_time
+            Seconds that the detectors need between two exposures.
+        closing
+            Whether somebody's exposures last until the next trigger. Then a source that can do so
+            makes one trigger behind the last row, inside the leg; its number is the number of rows.
+
+        Returns
+        -------
+        sequence of TriggerPlan
+            One for each part into which the leg must be cut, because the source holds no more
+            triggers at a time. The next part begins where the trigger after the last one of a part
+            would have been made: flown one after the other, each with a run-up of its own, they
+            miss none and repeat none.
+
+        Raises
+        ------
+        PreflightError
+            If it cannot; one sentence.
         """
-
-    async def parts(
-        self, leg: Leg, *, step: float | None, period: float | None, exposure: float
-    ) -> list[Leg]:
-        """Return the legs into which it must be cut, each of which the source can hold.
-
-        The next part begins where the trigger after the last one of a part would have been made:
-        flown one after the other, each with a run-up of its own, they miss none and repeat none.
-        """
-        return [leg]
 
     def use_folder(self, folder: Path) -> None:
         """Take note of the run's folder, before `arm`: some sources make files."""
         return
 
     @abstractmethod
-    async def arm(self, leg: Leg, plan: TriggerPlan) -> None:
-        """Set it up for a leg; return when it has confirmed that it is armed.
+    async def arm(self, plan: TriggerPlan) -> None:
+        """Set it up for one part of a leg; return when it has confirmed that it is armed.
 
         Raises
         ------
@@ -124,7 +140,7 @@ class TriggerSource(ABC):
         """
 
     @abstractmethod
-    async def captured(self) -> Triggers:
+    async def captured(self) -> CapturedTriggers:
         """Return the triggers made since the last call, as far as they can be read.
 
         After `disarm`, wait for the rest, as long as it comes.
@@ -147,4 +163,4 @@ class TriggerSource(ABC):
         """Put back the settings that `arm` changed."""
 
 
-__all__ = ["TriggerError", "TriggerPlan", "TriggerSource", "Triggers"]
+__all__ = ["CapturedTriggers", "TriggerError", "TriggerPlan", "TriggerSource"]
