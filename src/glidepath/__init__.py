@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from glidepath.catalog import load_run, read_primary, rebin_run
-    from glidepath.flyers import BeamGuard
+    from glidepath.flyers import BeamGuard, Triggers
     from glidepath.logbook import Experiment
     from glidepath.plans import flyscan, focus_scan, inspect, xas_flyscan
     from glidepath.session import Session
@@ -24,6 +24,7 @@ __all__ = [
     "Region",
     "Session",
     "Trajectory",
+    "Triggers",
     "__version__",
     "flyscan",
     "focus_scan",
@@ -36,7 +37,7 @@ __all__ = [
 
 _HOMES = {
     "catalog": ["load_run", "read_primary", "rebin_run"],
-    "flyers": ["BeamGuard"],
+    "flyers": ["BeamGuard", "Triggers"],
     "logbook": ["Experiment"],
     "plans": ["flyscan", "focus_scan", "inspect", "xas_flyscan"],
     "session": ["Session"],

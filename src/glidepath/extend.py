@@ -29,12 +29,20 @@ from glidepath.devices.sampled import (
     sampled,
 )
 from glidepath.devices.settings import SettingError, Settings
-from glidepath.flyers import BackEnd, TriggerSource
+from glidepath.flyers import (
+    BackEnd,
+    CapturedTriggers,
+    TriggerPlan,
+    Triggers,
+    TriggerSource,
+    make_trigger_source,
+)
 from glidepath.timeline import Channel, ChannelKind, Mark
 
 __all__ = [
     "BackEnd",
     "BeginsSampling",
+    "CapturedTriggers",
     "Channel",
     "ChannelKind",
     "Derived",
@@ -44,11 +52,14 @@ __all__ = [
     "SampledChannel",
     "SettingError",
     "Settings",
+    "TriggerPlan",
     "TriggerSource",
+    "Triggers",
     "WithDerived",
     "WithExposure",
     "WithMarks",
     "channels_for",
+    "make_trigger_source",
     "register_channels",
     "sampled",
 ]
