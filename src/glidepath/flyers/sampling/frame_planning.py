@@ -113,9 +113,8 @@ class FramePlanning:
         ):
             frames = {d.name: self._settings(d, triggers, dead[d.name]) for d in self.detectors}
             await self.check(frames)
-            plans.append(
-                LegPlan(triggers.leg, len(triggers.positions), triggers=triggers, frames=frames)
-            )
+            rows = len(triggers.positions)
+            plans.append(LegPlan(triggers.leg, rows, triggers=triggers, frames=frames))
         return plans
 
     async def check(self, frames: Mapping[str, FrameSettings]) -> None:
