@@ -334,8 +334,8 @@ def test_a_camera_goes_by_its_own_clock(simulated, beamline):
     ("options", "sentence"),
     [
         ({"step": 0.05}, "name what makes them"),
-        ({"trigger": "zebra"}, "either a step"),
-        ({"trigger": "zebra", "step": 0.05, "period": 0.1}, "either a step"),
+        ({"trigger": "zebra"}, "neither was given"),
+        ({"trigger": "zebra", "step": 0.05, "period": 0.1}, "both were given"),
         ({"trigger": "zebra", "step": 0.05, "exposure": 0.06}, "expos"),
         ({"trigger": "zebra", "step": 1e-9}, "too coarse"),
         ({"trigger": "ring", "step": 0.05}, "makes no triggers"),
