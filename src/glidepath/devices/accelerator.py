@@ -8,9 +8,9 @@ Process variables of BESSY II: ``current``, ``lt10`` and, from the top-up system
 from ophyd_async.core import StandardReadable
 from ophyd_async.core import StandardReadableFormat as Format
 
-from glidepath.timeline.aligner import Mark
 from glidepath.timeline.channel import Channel, ChannelKind
 from glidepath.timeline.quality import Quality
+from glidepath.timeline.tracks import Mark
 
 from .sampled import SampledChannel
 from .signals import signal_r

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from ophyd_async.core import SignalR
 
-from glidepath.timeline.aligner import Mark
 from glidepath.timeline.channel import Channel, ChannelKind
+from glidepath.timeline.tracks import Mark
 
 from .extensions import load_extensions
 from .feeds import Feed

@@ -7,7 +7,7 @@ from .accounting import (
     MatchedRows,
     TriggerAccounting,
 )
-from .aligner import GRACE, LATENESS, Aligner, ChannelReport, Mark, Span
+from .aligner import Aligner
 from .channel import Channel, ChannelKind
 from .clock_steps import ClockStep, ClockWatch
 from .clocks import ClockFit, find_clock
@@ -17,6 +17,8 @@ from .latched import latched_windows
 from .quality import Quality
 from .rebin import EnergyBins, rebin_energy, rebin_windows, uniform_grid, xas_grid
 from .series import Series
+from .spans import Span
+from .tracks import GRACE, LATENESS, ChannelReport, Mark
 from .windows import HOLD_AFTER, OVERFLOW, WindowValues, value_at, window_values
 
 __all__ = [
