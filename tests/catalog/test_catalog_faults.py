@@ -347,6 +347,7 @@ def test_a_run_whose_first_document_is_on_its_way_at_the_end_is_to_be_replayed(
 
 def test_no_journal_can_be_found_before_it_is_locked(tmp_path, monkeypatch):
     from glidepath.catalog import journal
+    from glidepath.storage import locks
 
     found = []
 
@@ -354,8 +355,8 @@ def test_no_journal_can_be_found_before_it_is_locked(tmp_path, monkeypatch):
         found.append(list(tmp_path.glob("*.jsonl")))
         flock(descriptor, how)
 
-    flock = journal.fcntl.flock
-    monkeypatch.setattr(journal.fcntl, "flock", lock)
+    flock = locks.fcntl.flock
+    monkeypatch.setattr(locks.fcntl, "flock", lock)
     writer = journal.JournalWriter(tmp_path, "abc")
     assert found == [[]]
     assert writer.path.exists()
@@ -369,7 +370,8 @@ def test_no_journal_can_be_found_before_it_is_locked(tmp_path, monkeypatch):
     [
         (b"", "does not begin with a start document"),
         (b'{"name": "stop", "doc": {}}\n', "does not begin with a start document"),
-        (b'{"name": "start", "doc": {"uid": "a"}}\nrubbish\n{}\n', "Line 2 .* is damaged"),
+        (b'rubbish\n{"name": "stop", "doc": {}}\n', "does not begin with a start document"),
+        (b'{"name": "start", "doc": {}}\n', "does not begin with a start document"),
     ],
 )
 def test_a_file_that_is_no_journal_is_refused(client, tmp_path, content, says):

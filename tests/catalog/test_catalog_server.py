@@ -104,13 +104,11 @@ def test_a_server_that_cannot_start_says_why(tmp_path):
     assert not (server.folder / "config.yml").exists()
 
 
-def test_a_second_server_on_the_same_data_is_refused(server):
-    second = LocalTiledServer(server.data_root)
-    key_file = server.folder / "config.yml"
-    before = key_file.read_bytes()
-    with pytest.raises(CatalogError, match="already serve"), second:
-        pass
-    assert key_file.read_bytes() == before
+def test_a_second_server_on_the_same_data_is_the_first_one(server):
+    with LocalTiledServer(server.data_root) as second:
+        assert (second.process_id, second.uri) == (server.process_id, server.uri)
+        assert second.api_key == server.api_key
+    assert server.process_id
 
 
 def test_it_listens_on_the_loopback_only(server):

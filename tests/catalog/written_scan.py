@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import h5py
 import numpy as np
@@ -98,7 +99,7 @@ class Scan:
             for key, dataset in keys.items():
                 resource, compose_datum = self._run.compose_stream_resource(
                     mimetype="application/x-hdf5",
-                    uri=f"file://localhost{path}",
+                    uri=f"file://localhost{quote(str(path))}",
                     data_key=key,
                     parameters={"dataset": dataset, "chunk_shape": [1_000_000], "swmr": True},
                 )

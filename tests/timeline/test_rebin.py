@@ -319,7 +319,7 @@ def test_absorption_grids_rise_and_span_the_range_wherever_the_edge_is(
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda: uniform_grid(400, 400, 0.1), "is empty; give two energies"),
+        (lambda: uniform_grid(400, 400, 0.1), "is empty; give two different ends"),
         (lambda: uniform_grid(400, np.nan, 0.1), "stop must be a finite number"),
         (lambda: uniform_grid(400, 410, 0), "step must be a number above zero"),
         (lambda: uniform_grid(400, 410, -1), "step must be a number above zero"),

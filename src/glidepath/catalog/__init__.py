@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from glidepath.catalog.publisher import Publisher, PublisherStatus
     from glidepath.catalog.rebinning import (
         Rebinned,
+        axis_unit,
         estimate_run_delay,
         read_channel,
         rebin_run,
@@ -43,6 +44,7 @@ __all__ = [
     "Rebinned",
     "Replay",
     "RunSummary",
+    "axis_unit",
     "estimate_run_delay",
     "find_journal",
     "list_runs",
@@ -71,7 +73,14 @@ _MODULES = {
     "errors": ["CatalogError"],
     "journal": ["find_journal", "read_journal", "unpublished"],
     "publisher": ["Publisher", "PublisherStatus"],
-    "rebinning": ["Rebinned", "estimate_run_delay", "read_channel", "rebin_run", "write_rebinned"],
+    "rebinning": [
+        "Rebinned",
+        "axis_unit",
+        "estimate_run_delay",
+        "read_channel",
+        "rebin_run",
+        "write_rebinned",
+    ],
     "replay": ["Replay", "replay_all", "replay_run"],
     "runs": [
         "RunSummary",

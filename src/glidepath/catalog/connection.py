@@ -49,8 +49,8 @@ def open_catalog(
 
     Returns
     -------
-    tiled.client.container.Container
-        The catalogue: runs by uid.
+    glidepath.catalog.run_catalog.RunCatalog
+        The catalogue: runs by uid, its beginning, or number.
 
     Raises
     ------
@@ -61,6 +61,8 @@ def open_catalog(
     import httpx
     from tiled.client import from_context
     from tiled.client.context import Context
+
+    from glidepath.catalog.run_catalog import as_run_catalog
 
     address = urlsplit(uri)
     if address.scheme not in ("http", "https") or not address.hostname:
@@ -82,7 +84,7 @@ def open_catalog(
             show_progress=False,
             trust_env=not loopback,
         )
-        client = from_context(context, node_path_parts=path)
+        client = as_run_catalog(from_context(context, node_path_parts=path))
         if writable:
             _check_writable(client, shown)
     except httpx.HTTPStatusError as error:

@@ -19,7 +19,6 @@ from tiled.utils import safe_json_dump
 
 from glidepath.catalog.connection import COLUMNS_PATH
 from glidepath.catalog.consolidator import register
-from glidepath.catalog.errors import CatalogError
 
 COLUMNS_AT_ONCE = 64
 """In one request, so that it takes no longer than a second."""
@@ -125,6 +124,9 @@ class _FlushableRunWriter(_RunWriter):
             self._write_internal_data(rows, desc_node=self._desc_nodes[stream])
             rows.clear()
 
+    def forget_events(self, stream: str) -> None:
+        self._internal_data_cache[stream].clear()
+
 
 class RunFeed(DocumentRouter):
     """One run on its way into Tiled.
@@ -200,12 +202,32 @@ class RunFeed(DocumentRouter):
             earlier = None
         merged[doc["stream_resource"]] = doc if earlier is None else _together(earlier, doc)
 
+    def note(self, text: str) -> None:
+        """Say something of the run in the catalogue; it is written with the stop document."""
+        self._writer.notes.append(text)
+
+    def drop(self, stream: str) -> None:
+        """Forget what waits for the next flush of a stream, after it could not be written."""
+        self._merged.pop(stream, None)
+        self._with_events.discard(stream)
+        self._writer.forget_events(stream)
+
     def resource(self, doc: Any) -> Any:
-        """Refuse the older kind of external data, which ophyd-async does not make."""
-        raise CatalogError(
-            "Runs with Resource documents of the older ophyd cannot be put into Tiled from here; "
-            "subscribe bluesky's own TiledWriter for that device."
+        """Note the older kind of external data, which Tiled cannot keep: the rest of the run is.
+
+        Devices of ophyd make it, not those of ophyd-async.
+        """
+        where = f"{doc.get('root', '')}/{doc.get('resource_path', '')}".replace("//", "/")
+        self.note(
+            f"The data in {where} ({doc.get('spec', 'unknown kind')}) are not in the catalogue: "
+            "they came with a Resource document of the older ophyd. The files are where they were."
         )
+
+    def datum(self, doc: Any) -> Any:
+        """Leave out what points into older external data."""
+
+    def datum_page(self, doc: Any) -> Any:
+        """Leave out what points into older external data."""
 
     def stop(self, doc: Any) -> Any:
         """Write all that is left, then the stop document."""

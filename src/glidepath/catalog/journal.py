@@ -7,10 +7,9 @@ An empty file ``<uid>.published`` beside it says that the run is complete in Til
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,14 @@ from typing import Any
 import numpy as np
 
 from glidepath.catalog.errors import CatalogError
+from glidepath.storage.locks import FileLock
 
 _SUFFIX = ".jsonl"
 _PUBLISHED = ".published"
 _BEGUN = ".begun"
+
+_UNUSUAL = re.compile(rb"\\u[dD]|[0-9]{19}")
+"""What a line has that holds half a character or a very long integer."""
 
 
 def encode(name: str, document: Mapping[str, Any]) -> bytes:
@@ -37,9 +40,36 @@ def encode(name: str, document: Mapping[str, Any]) -> bytes:
 
 
 def decode(line: bytes) -> tuple[str, dict[str, Any]]:
-    """Return name and document of one line; ValueError if it is cut short."""
+    """Return name and document of one line, as other programs can take it.
+
+    Python's text may hold halves of characters (of file names in another encoding), and its
+    integers may have any length; neither can be sent to a server. The former become a replacement
+    character, the latter text.
+
+    Raises
+    ------
+    ValueError, KeyError, TypeError
+        The line is damaged.
+    """
     entry = json.loads(line)
-    return entry["name"], entry["doc"]
+    name, document = entry["name"], entry["doc"]
+    if not isinstance(name, str) or not isinstance(document, dict):
+        raise TypeError("A line of a journal holds a name and a document.")
+    if _UNUSUAL.search(line):
+        document = _usual(document)
+    return name, document
+
+
+def _usual(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_usual(key): _usual(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_usual(item) for item in value]
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return str(value)
+    return value
 
 
 def _plain(value: Any) -> Any:
@@ -81,8 +111,12 @@ class JournalWriter:
         # It gets its name when it is locked: a replay must not find it free and empty.
         unnamed = self.path if self.path.exists() else self.path.with_suffix(_BEGUN)
         self._descriptor = os.open(unnamed, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        with contextlib.suppress(OSError):  # some network file systems have no locks
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._lock = FileLock(unnamed, known_as=self.path)
+        try:
+            self._lock.acquire()
+        except OSError:
+            os.close(self._descriptor)
+            raise
         unnamed.rename(self.path)
         self._unwritten = bytearray()
 
@@ -112,6 +146,7 @@ class JournalWriter:
     def release(self) -> None:
         """Close the file and give up its lock: from now on the run may be replayed."""
         os.close(self._descriptor)
+        self._lock.release()
 
 
 def read_journal(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -142,6 +177,31 @@ def read_journal(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 damaged = number
             else:
                 yield document
+
+
+def read_undamaged(path: Path) -> tuple[list[tuple[str, dict[str, Any]]], int]:
+    """Return all documents of a journal that can be read, and how many lines cannot.
+
+    A last line that was cut short does not count: a process that was killed leaves one.
+
+    Raises
+    ------
+    CatalogError
+        There is no such file.
+    """
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise CatalogError(
+            f"The journal {path} cannot be read ({error.strerror}); check the path."
+        ) from error
+    documents, damaged = [], 0
+    for number, line in enumerate(lines, 1):
+        try:
+            documents.append(decode(line))
+        except (ValueError, KeyError, TypeError):
+            damaged += number < len(lines)
+    return documents, damaged
 
 
 def find_journal(folder: Path, uid: str) -> Path:
@@ -181,8 +241,9 @@ def unpublished(folder: Path) -> list[Path]:
 def is_recording(path: Path) -> bool:
     """Tell whether some process still records this run, or brings it into Tiled."""
     try:
-        with open(path, "rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        lock = FileLock(path)
+        lock.acquire(shared=True)
+        lock.release()
     except BlockingIOError:
         return True
     except OSError:

@@ -1,7 +1,8 @@
 """Runs on another grid of energies: from the raw streams, never from the rows of the table."""
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,18 +11,22 @@ from numpy.typing import NDArray
 from glidepath.catalog.errors import CatalogError
 from glidepath.catalog.runs import read_primary, read_raw
 from glidepath.timeline import (
+    HARMLESS,
     Channel,
     ChannelKind,
     DelayEstimate,
     Pass,
+    Quality,
+    bits_per_bin,
     estimate_delay,
+    good_rows,
     rebin_energy,
 )
 
 Floats = NDArray[np.float64]
 
-TOLERANCE = 1e-3
-"""Seconds by which an exposure may reach beyond the first or last row: timestamps jitter."""
+NOT_CHANNELS = ("primary", "baseline", "verdict", "decisions")
+"""Streams of a run that hold no updates of a channel."""
 
 
 @dataclass(frozen=True)
@@ -30,15 +35,26 @@ class Rebinned:
 
     Attributes
     ----------
+    axis
+        Name of the axis.
     columns
-        Arrays of shape (m,): ``<axis>_lower``, ``<axis>_upper`` (the bin), and for each detector
+        Arrays of shape (m,): ``<axis>_lower``, ``<axis>_upper`` (the bin), for each detector
         ``<detector>``, ``<detector>_count``, ``<detector>_error``, ``<detector>_time``,
         ``<detector>_<axis>``: mean, effective number of exposures, standard error of the mean,
-        time that exposures were open in the bin (s), and the mean energy meanwhile.
+        time that exposures were open in the bin (s), and the mean energy meanwhile; and
+        ``quality`` (uint16): the bits of the rows that went into the bin, or, where none did, of
+        those that were left out.
+    units
+        Unit of each column that has one.
+    rows, rows_used
+        How many rows the run has, and how many of them were good enough.
     """
 
     axis: str
-    columns: dict[str, Floats]
+    columns: dict[str, NDArray]
+    units: dict[str, str] = field(default_factory=dict)
+    rows: int = 0
+    rows_used: int = 0
 
 
 def read_channel(run: Any, name: str) -> Channel:
@@ -68,67 +84,135 @@ def read_channel(run: Any, name: str) -> Channel:
     )
 
 
-def rebin_run(run: Any, edges: Floats, detectors: Sequence[str] | None = None) -> Rebinned:
+def axis_unit(run: Any) -> str:
+    """Return the unit of the axis that a run has flown; empty if the run does not say."""
+    return _units(run).get(_axis(run), "")
+
+
+def rebin_run(
+    run: Any,
+    edges: Floats,
+    detectors: Sequence[str] | None = None,
+    *,
+    accept: Quality = HARMLESS,
+) -> Rebinned:
     """Bring the detectors of a run onto bins of energy.
+
+    Only what was exposed while a good row was open counts: no run-up, no way back, no pause, no
+    row without beam. So the time in the bins is that of the rows.
 
     Parameters
     ----------
     run
         A run of a catalogue.
     edges
-        Shape (m + 1,), rising (eV); see `uniform_grid` and `xas_grid`.
+        Shape (m + 1,), rising, in the unit of the axis; see `uniform_grid` and `xas_grid`.
     detectors
         Names of channels that integrate. None: all of the run's.
+    accept
+        Bits that the rows may have; `EVERYTHING` takes all rows.
 
     Raises
     ------
     CatalogError
-        If the run has no such channel, or it does not integrate.
+        If the run has no such channel or no rows, or the channel does not integrate.
     """
-    axis = run.metadata["start"]["motors"][0]
+    axis = _axis(run)
     axis_channel = read_channel(run, axis)
-    times, energies = read_raw(run, axis)
-    if detectors is None:
-        streams = [name for name in run if name not in ("primary", "baseline", "verdict")]
-        channels = [read_channel(run, name) for name in streams]
-        chosen = [channel for channel in channels if channel.kind is ChannelKind.DETECTOR]
-    else:
-        chosen = [read_channel(run, name) for name in detectors]
-    if not chosen:
-        raise CatalogError(f"Run {run.metadata['start']['uid']} has no detector to rebin.")
-    # The flight only: before and after it the raw streams hold other things.
-    rows = read_primary(run, ["sample_time", "sample_duration"])
-    if not len(rows["sample_time"]):
-        raise CatalogError(f"Run {run.metadata['start']['uid']} has no rows to rebin.")
+    chosen = _detectors(run, detectors)
+    rows = _read_rows(run, axis)
+    good = good_rows(rows["quality"], accept)
     half = 0.5 * rows["sample_duration"]
-    begin = rows["sample_time"][0] - half[0] - TOLERANCE
-    end = rows["sample_time"][-1] + half[-1] + TOLERANCE
-    columns: dict[str, Floats] = {f"{axis}_lower": edges[:-1], f"{axis}_upper": edges[1:]}
+    windows = rows["sample_time"] - half, rows["sample_time"] + half
+    times, energies = read_raw(run, axis)
+    columns: dict[str, NDArray] = {f"{axis}_lower": edges[:-1], f"{axis}_upper": edges[1:]}
     for channel in chosen:
-        stamps, values = read_raw(run, channel.name)
-        closed = stamps - channel.latency
-        inside = (closed - channel.aperture >= begin) & (closed <= end)
         bins = rebin_energy(
             times,
             energies,
             channel,
-            stamps[inside],
-            values[inside],
+            *read_raw(run, channel.name),
             edges,
             axis_latency=axis_channel.latency,
+            windows=(windows[0][good], windows[1][good]),
         )
         columns[channel.name] = bins.mean
         columns[f"{channel.name}_count"] = bins.count
         columns[f"{channel.name}_error"] = bins.standard_error
         columns[f"{channel.name}_time"] = bins.exposure_time
         columns[f"{channel.name}_{axis}"] = bins.energy
-    return Rebinned(axis, columns)
+    filled = np.any([columns[f"{channel.name}_time"] > 0 for channel in chosen], axis=0)
+    ends = rows[f"{axis}_lower"], rows[f"{axis}_upper"]
+    used, left_out = (
+        bits_per_bin(rows["quality"][which], ends[0][which], ends[1][which], edges)
+        for which in (good, ~good)
+    )
+    columns["quality"] = np.where(filled, used, left_out)
+    units = _units_of_columns(axis, chosen, _units(run))
+    return Rebinned(axis, columns, units, len(good), int(np.count_nonzero(good)))
+
+
+def _axis(run: Any) -> str:
+    motors = run.metadata["start"].get("motors")
+    if not motors:
+        raise CatalogError(f"Run {run.metadata['start']['uid']} does not say which axis it flew.")
+    return str(motors[0])
+
+
+def _detectors(run: Any, names: Sequence[str] | None) -> list[Channel]:
+    if names is not None:
+        return [read_channel(run, name) for name in names]
+    channels = [read_channel(run, name) for name in run if name not in NOT_CHANNELS]
+    found = [channel for channel in channels if channel.kind is ChannelKind.DETECTOR]
+    if not found:
+        raise CatalogError(f"Run {run.metadata['start']['uid']} has no detector to rebin.")
+    return found
+
+
+def _read_rows(run: Any, axis: str) -> dict[str, NDArray]:
+    """Read what tells when the rows were open, where, and how good they are."""
+    names = [f"{axis}_lower", f"{axis}_upper", "sample_time", "sample_duration", "quality"]
+    known = _data_keys(run)
+    rows = read_primary(run, [axis, *(name for name in names if name in known)])
+    if not len(rows["sample_time"]):
+        raise CatalogError(f"Run {run.metadata['start']['uid']} has no rows to rebin.")
+    for name in names[:2]:
+        rows.setdefault(name, rows[axis])
+    rows.setdefault("quality", np.zeros(len(rows[axis]), np.uint16))
+    return rows
+
+
+def _data_keys(run: Any) -> dict[str, Any]:
+    return dict(run["primary"].metadata.get("data_keys", {})) if "primary" in list(run) else {}
+
+
+def _units(run: Any) -> dict[str, str]:
+    return {name: key.get("units") or "" for name, key in _data_keys(run).items()}
+
+
+def _units_of_columns(
+    axis: str, channels: Sequence[Channel], units: dict[str, str]
+) -> dict[str, str]:
+    found = {f"{axis}_lower": axis, f"{axis}_upper": axis}
+    for channel in channels:
+        found |= {channel.name: channel.name, f"{channel.name}_error": channel.name}
+        found[f"{channel.name}_{axis}"] = axis
+    result = {column: units.get(source, "") for column, source in found.items()}
+    result |= {f"{channel.name}_time": "s" for channel in channels}
+    return {column: unit for column, unit in result.items() if unit}
+
+
+MOST_SPREAD = 0.05
+"""Relative spread (median) of the velocities within which a flight has one velocity."""
 
 
 def estimate_run_delay(
-    up: Any, down: Any, signal: str, reference: str | None = None
+    up: Any, down: Any, signal: str, reference: str | None = None, *, accept: Quality = HARMLESS
 ) -> DelayEstimate:
     """Return how late a detector is, from a scan up and a scan down over the same spectrum.
+
+    Only good rows count. Which way each was flown, and how fast, the rows themselves tell: a run
+    of passes there and back can be given twice.
 
     Parameters
     ----------
@@ -138,6 +222,8 @@ def estimate_run_delay(
         Column of the detector.
     reference
         Column that the signal is divided by, such as the mesh; None: nothing.
+    accept
+        Bits that the rows may have.
 
     Returns
     -------
@@ -147,29 +233,58 @@ def estimate_run_delay(
     Raises
     ------
     CatalogError
-        If both runs fly in the same direction.
+        If all rows were flown in the same direction, none is good, or the velocity changes.
+    ValueError
+        If the spectra have too little in common, see `estimate_delay`.
     """
-    directions = []
-    passes = []
-    for run in (up, down):
-        start = run.metadata["start"]
-        axis = start["motors"][0]
-        arguments = start["plan_args"]
-        directions.append(arguments["stop"] > arguments["start"])
-        columns = read_primary(run, [axis, signal] + ([reference] if reference else []))
-        values = columns[signal]
-        if reference:
-            with np.errstate(divide="ignore", invalid="ignore"):
-                values = values / columns[reference]
-        passes.append(Pass(columns[axis], values, arguments["velocity"]))
-    if directions[0] == directions[1]:
+    flown = [_flown_rows(up, signal, reference, accept)]
+    if down.metadata["start"]["uid"] != up.metadata["start"]["uid"]:
+        flown.append(_flown_rows(down, signal, reference, accept))
+    energy, values, velocity = (np.concatenate(column) for column in zip(*flown, strict=True))
+    if not len(energy):
+        raise CatalogError("The runs have no good rows; see the bits of their column 'quality'.")
+    if np.all(velocity > 0) or np.all(velocity < 0):
         raise CatalogError(
             "Both runs fly in the same direction, which tells nothing of the delay; "
             "name one that flies up and one that flies down."
         )
-    if not directions[0]:
-        passes.reverse()
+    passes = []
+    for which in (velocity > 0, velocity < 0):
+        speed = np.median(np.abs(velocity[which]))
+        spread = np.median(np.abs(np.abs(velocity[which]) - speed)) / speed
+        if spread > MOST_SPREAD:
+            raise CatalogError(
+                "The velocity changes from region to region, so the runs tell no single delay; "
+                "name runs of one velocity."
+            )
+        passes.append(Pass(energy[which], values[which], float(speed)))
     return estimate_delay(*passes)
+
+
+def _flown_rows(
+    run: Any, signal: str, reference: str | None, accept: Quality
+) -> tuple[Floats, Floats, Floats]:
+    """Return energy, signal and velocity (with its sign) of the good rows of a run."""
+    axis = _axis(run)
+    wanted = [axis, signal, "sample_time", *([reference] if reference else [])]
+    parts = [n for n in ("quality", "pass_number", "region_number") if n in _data_keys(run)]
+    rows = read_primary(run, [*wanted, *parts])
+    energy, values = rows[axis], rows[signal].astype(float)
+    if reference:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            values = values / rows[reference]
+    velocity = np.full(len(energy), np.nan)
+    if len(energy) > 1:
+        step = np.diff(energy) / np.diff(rows["sample_time"])
+        # From one flight to the next there is a way back in between.
+        for name in parts[1:]:
+            step[np.diff(rows[name].astype(int)) != 0] = np.nan
+        velocity[:-1] = step
+        velocity[1:] = np.where(np.isfinite(velocity[1:]), velocity[1:], step)
+    good = np.isfinite(velocity) & (velocity != 0)
+    if "quality" in rows:
+        good &= good_rows(rows["quality"], accept)
+    return energy[good], values[good], velocity[good]
 
 
 def write_rebinned(client: Any, run: Any, rebinned: Rebinned, name: str) -> str:
@@ -181,9 +296,11 @@ def write_rebinned(client: Any, run: Any, rebinned: Rebinned, name: str) -> str:
     Raises
     ------
     CatalogError
-        If there is a table of this name already.
+        If there is a table of this name already, or the name cannot be one.
     """
     import pandas
+
+    check_table_name(name)
 
     uid = run.metadata["start"]["uid"]
     parent = client
@@ -196,9 +313,37 @@ def write_rebinned(client: Any, run: Any, rebinned: Rebinned, name: str) -> str:
     parent.write_table(
         pandas.DataFrame(rebinned.columns),
         key=name,
-        metadata={"run": uid, "scan_id": run.metadata["start"]["scan_id"], "axis": rebinned.axis},
+        metadata={
+            "run": uid,
+            "scan_id": run.metadata["start"].get("scan_id"),
+            "axis": rebinned.axis,
+            "units": rebinned.units,
+        },
     )
     return f"rebinned/{uid}/{name}"
 
 
-__all__ = ["Rebinned", "estimate_run_delay", "read_channel", "rebin_run", "write_rebinned"]
+def check_table_name(name: str) -> None:
+    """Raise if a table cannot have this name.
+
+    Raises
+    ------
+    CatalogError
+        It is empty, or has characters with a meaning in addresses.
+    """
+    if not re.fullmatch(r"\w[\w .+-]{0,99}", name):
+        raise CatalogError(
+            f"{name!r} cannot be the name of a table; use letters, digits, blanks and any of "
+            "_ . + - in it, beginning with a letter or a digit."
+        )
+
+
+__all__ = [
+    "Rebinned",
+    "axis_unit",
+    "check_table_name",
+    "estimate_run_delay",
+    "read_channel",
+    "rebin_run",
+    "write_rebinned",
+]

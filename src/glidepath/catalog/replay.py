@@ -1,4 +1,7 @@
-"""Puts a journalled run into Tiled afterwards: once, completely, however often it is asked."""
+"""Puts journalled runs into Tiled afterwards: once, completely, however often it is asked.
+
+No run stands in another's way: what of a run cannot be stored is named, and all else is stored.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +11,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import httpx
+
 from glidepath.catalog.errors import CatalogError
 from glidepath.catalog.feed import RunFeed
 from glidepath.catalog.journal import (
     find_journal,
     is_recording,
     mark_published,
-    read_journal,
+    read_undamaged,
     unpublished,
 )
 
 NO_STOP = "The journal ends without a stop document: the process that recorded it was killed."
+
+
+class CatalogGoneError(CatalogError):
+    """No run can be stored just now."""
 
 
 @dataclass(frozen=True)
@@ -31,20 +40,26 @@ class Replay:
         The run.
     action
         ``"present"``: it was complete in Tiled, nothing was done; ``"written"``; ``"rewritten"``:
-        an incomplete run was removed first.
+        an incomplete run was removed first; ``"refused"``: nothing of it could be stored.
     documents
         Documents in the journal that were put into Tiled.
+    losses
+        Sentences: what of the run could not be stored, or why nothing could.
     """
 
     uid: str
-    action: Literal["present", "written", "rewritten"]
+    action: Literal["present", "written", "rewritten", "refused"]
     documents: int
+    losses: tuple[str, ...] = ()
 
     def __str__(self) -> str:
+        if self.action == "refused":
+            return f"Run {self.uid} was not put into Tiled: {' '.join(self.losses)}"
         if self.action == "present":
             return f"Run {self.uid} is complete in Tiled already; nothing was done."
         before = " in place of an incomplete one" if self.action == "rewritten" else ""
-        return f"Run {self.uid} was put into Tiled{before} from {self.documents} documents."
+        done = f"Run {self.uid} was put into Tiled{before} from {self.documents} documents."
+        return " ".join([done, *self.losses])
 
 
 def replay_run(journal: Path | str, client: Any, folder: Path | None = None) -> Replay:
@@ -66,16 +81,16 @@ def replay_run(journal: Path | str, client: Any, folder: Path | None = None) -> 
     Raises
     ------
     CatalogError
-        There is no such journal, it is damaged or empty, or the run is still being recorded or
-        published.
+        There is no such journal, it holds no start document, the run is still being recorded or
+        published, or Tiled takes nothing of it.
     """
     path = find_journal(folder, str(journal)) if folder is not None else Path(journal)
     if is_recording(path):
         raise CatalogError(
             f"Run {path.stem} is still being recorded or published; replay it when that has ended."
         )
-    documents = list(read_journal(path))  # all of it, before anything is changed in Tiled
-    if not documents or documents[0][0] != "start":
+    documents, damaged = read_undamaged(path)  # all of it, before anything is changed in Tiled
+    if not documents or documents[0][0] != "start" or "uid" not in documents[0][1]:
         raise CatalogError(
             f"The journal {path} does not begin with a start document; there is no run to replay."
         )
@@ -88,12 +103,13 @@ def replay_run(journal: Path | str, client: Any, folder: Path | None = None) -> 
             return Replay(uid, "present", 0)
         present.delete(recursive=True, external_only=False)
         action = "rewritten"
-
-    feed = RunFeed(client)
+    writing = _Writing(client, uid)
+    if damaged:
+        writing.lose(f"Damaged lines of its journal: {damaged}.")
     for name, document in documents:
-        feed(name, document)
+        writing.write(name, document)
     if documents[-1][0] != "stop":
-        feed(
+        writing.write(
             "stop",
             {
                 "uid": str(uuid.uuid4()),
@@ -104,20 +120,107 @@ def replay_run(journal: Path | str, client: Any, folder: Path | None = None) -> 
             },
         )
     mark_published(path)
-    return Replay(uid, action, len(documents))
+    return Replay(uid, action, writing.written, tuple(writing.losses))
+
+
+class _Writing:
+    """One run on its way into Tiled, of which as much is stored as can be.
+
+    Parameters
+    ----------
+    client
+        The catalogue.
+    uid
+        The run.
+    """
+
+    def __init__(self, client: Any, uid: str) -> None:
+        self._feed = RunFeed(client)
+        self._uid = uid
+        self.written = 0
+        self.losses: list[str] = []
+
+    def lose(self, sentence: str) -> None:
+        """Say what is missing, here and in the catalogue."""
+        if sentence not in self.losses:
+            self.losses.append(sentence)
+            self._feed.note(sentence)
+
+    def write(self, name: str, document: dict[str, Any]) -> None:
+        """Write one document, or say that it cannot be stored.
+
+        Raises
+        ------
+        CatalogError
+            The run itself cannot be stored, or Tiled has gone.
+        """
+        if name == "stop":
+            self._flush()
+        try:
+            self._feed(name, document)
+        except httpx.TransportError as error:
+            raise _gone(error) from error
+        except Exception as error:
+            if name in ("start", "stop"):
+                raise CatalogError(
+                    f"Tiled does not take the {name} document of run {self._uid} "
+                    f"({_text_of(error)}); its journal keeps it."
+                ) from error
+            missing = isinstance(error, KeyError)
+            why = "what they refer to is missing" if missing else _text_of(error)
+            self.lose(f"Some {name} documents could not be stored ({why}).")
+        else:
+            self.written += 1
+
+    def _flush(self) -> None:
+        for stream in sorted(self._feed.waiting):
+            try:
+                self._feed.flush(stream)
+            except httpx.TransportError as error:
+                raise _gone(error) from error
+            except Exception as error:
+                self._feed.drop(stream)
+                self.lose(
+                    f"The last data of the stream {stream!r} could not be stored "
+                    f"({_text_of(error)})."
+                )
+
+
+def _gone(error: Exception) -> CatalogError:
+    return CatalogGoneError(
+        f"Tiled does not answer any more ({_text_of(error)}); replay again when it runs."
+    )
+
+
+def _text_of(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
 
 
 def replay_all(folder: Path, client: Any) -> list[Replay]:
     """Replay every run of a journal folder that is not known to be complete in Tiled.
 
-    Runs that are still being recorded are left alone.
+    Runs that are still being recorded are left alone. A run that cannot be stored is among the
+    results as ``"refused"``, and the others are stored all the same.
 
     Raises
     ------
     CatalogError
-        At the first journal that cannot be replayed; those before it are done.
+        Tiled does not answer any more; what is done is done.
     """
-    return [replay_run(path, client) for path in unpublished(folder)]
+    return [_replay_or_refuse(path, client) for path in unpublished(folder)]
+
+
+def _replay_or_refuse(path: Path, client: Any) -> Replay:
+    try:
+        return replay_run(path, client)
+    except CatalogGoneError:
+        raise
+    except httpx.TransportError as error:
+        raise _gone(error) from error
+    except Exception as error:
+        sentence = str(error) if isinstance(error, CatalogError) else f"{_text_of(error)}."
+        return Replay(path.stem, "refused", 0, (sentence,))
 
 
 def _find(client: Any, uid: str) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -114,7 +116,8 @@ def load_run(client: Any, run: str | int) -> Any:
         The catalogue, from `open_catalog`.
     run
         A uid or its beginning (at least 5 characters); a scan number (the newest run with it);
-        or a negative number: -1 is the newest run, -2 the one before.
+        or a negative number: -1 is the newest run, -2 the one before. Text of digits only is a
+        scan number if there is a run with it, else the beginning of a uid.
 
     Returns
     -------
@@ -126,33 +129,55 @@ def load_run(client: Any, run: str | int) -> Any:
     CatalogError
         There is no such run, or several uids begin like this.
     """
-    from tiled.queries import Eq, Like
+    if not isinstance(run, str):
+        return _newest(client, run) if run < 0 else _numbered(client, run)
+    text = run.strip()
+    if text.lstrip("-").isdigit():
+        number = int(text)
+        if number < 0:
+            return _newest(client, number)
+        # Digits may be a number, or a uid that happens to begin like this.
+        with contextlib.suppress(CatalogError):
+            return _numbered(client, number)
+        if len(text) < _SHORTEST_UID:
+            raise CatalogError(f"There is no run with scan number {number}; list the runs to see.")
+    return _beginning(client, text)
 
-    if isinstance(run, str) and (run.lstrip("-").isdigit() and len(run) < 8):
-        run = int(run)
-    if isinstance(run, str):
-        if len(run) < _SHORTEST_UID:
-            raise CatalogError(
-                f"{run!r} is too short for the beginning of a uid; give {_SHORTEST_UID} characters "
-                "or more, a scan number, or -1 for the newest run."
-            )
-        found = _runs(client).search(Like("start.uid", f"{run}%")).values()[:2]
-        if len(found) > 1:
-            raise CatalogError(f"Several runs begin with {run!r}; give more characters of the uid.")
-        if not found:
-            raise CatalogError(f"There is no run {run!r} in the catalogue; list the runs to see.")
-        return found[0]
-    if run < 0:
-        newest = _runs(client).values()[-run - 1 : -run]
-        if not newest:
-            raise CatalogError(
-                f"The catalogue holds fewer than {-run} runs, so there is no run {run}."
-            )
-        return newest[0]
-    numbered = _runs(client).search(Eq("start.scan_id", run)).values()[:1]
+
+def _newest(client: Any, number: int) -> Any:
+    newest = _runs(client).values()[-number - 1 : -number]
+    if not newest:
+        raise CatalogError(
+            f"The catalogue holds fewer than {-number} runs, so there is no run {number}."
+        )
+    return newest[0]
+
+
+def _numbered(client: Any, number: int) -> Any:
+    from tiled.queries import Eq
+
+    numbered = _runs(client).search(Eq("start.scan_id", number)).values()[:1]
     if not numbered:
-        raise CatalogError(f"There is no run with scan number {run}; list the runs to see.")
+        raise CatalogError(f"There is no run with scan number {number}; list the runs to see.")
     return numbered[0]
+
+
+def _beginning(client: Any, uid: str) -> Any:
+    from tiled.queries import Like
+
+    if len(uid) < _SHORTEST_UID:
+        raise CatalogError(
+            f"{uid!r} is too short for the beginning of a uid; give {_SHORTEST_UID} characters "
+            "or more, a scan number, or -1 for the newest run."
+        )
+    if not re.fullmatch(r"[0-9A-Za-z-]+", uid):
+        raise CatalogError(f"{uid!r} is no uid of a run; it has letters, digits and dashes only.")
+    found = _runs(client).search(Like("start.uid", f"{uid}%")).values()[:2]
+    if len(found) > 1:
+        raise CatalogError(f"Several runs begin with {uid!r}; give more characters of the uid.")
+    if not found:
+        raise CatalogError(f"There is no run {uid!r} in the catalogue; list the runs to see.")
+    return found[0]
 
 
 def _runs(client: Any) -> Any:

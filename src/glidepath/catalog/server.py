@@ -1,4 +1,4 @@
-"""Owns a local Tiled server: a process of its own that never outlives its owner."""
+"""Starts or joins the Tiled server of a data directory: one process, which all its users share."""
 
 from __future__ import annotations
 
@@ -19,11 +19,22 @@ from typing import Any, Self
 
 from glidepath.catalog.connection import open_catalog
 from glidepath.catalog.errors import CatalogError
-from glidepath.catalog.server_process import hold_folder
+from glidepath.catalog.lease import Lease, LeaseError
+from glidepath.catalog.server_process import CONFIGURATION, DATABASE, OURS
+from glidepath.storage import FileLock
 
 FOLDER = "tiled"
 """Name of the server's own folder below the data root."""
-_CONFIGURATION = "config.yml"
+
+START_TIMEOUT = 300.0
+"""Seconds in which a server must answer: it needs five on an idle machine, and many on a busy one.
+A server that has ended is noticed at once."""
+JOIN_TIMEOUT = 60.0
+"""Seconds in which a server that is just starting or ending must let us in, or be gone."""
+STOP_TIMEOUT = 10.0
+
+_left_running: list[subprocess.Popen[bytes]] = []
+"""Servers that this process has started and others still use."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +59,28 @@ class Exporter:
     function: str
 
 
+EXPORTERS = (
+    Exporter(
+        "BlueskyRun",
+        "application/json-seq",
+        "jsonl",
+        "bluesky_tiled_plugins.exporters:json_seq_exporter",
+    ),
+)
+"""What `bluesky_tiled_plugins` needs for ``run.documents()``."""
+
+
+RUNS = {"name": "CatalogOfBlueskyRuns", "version": "3.0"}
+"""What tells clients that the catalogue holds runs, so that they know ``ScanID`` and the like."""
+
+
 class LocalTiledServer:
     """A Tiled server on this machine's loopback address, with its databases beside the data.
 
-    The catalogue is SQLite, tables of events are DuckDB, updates are pushed from memory. The API
-    key is new at each start and is kept in a file that only this user can read; other processes
-    of the same user find the server with `open_local_catalog`.
+    One server serves a data directory. Whoever starts this object while there is one joins it; it
+    ends with the last of its users. The catalogue is SQLite, tables of events are DuckDB, updates
+    are pushed from memory. The API key is new at each start and is kept in a file that only this
+    user can read; other processes of the same user find the server with `open_local_catalog`.
 
     Parameters
     ----------
@@ -62,9 +89,9 @@ class LocalTiledServer:
     readable
         More folders with data files, e.g. where a camera's computer writes.
     port
-        TCP port; None takes a free one.
+        TCP port; None takes a free one, or that of the server that there is.
     exporters
-        File formats beyond Tiled's own.
+        File formats beyond Tiled's own and `EXPORTERS`; a server that there is keeps its own.
 
     Examples
     --------
@@ -82,10 +109,13 @@ class LocalTiledServer:
         self.data_root = Path(data_root).resolve()
         self.readable = (self.data_root, *(Path(path).resolve() for path in readable))
         self._wanted_port = port
-        self._exporters = tuple(exporters)
+        self._exporters = (*EXPORTERS, *exporters)
         self._process: subprocess.Popen[bytes] | None = None
+        self._process_id: int | None = None
+        self._lease: Lease | None = None
         self._port: int | None = None
         self._api_key: str | None = None
+        self._refusal: CatalogError | None = None
 
     @property
     def folder(self) -> Path:
@@ -119,50 +149,51 @@ class LocalTiledServer:
     @property
     def process_id(self) -> int | None:
         """Process id of the server while it runs."""
-        running = self._process is not None and self._process.poll() is None
-        return self._process.pid if running and self._process else None
+        ended = self._process is not None and self._process.poll() is not None
+        if self._lease is None or ended or not self._lease.alive:
+            return None
+        return self._process_id
 
     def start(self) -> Self:
-        """Start the server's process and return at once; `wait_ready` waits for it.
+        """Join the server of the data directory, or start its process; do not wait for its answer.
 
         Raises
         ------
         CatalogError
-            The folder cannot be written, another server uses it, or the port is taken.
+            The folder cannot be written, a server that cannot be joined uses it, or the port is
+            taken.
         """
         if self.process_id is not None:
             return self
+        self._let_go()
+        self._refusal = None
         self._make_folder()
-        listener = self._listen()
-        self._port = listener.getsockname()[1]
-        self._api_key = secrets.token_hex(32)
-        self._write_configuration()
-        # A Tiled setting in the environment would overrule the configuration file.
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("TILED_")}
-        with (
-            listener,
-            open(os.open(self.log_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as log,
-        ):
-            self._process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "glidepath.catalog.server_process",
-                    str(self.folder / _CONFIGURATION),
-                    str(listener.fileno()),
-                    str(os.getpid()),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=environment,
-                pass_fds=[listener.fileno()],
-                # Ctrl-C in the terminal pauses the scan; it must not end the server.
-                start_new_session=True,
-            )
-        return self
+        lock = FileLock(self.folder / "server.lock")
+        deadline = time.monotonic() + JOIN_TIMEOUT
+        while True:
+            try:
+                lock.acquire()
+            except BlockingIOError as error:
+                if self._join():
+                    return self
+                if time.monotonic() > deadline:
+                    raise CatalogError(
+                        f"The Tiled server of {self.data_root} does not let anybody in; end its "
+                        "process, or choose another data directory."
+                    ) from error
+                time.sleep(0.05)
+            except OSError as error:
+                raise self._unusable(error) from error
+            else:
+                with lock:
+                    if lock.stands_in:
+                        # A scan can do without: that is said when the server is waited for.
+                        self._refusal = self._no_locks()
+                    else:
+                        self._spawn(lock)
+                return self
 
-    def wait_ready(self, timeout: float = 60.0) -> Self:
+    def wait_ready(self, timeout: float = START_TIMEOUT) -> Self:
         """Wait until the server answers.
 
         Parameters
@@ -174,18 +205,21 @@ class LocalTiledServer:
         ------
         CatalogError
             The server ended, or did not answer in time; the text ends with its log's last line.
+            Or there can be none, because the file system has no locks.
         """
-        if self._process is None:
+        if self._refusal is not None:
+            raise self._refusal
+        if self._lease is None:
             raise CatalogError("The Tiled server is not started; call start() first.")
         health = f"{self.uri.removesuffix('/api/v1')}/healthz"
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         deadline = time.monotonic() + timeout
         while True:
             remaining = deadline - time.monotonic()
-            if self._process.poll() is not None:
+            if self.process_id is None:
                 raise CatalogError(
-                    f"The Tiled server for {self.data_root} ended with status "
-                    f"{self._process.returncode}: {self._last_words()}"
+                    f"The Tiled server for {self.data_root} ended{self._status()}: "
+                    f"{self._last_words()}"
                 )
             if remaining <= 0:
                 raise CatalogError(
@@ -197,10 +231,9 @@ class LocalTiledServer:
             try:
                 with direct.open(health, timeout=remaining):
                     return self
-            except (urllib.error.URLError, OSError):
+            except OSError:
                 # The end of a process can be seen a little later than the end of its socket.
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    self._process.wait(timeout=0.1)
+                time.sleep(0.1)
 
     def client(self) -> Any:
         """Return a new Tiled client of this server, with the right to write."""
@@ -221,19 +254,29 @@ class LocalTiledServer:
                 "file there or start the server with its folder as readable."
             )
 
-    def stop(self, timeout: float = 10.0) -> None:
-        """End the server: ask first, kill after the timeout (seconds). Safe to call twice."""
+    def stop(self, timeout: float = STOP_TIMEOUT) -> None:
+        """Stop using the server, and wait for its end if nobody else uses it.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait. A server that this process has started and that does not answer in
+            that time is of no use to anybody, and is killed. Calling it twice is safe.
+        """
+        lease, self._lease = self._lease, None
         process, self._process = self._process, None
+        last = None if lease is None else lease.give_back(timeout)
         if process is None:
-            return
-        if process.poll() is None:
-            process.terminate()
+            if last:
+                self._wait_for_lock(timeout)
+        elif last is False:
+            _left_running.append(process)
+        else:
             try:
                 process.wait(timeout)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        (self.folder / _CONFIGURATION).unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
         self.start()
@@ -246,45 +289,138 @@ class LocalTiledServer:
     def __exit__(self, *exc_info: object) -> None:
         self.stop()
 
+    def _let_go(self) -> None:
+        """Forget a server that has ended, and look after those that others have used."""
+        if self._lease is not None:
+            self._lease.drop()
+            self._lease = None
+        if self._process is not None:
+            self._process.wait(STOP_TIMEOUT)
+            self._process = None
+        _left_running[:] = [process for process in _left_running if process.poll() is None]
+
     def _make_folder(self) -> None:
         try:
             (self.folder / "data").mkdir(parents=True, exist_ok=True)
             self.folder.chmod(0o700)
         except OSError as error:
-            raise CatalogError(
-                f"The Tiled server cannot keep its files in {self.folder} ({error.strerror}); "
-                "choose a data root that you can write to."
-            ) from error
-        try:
-            hold_folder(self.folder).close()
-        except BlockingIOError as error:
-            raise CatalogError(
-                f"A Tiled server (process {error}) already serves {self.data_root}; use that one "
-                "or choose another data root."
-            ) from error
+            raise self._unusable(error) from error
 
-    def _listen(self) -> socket.socket:
+    def _unusable(self, error: OSError) -> CatalogError:
+        return CatalogError(
+            f"The Tiled server cannot keep its files in {self.folder} ({error.strerror}); "
+            "choose a data root that you can write to."
+        )
+
+    def _no_locks(self) -> CatalogError:
+        return CatalogError(
+            f"The file system of {self.data_root} has no locks, which the databases of a Tiled "
+            "server need; give the address of a Tiled server that keeps its databases elsewhere, "
+            "or another data directory."
+        )
+
+    def _join(self) -> bool:
+        """Become a user of the server that holds the folder; False if it does not take any."""
         try:
-            return socket.create_server(("127.0.0.1", self._wanted_port or 0), backlog=128)
+            configuration = json.loads((self.folder / CONFIGURATION).read_text())
+            ours = configuration[OURS]
+            key = configuration["authentication"]["single_user_api_key"]
+            self._check_joinable(ours)
+            lease = Lease(ours["lease_port"], key)
+            process_id = lease.confirm(JOIN_TIMEOUT)
+        except (OSError, ValueError, KeyError, LeaseError) as error:
+            if isinstance(error, CatalogError):
+                raise
+            return False
+        self._lease = lease
+        self._port, self._api_key = ours["port"], key
+        self._process_id = process_id
+        return True
+
+    def _check_joinable(self, ours: dict[str, Any]) -> None:
+        if ours["host"] != socket.gethostname():
+            raise CatalogError(
+                f"The computer {ours['host']} runs the Tiled server of {self.data_root}; scan "
+                "there, or give the address of a Tiled server that both computers reach."
+            )
+        if self._wanted_port not in (None, ours["port"]):
+            raise CatalogError(
+                f"A Tiled server serves {self.data_root} already, at port {ours['port']}; use "
+                f"that port, or end what uses it before you ask for port {self._wanted_port}."
+            )
+        missing = [str(path) for path in self.readable if str(path) not in ours["readable"]]
+        if missing:
+            raise CatalogError(
+                f"The Tiled server of {self.data_root} runs already and may not read "
+                f"{', '.join(missing)}; end what uses it and start it with these folders."
+            )
+
+    def _spawn(self, lock: FileLock) -> None:
+        """Start the process, which inherits the lock, and become its first user."""
+        listener, leases = self._listen(self._wanted_port), self._listen(None)
+        self._port = listener.getsockname()[1]
+        self._api_key = secrets.token_hex(32)
+        self._write_configuration(leases.getsockname()[1])
+        # A Tiled setting in the environment would overrule the configuration file.
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("TILED_")}
+        if "PYTHONPATH" in environment:  # the process works in another directory
+            parts = environment["PYTHONPATH"].split(os.pathsep)
+            environment["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, parts))
+        # It only reads the files of scans: a lock of a reader could stop their writer.
+        environment["HDF5_USE_FILE_LOCKING"] = "FALSE"
+        log = os.open(self.log_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with listener, leases, open(log, "wb") as log_file:
+            self._process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    "glidepath.catalog.server_process",
+                    str(listener.fileno()),
+                    str(leases.fileno()),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log_file,
+                stderr=log_file,
+                env=environment,
+                cwd=self.folder,
+                pass_fds=[listener.fileno(), leases.fileno(), lock.descriptor],
+                # Ctrl-C in the terminal pauses the scan; it must not end the server.
+                start_new_session=True,
+            )
+            self._process_id = self._process.pid
+            self._lease = Lease(leases.getsockname()[1], self._api_key)
+
+    def _listen(self, port: int | None) -> socket.socket:
+        try:
+            return socket.create_server(("127.0.0.1", port or 0), backlog=128)
         except OSError as error:
             raise CatalogError(
-                f"Port {self._wanted_port} of this machine cannot be used for the Tiled server "
+                f"Port {port} of this machine cannot be used for the Tiled server "
                 f"({error.strerror}); choose another one, or none for a free one."
             ) from error
 
-    def _write_configuration(self) -> None:
+    def _write_configuration(self, lease_port: int) -> None:
         media_types: dict[str, dict[str, str]] = {}
         for exporter in self._exporters:
             media_types.setdefault(exporter.spec, {})[exporter.mimetype] = exporter.function
         configuration = {
+            OURS: {
+                "host": socket.gethostname(),
+                "port": self._port,
+                "lease_port": lease_port,
+                "readable": [str(path) for path in self.readable],
+            },
             "catalog": {
-                "uri": f"sqlite:///{self.folder / 'catalog.db'}",
+                # Relative to the process's working directory: no name of a folder spoils it.
+                "uri": f"sqlite:///{DATABASE}",
                 "writable_storage": [
                     str(self.folder / "data"),
-                    f"duckdb:///{self.folder / 'tables.duckdb'}",
+                    self._tables(),
                 ],
                 "readable_storage": [str(path) for path in self.readable],
                 "init_if_not_exists": False,
+                "specs": [RUNS],
                 "adapters_by_mimetype": {
                     "application/x-hdf5": "glidepath.catalog.adapter:GrowingHDF5Adapter"
                 },
@@ -299,11 +435,33 @@ class LocalTiledServer:
             "file_extensions": {e.extension: e.mimetype for e in self._exporters},
             "uvicorn": {"host": "127.0.0.1", "port": self._port},
         }
-        path = self.folder / _CONFIGURATION
+        path = self.folder / CONFIGURATION
         path.unlink(missing_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(descriptor, "w") as file:
             json.dump(configuration, file, indent=2)
+
+    def _tables(self) -> str:
+        """Return the URI of the database of events, relative where its path would be misunderstood.
+
+        Not always relative: the catalogue keeps the URI, and looks for it again. DuckDB takes what
+        follows a question mark for something else wherever it is, so SQLite does its work there.
+        """
+        tables = self.folder / "tables.duckdb"
+        if "?" in str(tables):
+            return "sqlite:///tables.sqlite"
+        return f"duckdb:///{tables.name if set('#%') & set(str(tables)) else tables}"
+
+    def _status(self) -> str:
+        status = None if self._process is None else self._process.returncode
+        return "" if status is None else f" with status {status}"
+
+    def _wait_for_lock(self, timeout: float) -> None:
+        """Wait until a server that somebody else has started has ended."""
+        lock = FileLock(self.folder / "server.lock")
+        with contextlib.suppress(OSError):
+            lock.acquire(timeout=timeout)
+            lock.release()
 
     def _last_words(self) -> str:
         lines = [
@@ -327,7 +485,7 @@ def open_local_catalog(data_root: Path) -> Any:
     CatalogError
         No server runs there.
     """
-    path = Path(data_root).resolve() / FOLDER / _CONFIGURATION
+    path = Path(data_root).resolve() / FOLDER / CONFIGURATION
     try:
         configuration = json.loads(path.read_text())
     except (OSError, ValueError) as error:

@@ -1,44 +1,56 @@
 """What runs in the local Tiled server's own process: `LocalTiledServer` starts it.
 
 It serves the same application as ``tiled serve config``, with four differences: it makes the
-database itself when there is none, it uses the socket that its parent has opened (so there is no
-race for a port), it prints no API key, and it ends when its parent has ended, however that came.
+database itself when there is none, it uses the sockets and the lock that its first user has opened
+(so there is no race for a port or a folder), it prints no API key, and it ends when nobody uses it
+any more.
+
+Its working directory is the server's folder; whoever reads `CONFIGURATION` there finds it.
 """
 
 import asyncio
-import fcntl
+import contextlib
 import json
 import os
 import signal
 import socket
 import sys
-import threading
 import time
 import traceback
 from pathlib import Path
-from typing import TextIO
 
-PARENT_POLL_PERIOD = 0.5
-LOCK_TIMEOUT = 3.0
+from glidepath.catalog.lease import LeaseKeeper
+
+CONFIGURATION = Path("config.yml")
+"""Tiled's configuration (JSON, which is also YAML), with a part of our own."""
+OURS = "glidepath"
+"""Name of our own part of the configuration."""
+DATABASE = Path("catalog.db")
+
+_END_TIMEOUT = 5.0
+"""Seconds in which the server must have ended by itself."""
 
 
-def main(config_file: Path, socket_number: int, parent: int) -> None:
-    """Serve until a signal comes or the parent process is gone.
+def main(listener_number: int, lease_number: int) -> None:
+    """Serve until nobody uses the server, or a signal comes.
 
     Parameters
     ----------
-    config_file
-        Tiled's configuration (JSON, which is also YAML).
-    socket_number
-        File descriptor of a listening TCP socket, inherited.
-    parent
-        Process id of the owner.
+    listener_number, lease_number
+        File descriptors of listening TCP sockets, inherited: for requests, and for the users'
+        leases. The lock on the folder is inherited too, and held until the process ends.
     """
-    threading.Thread(target=_end_with, args=(parent,), daemon=True, name="parent watch").start()
-    listener = socket.socket(fileno=socket_number)
-    lock = hold_folder(config_file.parent)
-    config = json.loads(config_file.read_text())
-    _initialise(Path(config["catalog"]["uri"].removeprefix("sqlite:///")))
+    config = json.loads(CONFIGURATION.read_text())
+    del config[OURS]
+    listener = socket.socket(fileno=listener_number)
+    key = config["authentication"]["single_user_api_key"]
+    # Before all the imports, which take seconds: others who want to use it need not wait.
+    LeaseKeeper(socket.socket(fileno=lease_number), key, _end).start()
+
+    from glidepath.catalog.tiled_paths import quote_paths
+
+    quote_paths()
+    _initialise(DATABASE)
 
     import uvicorn
     from tiled.server.app import build_app_from_config
@@ -56,45 +68,20 @@ def main(config_file: Path, socket_number: int, parent: int) -> None:
         )
     )
     server.run(sockets=[listener])
-    lock.close()
 
 
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(PARENT_POLL_PERIOD)
+def _end() -> None:
+    """End this process; called in the thread that counts the users."""
+    _forget_configuration()
     os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(5 * PARENT_POLL_PERIOD)
+    time.sleep(_END_TIMEOUT)
     os._exit(1)
 
 
-def hold_folder(folder: Path) -> TextIO:
-    """Lock the server's folder, until the returned file is closed or the process ends.
-
-    Two servers on one SQLite and DuckDB pair would spoil each other.
-
-    Raises
-    ------
-    BlockingIOError
-        Another server holds it; the text is its process id.
-    """
-    file = (folder / "server.lock").open("a+")
-    deadline = time.monotonic() + LOCK_TIMEOUT
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            # A server whose owner was killed takes a moment to end.
-            if time.monotonic() > deadline:
-                file.seek(0)
-                holder = file.read().strip()
-                file.close()
-                raise BlockingIOError(holder) from None
-            time.sleep(0.1)
-        else:
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
-            return file
+def _forget_configuration() -> None:
+    """Remove the key. The lock is held: the file is still this server's."""
+    with contextlib.suppress(OSError):
+        CONFIGURATION.unlink()
 
 
 def _initialise(database: Path) -> None:
@@ -125,8 +112,10 @@ def _initialise(database: Path) -> None:
 
 if __name__ == "__main__":
     try:
-        main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+        main(int(sys.argv[1]), int(sys.argv[2]))
     except Exception as error:
-        # The owner shows the last line of the log.
+        # The user shows the last line of the log.
         traceback.print_exc()
         sys.exit(f"{type(error).__name__}: {' '.join(str(error).split())[:500]}")
+    finally:
+        _forget_configuration()

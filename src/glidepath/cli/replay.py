@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from .errors import spoken
+from .errors import FAILED, spoken
 from .fly import TiledOption, catalogue
 from .serve import DataOption
 
@@ -18,7 +18,10 @@ def replay(
     data: DataOption = Path("glidepath-data"),
     tiled: TiledOption = None,
 ) -> None:
-    """Put runs from the journal of a data directory into Tiled. Doing it twice does no harm."""
+    """Put runs from the journal of a data directory into Tiled. Doing it twice does no harm.
+
+    A run that cannot be stored is named, with status 1; all others are stored.
+    """
     from glidepath.catalog import replay_all, replay_run
     from glidepath.storage import check_data_directory
 
@@ -33,9 +36,11 @@ def replay(
             finally:
                 client.context.http_client.close()
         for one in done:
-            console.print(str(one), soft_wrap=True)
+            console.print(str(one), soft_wrap=True, markup=False)
         if not done:
             console.print(f"Every run of {journal} is in Tiled already.", soft_wrap=True)
+        if any(one.action == "refused" for one in done):
+            raise typer.Exit(FAILED)
 
 
 __all__ = ["replay"]

@@ -24,11 +24,16 @@ class FileLock:
     ----------
     path
         The file; it is made if it is not there.
+    known_as
+        Name under which others ask for it, if it is not there yet under that name.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, known_as: Path | None = None) -> None:
         self.path = path
+        self._known_as = known_as or path
         self._descriptor: int | None = None
+        self.stands_in = False
+        """Whether another file stands in for it, because its own file system has no locks."""
 
     @property
     def descriptor(self) -> int:
@@ -67,14 +72,14 @@ class FileLock:
                         raise
                     time.sleep(_POLL_PERIOD)
                 except OSError as error:
-                    stand_in = _stand_in(self.path)
+                    stand_in = _stand_in(self._known_as)
                     if error.errno not in WITHOUT_LOCKS or os.path.sameopenfile(
                         descriptor, stand_in
                     ):
                         os.close(stand_in)
                         raise
                     os.close(descriptor)
-                    descriptor = stand_in
+                    descriptor, self.stands_in = stand_in, True
         except BaseException:
             os.close(descriptor)
             raise

@@ -13,16 +13,21 @@ from .clock_steps import ClockStep, ClockWatch
 from .clocks import ClockFit, find_clock
 from .coverage import Coverage
 from .delay import DelayEstimate, Pass, estimate_delay
+from .good_rows import EVERYTHING, HARMLESS, bits_per_bin, good_rows, joined_windows
+from .grids import ENERGY_UNITS, default_step, uniform_grid, xas_grid
 from .latched import latched_windows
 from .quality import Quality
-from .rebin import EnergyBins, rebin_energy, rebin_windows, uniform_grid, xas_grid
+from .rebin import EnergyBins, rebin_energy, rebin_windows
 from .series import Series
 from .spans import Span
 from .tracks import GRACE, LATENESS, ChannelReport, Mark
 from .windows import HOLD_AFTER, OVERFLOW, WindowValues, value_at, window_values
 
 __all__ = [
+    "ENERGY_UNITS",
+    "EVERYTHING",
     "GRACE",
+    "HARMLESS",
     "HOLD_AFTER",
     "LATENESS",
     "OVERFLOW",
@@ -47,8 +52,12 @@ __all__ = [
     "Span",
     "TriggerAccounting",
     "WindowValues",
+    "bits_per_bin",
+    "default_step",
     "estimate_delay",
     "find_clock",
+    "good_rows",
+    "joined_windows",
     "latched_windows",
     "rebin_energy",
     "rebin_windows",

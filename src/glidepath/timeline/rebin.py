@@ -2,14 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import ceil, isfinite
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from glidepath.physics import photoelectron_energy, wave_number
-
 from .channel import Channel, ChannelKind
+from .good_rows import joined_windows
 from .windows import (
     CLOCK_RESOLUTION,
     HOLD_AFTER,
@@ -135,6 +133,7 @@ def rebin_energy(
     *,
     axis_latency: float = 0.0,
     hold_after: float = HOLD_AFTER,
+    windows: tuple[ArrayLike, ArrayLike] | None = None,
 ) -> EnergyBins:
     """Spread each exposure of a detector over the energies at which it was open.
 
@@ -163,6 +162,10 @@ def rebin_energy(
         Latency of the axis in seconds.
     hold_after
         Silence in seconds after which the axis is held, not interpolated.
+    windows
+        Begin and end of windows of time, each of shape (k,), POSIX s, such as those of the good
+        rows of a scan: only what was exposed inside them counts. An exposure that is cut counts
+        with the time inside, as it does in the rows. None: all exposures count.
 
     Raises
     ------
@@ -184,15 +187,30 @@ def rebin_energy(
     y = y[known]
     good = np.abs(y) < OVERFLOW
     begins, ends, y = begins[good], ends[good], y[good]
+    if windows is None:
+        part_of = np.arange(len(y))
+    else:
+        part_of, begins, ends = _inside(begins, ends, *joined_windows(*windows))
     m = len(grid) - 1
     parts = [
-        _weights(t, energy, begins[k : k + BLOCK], ends[k : k + BLOCK], grid, hold_after, k)
-        for k in range(0, len(y) if len(t) > 1 else 0, BLOCK)
+        _weights(
+            t,
+            energy,
+            part_of[k : k + BLOCK],
+            begins[k : k + BLOCK],
+            ends[k : k + BLOCK],
+            grid,
+            hold_after,
+        )
+        for k in range(0, len(part_of) if len(t) > 1 else 0, BLOCK)
     ]
-    empty = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0), np.empty(0))
-    exposure, bins, weight, moment = (
-        np.concatenate(column) for column in zip(empty, *parts, strict=True)
-    )
+    empty = (np.empty(0, np.int64), np.empty(0), np.empty(0))
+    key, weight, moment = (np.concatenate(column) for column in zip(empty, *parts, strict=True))
+    # An exposure that was in a bin several times is one exposure.
+    if len(key) and not np.all(np.diff(key) > 0):
+        key, inverse = np.unique(key, return_inverse=True)
+        weight, moment = sums(inverse, weight, len(key)), sums(inverse, moment, len(key))
+    exposure, bins = key // m, key % m
     total = sums(bins, weight, m)
     squares = sums(bins, weight * weight, m)
     filled = total > 0
@@ -217,19 +235,30 @@ def rebin_energy(
     )
 
 
+def _inside(
+    begins: Floats, ends: Floats, lower: Floats, upper: Floats
+) -> tuple[NDArray[np.int64], Floats, Floats]:
+    """Return the parts of exposures that are inside windows: number of the exposure, begin, end."""
+    first = np.searchsorted(upper, begins, side="right")
+    exposure, k = pairs(first, np.searchsorted(lower, ends, side="left"))
+    begin, end = np.maximum(begins[exposure], lower[k]), np.minimum(ends[exposure], upper[k])
+    real = end - begin > CLOCK_RESOLUTION
+    return exposure[real], begin[real], end[real]
+
+
 def _weights(
     t: Floats,
     energy: Floats,
+    numbers: NDArray[np.int64],
     begins: Floats,
     ends: Floats,
     grid: Floats,
     hold_after: float,
-    number: int,
-) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats, Floats]:
-    """Return exposure, bin, time in it, and the integral of energy minus center of bin over it.
+) -> tuple[NDArray[np.int64], Floats, Floats]:
+    """Return key, time in the bin, and the integral of energy minus center of bin over it.
 
-    One entry for each pair of exposure and bin that meet; ``number`` is that of the first
-    exposure.
+    One entry for each piece of an exposure that is in a bin; its key is the exposure's number
+    times the number of bins, plus the bin. ``numbers`` are those of the exposures.
     """
     low, high = np.searchsorted(t, [begins[0], ends[-1]])
     piece = slice(max(low - 1, 0), high + 1)
@@ -263,114 +292,7 @@ def _weights(
     share = np.divide(upper - lower, span, out=np.ones(len(bins)), where=span > 0)
     weight = share * duration[piece_of]
     moment = weight * (0.5 * (lower + upper) - 0.5 * (grid[bins] + grid[bins + 1]))
-    # An exposure that was in a bin several times is one exposure.
-    key = exposure[piece_of] * m + bins
-    if len(key) and not np.all(np.diff(key) > 0):
-        key, inverse = np.unique(key, return_inverse=True)
-        weight = sums(inverse, weight, len(key))
-        moment = sums(inverse, moment, len(key))
-    return key // m + number, key % m, weight, moment
-
-
-def uniform_grid(start: float, stop: float, step: float) -> Floats:
-    """Return edges of bins of equal width that cover a range.
-
-    Parameters
-    ----------
-    start, stop
-        Ends of the range (eV), in any order.
-    step
-        Width of a bin (eV), above zero. The last bin is as wide as the others, so it may reach
-        beyond the range.
-
-    Returns
-    -------
-    array
-        Shape (m + 1,), rising.
-
-    Raises
-    ------
-    ValueError
-        If a number is not finite, the range is empty or the step not above zero.
-
-    Examples
-    --------
-    >>> uniform_grid(400.0, 401.0, 0.25)
-    array([400.  , 400.25, 400.5 , 400.75, 401.  ])
-    """
-    _check_numbers(start=start, stop=stop)
-    _check_step("step", step)
-    if start == stop:
-        raise ValueError(f"A grid from {start:g} to {stop:g} eV is empty; give two energies.")
-    low, high = min(start, stop), max(start, stop)
-    bins = max(1, ceil((high - low) / step * (1 - 1e-12) - 1e-9))
-    return np.asarray(low + step * np.arange(bins + 1), float)
-
-
-def xas_grid(
-    start: float,
-    stop: float,
-    edge: float,
-    *,
-    pre_step: float = 5.0,
-    edge_step: float = 0.25,
-    k_step: float = 0.05,
-    edge_begin: float = -30.0,
-    edge_end: float = 50.0,
-) -> Floats:
-    """Return edges of bins as absorption spectra want them: coarse, fine, equidistant in k.
-
-    Up to ``edge + edge_begin`` the bins are ``pre_step`` wide, up to ``edge + edge_end``
-    ``edge_step``, and from there on ``k_step`` in the photoelectron's wave number
-    ``k = sqrt(0.262468424 (E - edge))`` in 1/Angstrom with energies in eV.
-
-    Parameters
-    ----------
-    start, stop
-        Ends of the range (eV), in any order. The first and the last bin end there; the other
-        regions meet at bins that may be narrower.
-    edge
-        Energy of the absorption edge (eV), inside the range.
-    pre_step, edge_step
-        Widths of bins (eV).
-    k_step
-        Width of bins (1/Angstrom).
-    edge_begin, edge_end
-        Where the fine region begins and ends, relative to the edge (eV).
-
-    Returns
-    -------
-    array
-        Shape (m + 1,), rising.
-
-    Raises
-    ------
-    ValueError
-        If a number is not finite, a step is not above zero or the edge is outside the range.
-    """
-    _check_numbers(start=start, stop=stop, edge=edge, edge_begin=edge_begin, edge_end=edge_end)
-    for name, step in (("pre_step", pre_step), ("edge_step", edge_step), ("k_step", k_step)):
-        _check_step(name, step)
-    low, high = min(start, stop), max(start, stop)
-    if not low < edge < high:
-        raise ValueError(
-            f"The edge at {edge:g} eV is not inside {low:g} to {high:g} eV; "
-            "choose a range around it."
-        )
-    if not edge_begin < 0 < edge_end:
-        raise ValueError(
-            f"The fine region from {edge_begin:g} to {edge_end:g} eV does not hold the edge; "
-            "edge_begin must be below zero and edge_end above."
-        )
-    fine_begin, fine_end = max(low, edge + edge_begin), min(high, edge + edge_end)
-    # The last bin of each region takes what is left over, up to half a step.
-    before = np.arange(low, fine_begin - 0.5 * pre_step, pre_step)
-    fine = np.arange(fine_begin, fine_end - 0.5 * edge_step, edge_step)
-    k_begin, k_end = wave_number([fine_end, high], edge)
-    k = np.arange(k_begin, k_end - 0.5 * k_step, k_step)
-    after = photoelectron_energy(k, edge)
-    joints = [low, fine_begin, fine_end, high]
-    return np.unique(np.concatenate([before, fine, after[1:], joints]))
+    return numbers[exposure[piece_of]] * m + bins, weight, moment
 
 
 def _stream(name: str, timestamps: ArrayLike, values: ArrayLike) -> tuple[Floats, Floats]:
@@ -385,21 +307,8 @@ def _stream(name: str, timestamps: ArrayLike, values: ArrayLike) -> tuple[Floats
     return t, v
 
 
-def _check_numbers(**numbers: float) -> None:
-    for name, number in numbers.items():
-        if not isfinite(number):
-            raise ValueError(f"The grid's {name} must be a finite number of eV, not {number!r}.")
-
-
-def _check_step(name: str, step: float) -> None:
-    if not (isfinite(step) and step > 0):
-        raise ValueError(f"The grid's {name} must be a number above zero, not {step!r}.")
-
-
 __all__ = [
     "EnergyBins",
     "rebin_energy",
     "rebin_windows",
-    "uniform_grid",
-    "xas_grid",
 ]
