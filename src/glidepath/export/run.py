@@ -1,0 +1,389 @@
+"""One run as an export sees it: its documents, and the files that they point into."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+DOCUMENTS = "documents.jsonl"
+"""Name of the file in a run's folder that keeps the run's documents."""
+
+HDF5_MIMETYPE = "application/x-hdf5"
+
+TABLE = "primary"
+"""Stream with one row per sample."""
+
+OWN_STREAMS = (TABLE, "baseline", "verdict", "decisions")
+"""Streams of a run that are not raw streams of a channel."""
+
+FetchColumn = Callable[[str, str], Any]
+"""Returns a column, by stream and data key, when its file cannot be reached from here."""
+
+
+class ExportError(ValueError):
+    """A run cannot be exported as asked; the text says why in one sentence."""
+
+
+@dataclass(frozen=True)
+class StoredColumn:
+    """Where the values of a data key lie.
+
+    Parameters
+    ----------
+    path
+        The HDF5 file.
+    dataset
+        Path of the dataset in it.
+    """
+
+    path: Path
+    dataset: str
+
+
+@dataclass
+class Stream:
+    """One stream of a run.
+
+    Attributes
+    ----------
+    data_keys
+        What the descriptor says of each column.
+    configuration
+        Values of the devices' configuration, by their own names.
+    stored
+        Columns that lie in files.
+    rows
+        Rows that the documents announce.
+    """
+
+    name: str
+    data_keys: dict[str, dict[str, Any]] = field(default_factory=dict)
+    configuration: dict[str, Any] = field(default_factory=dict)
+    configuration_keys: dict[str, dict[str, Any]] = field(default_factory=dict)
+    stored: dict[str, list[StoredColumn]] = field(default_factory=dict)
+    rows: int = 0
+    _events: dict[str, list[Any]] = field(default_factory=dict)
+    _fetch: FetchColumn | None = None
+
+    def unit(self, key: str) -> str:
+        """Return the unit of a column, or an empty string."""
+        return self.data_keys.get(key, {}).get("units") or ""
+
+    def is_image(self, key: str) -> bool:
+        """Tell whether a column has an array of two or more dimensions in each row."""
+        return len(self.data_keys[key].get("shape") or ()) >= 2
+
+    def read(self, key: str, rows: slice = slice(None)) -> NDArray:
+        """Return a column, shape (rows,) or (rows, ...).
+
+        Raises
+        ------
+        ExportError
+            If there is no such column or its file cannot be read.
+        """
+        if key not in self.data_keys:
+            raise ExportError(
+                f"The stream {self.name!r} has no column {key!r}; it has "
+                f"{', '.join(self.data_keys)}."
+            )
+        if key in self._events:
+            return np.asarray(self._events[key])[rows]
+        found = self.stored.get(key, [])
+        if found and all(column.path.exists() for column in found):
+            parts = [_read(column) for column in found]
+            return np.concatenate(parts)[: self.rows][rows]
+        if self._fetch is not None:
+            return np.asarray(self._fetch(self.name, key))[rows]
+        if found:
+            missing = next(column.path for column in found if not column.path.exists())
+            raise ExportError(f"The file {missing} of this run is missing; bring it back first.")
+        return np.empty(0)
+
+    def place(self, key: str) -> StoredColumn | None:
+        """Return where a column lies if it is one dataset of one file that is here."""
+        found = self.stored.get(key, [])
+        return found[0] if len(found) == 1 and found[0].path.exists() else None
+
+
+def _read(column: StoredColumn) -> NDArray:
+    try:
+        with h5py.File(column.path, "r", swmr=True, libver="latest") as file:
+            return np.asarray(file[column.dataset][()])
+    except (OSError, KeyError, ValueError) as error:
+        raise ExportError(
+            f"{column.path} does not hold {column.dataset} as its run says; the file is damaged "
+            "or another one."
+        ) from error
+
+
+class Run:
+    """A run that was read from its documents.
+
+    Parameters
+    ----------
+    documents
+        Names and documents in their order, as from a journal or from ``run.documents()``.
+    fetch
+        Returns a column (by stream and data key) when its file is not here.
+    folder
+        Where the run's files are now, if not where the documents say.
+
+    Raises
+    ------
+    ExportError
+        If the documents are not those of one run.
+
+    Attributes
+    ----------
+    start, stop
+        The two documents; ``stop`` is empty if there is none.
+    streams
+        Streams by name.
+    """
+
+    def __init__(
+        self,
+        documents: Iterable[tuple[str, Mapping[str, Any]]],
+        fetch: FetchColumn | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        self.start: dict[str, Any] = {}
+        self.stop: dict[str, Any] = {}
+        self.streams: dict[str, Stream] = {}
+        self._fetch = fetch
+        self._moved_to = folder
+        self._stream_of: dict[str, Stream] = {}
+        for name, document in documents:
+            self._take(name, document)
+        if not self.start:
+            raise ExportError("There is no start document: this is no run.")
+        if TABLE not in self.streams:
+            self.streams[TABLE] = Stream(TABLE)
+
+    def _take(self, name: str, document: Mapping[str, Any]) -> None:
+        match name:
+            case "start":
+                self.start = dict(document)
+            case "stop":
+                self.stop = dict(document)
+            case "descriptor":
+                self._describe(document)
+            case "event":
+                self._add_events(
+                    document["descriptor"], {k: [v] for k, v in document["data"].items()}
+                )
+            case "event_page":
+                self._add_events(document["descriptor"], document["data"])
+            case "stream_resource":
+                self._stream_of[document["uid"]] = self._resource(document)
+            case "stream_datum":
+                stream = self._stream_of[document["stream_resource"]]
+                target = self._stream_of[document["descriptor"]]
+                target.rows = max(target.rows, document["indices"]["stop"])
+                for key, places in stream.stored.items():
+                    known = target.stored.setdefault(key, [])
+                    known += [place for place in places if place not in known]
+
+    def _describe(self, document: Mapping[str, Any]) -> None:
+        stream = self.streams.setdefault(
+            document["name"], Stream(document["name"], _fetch=self._fetch)
+        )
+        stream.data_keys |= document["data_keys"]
+        for device in document.get("configuration", {}).values():
+            stream.configuration |= device.get("data", {})
+            stream.configuration_keys |= device.get("data_keys", {})
+        self._stream_of[document["uid"]] = stream
+
+    def _add_events(self, descriptor: str, data: Mapping[str, list[Any]]) -> None:
+        stream = self._stream_of[descriptor]
+        for key, values in data.items():
+            stream._events.setdefault(key, []).extend(values)
+            stream.rows = max(stream.rows, len(stream._events[key]))
+
+    def _resource(self, document: Mapping[str, Any]) -> Stream:
+        """Return where a resource's values lie, as a stream that has only this."""
+        found = Stream("")
+        if document["mimetype"] == HDF5_MIMETYPE:
+            path = Path(unquote(urlparse(document["uri"]).path))
+            place = StoredColumn(self._where_now(path), document["parameters"]["dataset"])
+            found.stored[document["data_key"]] = [place]
+        return found
+
+    def _where_now(self, path: Path) -> Path:
+        """Return where a file is. A copy of a run has its own, though the first may still exist."""
+        if self._moved_to is None:
+            return path
+        parts = path.parts
+        # Below the run's folder a camera may have a folder of its own.
+        candidates = [self._moved_to.joinpath(*parts[-n:]) for n in range(1, min(4, len(parts)))]
+        return next((place for place in candidates if place.exists()), candidates[0])
+
+    @classmethod
+    def open_folder(cls, folder: Path) -> Run:
+        """Return the run whose folder this is, or a copy of it, with the files that are here.
+
+        Raises
+        ------
+        ExportError
+            If the folder does not hold the documents of a run.
+        """
+        folder = Path(folder).absolute()
+        return cls(read_documents(folder / DOCUMENTS), folder=folder)
+
+    @property
+    def uid(self) -> str:
+        """The run's unique identifier."""
+        return str(self.start["uid"])
+
+    @property
+    def name(self) -> str:
+        """What people call the run."""
+        number = self.start.get("scan_id")
+        return f"run {self.uid[:8]}" if number is None else f"scan {number} ({self.uid[:8]})"
+
+    @property
+    def table(self) -> Stream:
+        """The stream with one row per sample."""
+        return self.streams[TABLE]
+
+    @property
+    def axis(self) -> str:
+        """Name of the column that was scanned.
+
+        Raises
+        ------
+        ExportError
+            If the run does not say it.
+        """
+        candidates = list(self.start.get("motors") or ())
+        for dimension, _ in self.start.get("hints", {}).get("dimensions", ()):
+            candidates += [name for name in dimension if isinstance(name, str)]
+        for name in candidates:
+            if name in self.table.data_keys or not self.table.data_keys:
+                return str(name)
+        raise ExportError(
+            f"{self.name.capitalize()} does not say what was scanned: it has no 'motors'."
+        )
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the run's own file, or None if it has none that is here."""
+        for key in self.table.data_keys:
+            place = self.table.place(key)
+            if place is not None and not self.table.is_image(key):
+                return place.path.parent
+        return self._moved_to
+
+    @property
+    def raw_streams(self) -> list[str]:
+        """Names of the streams that hold every update of a channel."""
+        return [
+            name
+            for name, stream in self.streams.items()
+            if name not in OWN_STREAMS and f"{name}_value" in stream.data_keys
+        ]
+
+    def files(self) -> list[Path]:
+        """Return every file that the run's columns lie in, and those that these point to."""
+        found: dict[Path, None] = {}
+        for stream in self.streams.values():
+            for places in stream.stored.values():
+                for place in places:
+                    found[place.path] = None
+        for path in list(found):
+            found |= dict.fromkeys(_sources(path))
+        return list(found)
+
+    def missing_files(self) -> list[Path]:
+        """Return the files of `files` that are not there: HDF5 itself shows zeros for them."""
+        return [path for path in self.files() if not path.exists()]
+
+    def baseline(self) -> dict[str, NDArray]:
+        """Return what was read before (first) and after (last) the scan, by data key."""
+        stream = self.streams.get("baseline")
+        return {} if stream is None else {key: stream.read(key) for key in stream.data_keys}
+
+    def verdict(self) -> str:
+        """Return how the run ended, in one line."""
+        if not self.stop:
+            return "The run has no end: the process that recorded it was killed, or it still runs."
+        return str(self.stop.get("reason") or self.stop.get("exit_status", ""))
+
+
+def read_documents(path: Path) -> list[tuple[str, dict[str, Any]]]:
+    """Return the documents of a file with one in each line, as journals and run folders have it.
+
+    Raises
+    ------
+    ExportError
+        If it cannot be read.
+    """
+    try:
+        lines = [json.loads(line) for line in path.read_bytes().splitlines() if line.strip()]
+        return [(line["name"], line["doc"]) for line in lines]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ExportError(
+            f"{path} does not hold the documents of a run ({error}); name a run's folder or the "
+            "run itself."
+        ) from error
+
+
+def _sources(path: Path) -> list[Path]:
+    """Return the files that the virtual datasets of a file show."""
+    if not path.exists() or not h5py.is_hdf5(path):
+        return []
+    found: dict[Path, None] = {}
+
+    def look(_: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and item.is_virtual:
+            for source in item.virtual_sources():
+                if source.file_name != ".":
+                    found[_resolved(path.parent, source.file_name)] = None
+
+    with h5py.File(path, "r", swmr=True, libver="latest") as file:
+        file.visititems(look)
+    return list(found)
+
+
+def _resolved(folder: Path, name: str) -> Path:
+    """Return the file that HDF5 takes for a source: as named, or beside the file that names it."""
+    named = folder / name
+    beside = folder / Path(name).name
+    return beside if not named.exists() and beside.exists() else named
+
+
+def look_up(values: Mapping[str, Any], pattern: str) -> str | None:
+    """Return the first key that matches a pattern with ``*``, or None."""
+    return next((key for key in values if fnmatch.fnmatchcase(key, pattern)), None)
+
+
+def is_number(value: Any) -> bool:
+    """Tell whether a value is a finite number."""
+    return (
+        isinstance(value, int | float | np.number)
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+    )
+
+
+__all__ = [
+    "DOCUMENTS",
+    "ExportError",
+    "FetchColumn",
+    "Run",
+    "StoredColumn",
+    "Stream",
+    "is_number",
+    "look_up",
+    "read_documents",
+]
