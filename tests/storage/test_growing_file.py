@@ -155,7 +155,9 @@ def test_the_file_is_nexus_shaped_from_the_start(tmp_path):
         entry = seen["entry"]
         assert entry.attrs["NX_class"] == "NXentry"
         assert entry.attrs["default"] == "data"
-        assert entry.attrs["title"] == "flyscan energy"
+        assert entry["title"][()] == b"flyscan energy"
+        assert entry["instrument/mesh/time"].attrs["start"] == "1970-01-01T00:00:00Z"
+        assert seen.attrs["NX_class"] == "NXroot"
         data = entry["data"]
         assert data.attrs["NX_class"] == "NXdata"
         assert data.attrs["signal"] == "count"
@@ -217,7 +219,7 @@ def test_files_of_the_same_layout_share_nothing_but_the_layout(tmp_path):
         with h5py.File(file.path) as seen:
             entry = seen["entry"]
             lengths = {name: len(column) for name, column in entry.get("data", {}).items()}
-            found[entry.attrs["title"]] = (lengths, "mesh" in entry["instrument"])
+            found[entry["title"].asstr()[()]] = (lengths, "mesh" in entry["instrument"])
     assert found == {
         "first": (dict.fromkeys(NAMES, 4), True),
         "second": (dict.fromkeys(NAMES, 0), True),

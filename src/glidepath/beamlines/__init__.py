@@ -22,7 +22,17 @@ and lists of such names:
 ``BASELINE``
     what is read once before and once after every run;
 ``SILENT``
-    detectors that are recorded and not drawn.
+    detectors that are recorded and not drawn;
+
+and, for what is exported,
+
+``SPECTRA``
+    mode (``"tey"``, ``"pey"``, ``"tfy"``, ``"pfy"``, ``"trans"``) -> the columns that make the
+    spectrum: ``{"signal": ..., "i0": ..., "reference": ...}``, or a list of such, of which the
+    first counts whose columns a run has;
+``NEXUS``
+    lines ``[path, source, unit]`` that `glidepath.export.Fact` explains: what else of a run goes
+    where in its NeXus file.
 
 A ``make_devices`` that has a parameter ``mains_frequency`` is told the frequency of the mains (Hz)
 of the configuration.
@@ -43,6 +53,10 @@ from typing import Any
 from ophyd_async.core import Device
 
 __all__ = ["Beamline", "BeamlineError", "load_beamline"]
+
+
+EXPORTED = ("SPECTRA", "NEXUS")
+"""Lists of a beamline module that travel in start documents."""
 
 
 class BeamlineError(ValueError):
@@ -67,6 +81,9 @@ class Beamline:
         Names of detectors that are recorded and not drawn.
     reference
         Name of the column by which spectra are divided when they are shown, or an empty text.
+    for_export
+        What every start document says for exports: ``spectra`` and ``nexus``, where the module
+        has them.
     """
 
     name: str
@@ -77,6 +94,7 @@ class Beamline:
     unavailable: Mapping[str, str] = field(default_factory=dict)
     silent: tuple[str, ...] = ()
     reference: str = ""
+    for_export: Mapping[str, object] = field(default_factory=dict)
 
 
 def load_beamline(
@@ -148,6 +166,7 @@ def load_beamline(
         dict(getattr(module, "UNAVAILABLE", {})),
         _names(module, "SILENT", devices),
         str(getattr(module, "REFERENCE", "")),
+        {name.lower(): getattr(module, name) for name in EXPORTED if hasattr(module, name)},
     )
 
 

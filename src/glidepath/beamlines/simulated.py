@@ -38,6 +38,7 @@ __all__ = [
     "DETECTORS",
     "REFERENCE",
     "SILENT",
+    "SPECTRA",
     "UNAVAILABLE",
     "make_devices",
 ]
@@ -57,6 +58,15 @@ SILENT = ["ring"]
 
 REFERENCE = "mesh"
 """I0: what spectra are divided by when they are shown."""
+
+SPECTRA = {
+    "tey": [
+        {"signal": "sample", "i0": "mesh"},
+        {"signal": "quad_sample", "i0": "quad_mesh"},
+        {"signal": "counter_sample", "i0": "counter_mesh"},
+    ]
+}
+"""What makes its spectrum: the current of the gas cell, divided by that of the mesh."""
 
 PANDA_VARIABLE = "GLIDEPATH_PANDA"
 """Variable of the environment that says that the simulated beamline has a PandA."""

@@ -10,6 +10,7 @@ from .bench import bench
 from .check import check
 from .config import config
 from .demo import demo
+from .export import export
 from .fly import fly
 from .focus import focus
 from .preflight import preflight
@@ -37,6 +38,7 @@ app.command()(serve)
 app.command()(config)
 app.command()(replay)
 app.command(context_settings={"ignore_unknown_options": True})(rebin)
+app.command(context_settings={"ignore_unknown_options": True})(export)
 
 
 def _version(wanted: bool) -> None:

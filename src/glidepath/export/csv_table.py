@@ -23,15 +23,23 @@ def table_columns(run: Run) -> dict[str, Any]:
     for key in table.data_keys:
         if not (table.data_keys[key].get("shape") or ()) and table.rows:
             unit = table.unit(key)
-            named[f"{key} ({unit})" if unit else key] = table.read(key)
+            named[_with_unit(key, unit)] = table.read(key)
     return named
+
+
+def _with_unit(name: str, unit: str) -> str:
+    """Return ``energy_eV``: names with blanks or brackets are cut by programs such as Larch."""
+    plain = "".join(
+        letter for letter in unit.replace("/", "_per_") if letter.isalnum() or letter == "_"
+    )
+    return f"{name}_{plain}" if plain else name
 
 
 def spectrum_columns(run: Run, spectrum: Spectrum) -> dict[str, Any]:
     """Return a spectrum as columns: energy, intensity, its error, each pass."""
     unit = run.table.unit(run.axis) or "eV"
     columns: dict[str, Any] = {
-        f"energy ({unit})": spectrum.energy,
+        _with_unit("energy", unit): spectrum.energy,
         "intensity": spectrum.intensity,
     }
     if spectrum.errors is not None:

@@ -31,14 +31,14 @@ class Fact:
         ``*`` stands for any text; ``{undulator}`` and the other names of `DEVICES` for the name of
         that device.
     unit
-        Unit; None: as the run says.
+        Unit where the run says none.
     modes
         Modes whose entries have it; none: all have.
     """
 
     path: str
     sources: tuple[str, ...]
-    unit: str | None = None
+    unit: str = ""
     modes: tuple[str, ...] = ()
 
 
@@ -91,17 +91,17 @@ MAPPING: tuple[Fact, ...] = (
     Fact(f"{SOURCE}/name", ("start:facility", f"text:{NOT_SAID}")),
     Fact(f"{SOURCE}/type", ("text:Synchrotron X-ray Source",)),
     Fact(f"{SOURCE}/probe", ("text:x-ray",)),
-    Fact(f"{SOURCE}/current", ("baseline:{ring}-current",)),
+    Fact(f"{SOURCE}/current", ("baseline:{ring}-current",), "mA"),
     Fact(f"{SOURCE}/{OWN}/lifetime", ("baseline:{ring}-lifetime",)),
-    Fact(f"{SOURCE}/energy", ("configuration:{ring}-energy",)),
+    Fact(f"{SOURCE}/energy", ("configuration:{ring}-energy",), "GeV"),
     Fact(f"{SOURCE}/mode", ("configuration:{ring}-mode", "baseline:{ring}-mode")),
     Fact(f"{UNDULATOR}/type", ("derived:undulator",)),
-    Fact(f"{UNDULATOR}/gap", ("baseline:{undulator}-gap",)),
+    Fact(f"{UNDULATOR}/gap", ("baseline:{undulator}-gap",), "mm"),
     # NeXus knows the phase of an APPLE undulator as an angle only; the machine knows millimetres.
-    Fact(f"{UNDULATOR}/{OWN}/shift", ("baseline:{undulator}-shift",)),
+    Fact(f"{UNDULATOR}/{OWN}/shift", ("baseline:{undulator}-shift",), "mm"),
     Fact(f"{UNDULATOR}/harmonic", ("configuration:{undulator}-harmonic",)),
     Fact(f"{UNDULATOR}/{OWN}/polarisation", ("configuration:{undulator}-polarisation",)),
-    Fact(f"{UNDULATOR}/energy", ("baseline:{undulator}-energy",)),
+    Fact(f"{UNDULATOR}/energy", ("baseline:{undulator}-energy",), "eV"),
     Fact(f"{MONO}/{OWN}/cff", ("configuration:{grating_mono}-cff",)),
     Fact(f"{MONO}/grating:NXgrating/name", ("configuration:{grating_mono}-grating",)),
     Fact(
@@ -110,8 +110,12 @@ MAPPING: tuple[Fact, ...] = (
         "1/mm",
     ),
     Fact(f"{MONO}/grating:NXgrating/diffraction_order", ("configuration:{grating_mono}-order",)),
-    Fact(f"{MONO}/exit_slit:NXaperture/size", ("configuration:{grating_mono}-slit",)),
-    Fact(f"{MONO}/crystal:NXcrystal/d_spacing", ("configuration:{crystal_mono}-d_spacing",)),
+    Fact(f"{MONO}/exit_slit:NXaperture/size", ("configuration:{grating_mono}-slit",), "um"),
+    Fact(
+        f"{MONO}/crystal:NXcrystal/d_spacing",
+        ("configuration:{crystal_mono}-d_spacing",),
+        "angstrom",
+    ),
     Fact(f"{MONO}/crystal:NXcrystal/type", ("configuration:{crystal_mono}-crystal",)),
 )
 """What every entry has, if the run knows it."""
@@ -164,7 +168,7 @@ def mapping_of(run: Run) -> list[Fact]:
     for line in run.start.get("nexus") or ():
         try:
             path, source, *unit = line
-            fact = Fact(str(path), (str(source),), str(unit[0]) if unit else None)
+            fact = Fact(str(path), (str(source),), str(unit[0]) if unit else "")
             kind, _, name = source.partition(":")
             if kind == "number":
                 float(name)
@@ -242,7 +246,7 @@ class Facts:
             kind, _, name = source.partition(":")
             value, unit = self._value(kind, name)
             if value is not None:
-                return Found(fact, value, unit if fact.unit is None else fact.unit)
+                return Found(fact, value, unit or fact.unit)
         return None
 
     def _value(self, kind: str, name: str) -> tuple[Any, str]:

@@ -137,6 +137,8 @@ class Run:
         Returns a column (by stream and data key) when its file is not here.
     folder
         Where the run's files are now, if not where the documents say.
+    home
+        The run's folder, for a run that has no file to tell it: one without rows.
 
     Raises
     ------
@@ -156,12 +158,14 @@ class Run:
         documents: Iterable[tuple[str, Mapping[str, Any]]],
         fetch: FetchColumn | None = None,
         folder: Path | None = None,
+        home: Path | None = None,
     ) -> None:
         self.start: dict[str, Any] = {}
         self.stop: dict[str, Any] = {}
         self.streams: dict[str, Stream] = {}
         self._fetch = fetch
         self._moved_to = folder
+        self._home = home or folder
         self._stream_of: dict[str, Stream] = {}
         for name, document in documents:
             self._take(name, document)
@@ -282,7 +286,7 @@ class Run:
             place = self.table.place(key)
             if place is not None and not self.table.is_image(key):
                 return place.path.parent
-        return self._moved_to
+        return self._home
 
     @property
     def raw_streams(self) -> list[str]:

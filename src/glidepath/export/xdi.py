@@ -1,6 +1,7 @@
 """Writes a spectrum as XDI, the text format that XAS programs such as Athena and Larch share."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -117,8 +118,11 @@ def _header(runs: Sequence[Run], spectrum: Spectrum, columns: Sequence[str]) -> 
     found = {plain_path(f.fact.path): f for f in Facts(run).all(mapping_of(run))}
     for field, place in _FIELDS.items():
         if place in found and found[place].value != NOT_SAID:
-            text = _one_line(found[place].value)
+            text = _field(field, found[place].value)
             yield f"# {field}: {f'{text} {found[place].unit}'.strip()}"
+    if not any(field.startswith("Mono.") and place in found for field, place in _FIELDS.items()):
+        # Something must be said of it; what is fixed is that the energies are the controller's.
+        yield f"# Mono.name: {NOT_SAID}"
     yield f"# Detector.{COLUMNS[spectrum.roles.mode][1]}: {_one_line(spectrum.roles.signal)}"
     if spectrum.roles.i0:
         yield f"# Detector.i0: {_one_line(spectrum.roles.i0)}"
@@ -136,6 +140,17 @@ def _header(runs: Sequence[Run], spectrum: Spectrum, columns: Sequence[str]) -> 
         yield f"# The edge is {edge}; XDI knows only single ones."
     yield "# " + 60 * "-"
     yield "# " + "  ".join(columns)
+
+
+def _field(name: str, value: Any) -> str:
+    if name.startswith("Scan."):
+        # XDI's own reader takes whole seconds, and the time zone as letters.
+        return datetime.fromisoformat(value).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    text = _one_line(value)
+    # A name that looks like a number would be read as one.
+    if isinstance(value, str) and text.replace(".", "", 1).isdigit():
+        return f"grating {text}" if name == "Mono.name" else f'"{text}"'
+    return text
 
 
 def _one_line(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -15,6 +16,7 @@ from ophyd_async.core import Device
 
 from glidepath.beamlines import Beamline, load_beamline
 from glidepath.configuration import Configuration, load_configuration
+from glidepath.export.at_stop import ExportAtStop
 from glidepath.live import PrimaryFollower, view_for
 from glidepath.logbook import Experiment
 from glidepath.sentences import ScanError, as_connection_error, as_sentence, errors
@@ -32,6 +34,9 @@ LOOP_TIMEOUT = 5.0
 
 DRAIN_TIMEOUT = 30.0
 """Seconds that the catalogue has for what is left when a session is closed."""
+
+EXPORT_COMMAND = (sys.executable, "-m", "glidepath", "export", "--nexus", "--documents")
+"""What exports a run when it stops, in a process of its own."""
 
 _log = logging.getLogger(__name__)
 
@@ -115,6 +120,8 @@ class Session:
         self._documents = RunDocuments(
             self.RE, self.root, self._catalogue.open if catalogue else None
         )
+        self._exporter = ExportAtStop(self.root / "journal", EXPORT_COMMAND)
+        self.RE.subscribe(self._exporter, "stop")
         self._connections = Connections(self.beamline, self.call)
         self._preparation = RunPreparation(self._metadata)
         self.RE.preprocessors.append(self._preparation)
@@ -175,6 +182,14 @@ class Session:
         No run can be recorded afterwards.
         """
         self._documents.drain(timeout)
+        if not self._exporter.close(timeout):
+            errors.print(
+                "glidepath: the last run was not exported in time; 'glidepath export --data "
+                f"{self.root} -1' does it.",
+                style="yellow",
+                markup=False,
+                soft_wrap=True,
+            )
 
     def devices(self, names: Iterable[str]) -> list[Device]:
         """Return devices by name, connected.
@@ -254,7 +269,8 @@ class Session:
             "display": {
                 "reference": self.beamline.reference,
                 "silent": list(self.beamline.silent),
-            }
+            },
+            **self.beamline.for_export,
         }
         if self.command:
             found["command"] = self.command

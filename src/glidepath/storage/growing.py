@@ -74,7 +74,7 @@ class GrowingFile:
     tables
         Everything the file will hold: SWMR allows nothing new later.
     entry
-        Attributes of the NXentry (title, run uid, ...), strings.
+        Datasets of the NXentry (title, run uid, ...), strings.
 
     Raises
     ------
@@ -105,7 +105,7 @@ class GrowingFile:
         # flush would write the last chunk of every column again, 128 kB for a few rows.
         file = h5py.File(self.path, "r+", libver="latest", rdcc_nbytes=0)
         for key, value in entry.items():
-            file["/entry"].attrs[key] = value
+            file[f"/entry/{key}"] = value
         file.swmr_mode = True
         return file
 
@@ -197,6 +197,7 @@ def _make(file: h5py.File, tables: Sequence[Table]) -> None:
     chunked.set_chunk((CHUNK_ROWS,))
     # Rows that nobody can see need not be written: the file has holes there.
     chunked.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    file.attrs["NX_class"] = "NXroot"
     file.attrs["default"] = "entry"
     entry = _class_of(file, "/entry", "NXentry")
     for table in tables:
@@ -216,6 +217,9 @@ def _make(file: h5py.File, tables: Sequence[Table]) -> None:
                 h5py.h5s.create_simple((0,), (h5py.h5s.UNLIMITED,)),
                 chunked,
             )
+            if table.nx_class == "NXlog" and column.name == "time":
+                # NeXus counts the times of a log from here: the timestamps are POSIX seconds.
+                h5py.AttributeManager(h5py.Dataset(dataset))["start"] = "1970-01-01T00:00:00Z"
             if column.unit:
                 h5py.AttributeManager(h5py.Dataset(dataset))["units"] = column.unit
 

@@ -1,0 +1,1 @@
+"""Tests of the export share `written_run`."""
