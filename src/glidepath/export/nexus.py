@@ -13,7 +13,6 @@ from typing import Any
 import h5py
 import numpy as np
 
-from glidepath import __version__
 from glidepath.timeline import Quality
 
 from .mapping import (
@@ -27,7 +26,7 @@ from .mapping import (
 )
 from .run import ExportError, Run, StoredColumn, Stream
 from .spectrum import BAD, Roles, Spectrum, roles_of, spectrum_of
-from .written import replaced
+from .written import program_version, replaced
 
 PROGRAM = "Glidepath"
 SUFFIX = ".nxs"
@@ -178,7 +177,7 @@ class _Writer:
         root = self._file.attrs
         root["NX_class"] = "NXroot"
         root["creator"] = PROGRAM
-        root["creator_version"] = __version__
+        root["creator_version"] = program_version()
         root["file_name"] = master_name(self._run)
         root["file_time"] = datetime.now(UTC).isoformat(timespec="seconds")
         root["HDF5_Version"] = h5py.version.hdf5_version
@@ -255,7 +254,7 @@ class _Writer:
                     entry[shared] = self._first[shared]
 
     def _glidepath_version(self) -> str:
-        return str((self._run.start.get("software") or {}).get("glidepath", __version__))
+        return str((self._run.start.get("software") or {}).get("glidepath", program_version()))
 
     def _put(self, entry: h5py.Group, found: Found) -> None:
         *groups, name = found.fact.path.split("/")
@@ -406,7 +405,7 @@ class _Writer:
             return
         process = _group(entry, "rebinned", "NXprocess")
         process["program"] = PROGRAM
-        process["version"] = __version__
+        process["version"] = program_version()
         process["date"] = datetime.now(UTC).isoformat(timespec="seconds")
         process["sequence_index"] = 1
         parameters = _group(process, "parameters", "NXparameters")

@@ -1,11 +1,20 @@
-"""Files appear whole or not at all, and a disk that refuses them says so in a sentence."""
+"""What all written files share: who wrote them, and that they appear whole or not at all."""
 
 import contextlib
 import os
 from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from .run import ExportError
+
+
+def program_version() -> str:
+    """Return the version of Glidepath that writes a file, as it is installed."""
+    try:
+        return version("glidepath")
+    except PackageNotFoundError:
+        return "unknown"
 
 
 @contextlib.contextmanager
@@ -31,4 +40,4 @@ def replaced(path: Path) -> Iterator[Path]:
             new.unlink(missing_ok=True)
 
 
-__all__ = ["replaced"]
+__all__ = ["program_version", "replaced"]

@@ -7,12 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from glidepath import __version__
-
 from .mapping import NOT_SAID, Facts, iso_time, mapping_of, plain_path
 from .run import ExportError, Run
 from .spectrum import Spectrum
-from .written import replaced
+from .written import program_version, replaced
 
 COLUMNS = {
     "trans": ("mutrans", "itrans"),
@@ -107,7 +105,7 @@ def _header(runs: Sequence[Run], spectrum: Spectrum, columns: Sequence[str]) -> 
             f"XDI needs the element and the edge, which {run.name} does not know; set them before "
             "the scan, or give them with --element and --edge."
         )
-    yield f"# XDI/1.0 Glidepath/{__version__}"
+    yield f"# XDI/1.0 Glidepath/{program_version()}"
     unit = run.table.unit(run.axis) or "eV"
     units = {"energy": unit, "i0": run.table.unit(spectrum.roles.i0 or "")}
     units[COLUMNS[spectrum.roles.mode][1]] = run.table.unit(spectrum.roles.signal)
