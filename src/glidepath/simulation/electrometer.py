@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .audience import audience
 from .beam import Beam, Photocurrent
 from .channels import Database
 from .jobs import sleep_until
@@ -95,6 +96,9 @@ class Electrometer:
         self._cancelled = 0
         self._wake = asyncio.Event()
         self._recent: deque[float] = deque(maxlen=100)
+        # Exposures that nobody could see: the newest, as many as the filter may want.
+        self._unseen: deque[tuple[float, float]] = deque(maxlen=100)
+        audience.on_arrival.append(self._make_up)
         self._input = TriggerInput(database, name, line)
         self._triggered: deque[tuple[float, float]] = deque()
         self._free = 0.0
@@ -215,7 +219,21 @@ class Electrometer:
         while self._triggered and self._triggered[0][1] + _READOUT_SECONDS <= now:
             await self._finish(*self._triggered.popleft())
 
+    async def _make_up(self) -> None:
+        """Measure what somebody who has just come may see: the newest reading, filtered."""
+        wanted = int(self._filter_count.value)
+        exposures = list(self._unseen)[-wanted:]
+        self._unseen.clear()
+        for start, stop in exposures:
+            await self._measure(start, stop)
+
     async def _finish(self, start: float, stop: float) -> None:
+        if audience.present:
+            await self._measure(start, stop)
+        else:
+            self._unseen.append((start, stop))
+
+    async def _measure(self, start: float, stop: float) -> None:
         duration = stop - start
         count = min(max(16, math.ceil(duration * 1000)), 1000)
         instants = np.asarray(start + (np.arange(count) + 0.5) * (duration / count), np.float64)

@@ -7,10 +7,15 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
+from .audience import audience
+
 __all__ = ["LEAD_SECONDS", "Job", "sleep_until", "ticks"]
 
 LEAD_SECONDS = 0.01
 """Motion begins this long after its command, so that every process knows it before it begins."""
+
+_IDLE_SECONDS = 0.5
+"""Distance of instants while nobody sees what happens at them."""
 
 _log = logging.getLogger(__name__)
 
@@ -50,7 +55,8 @@ class Job:
 class ticks:  # noqa: N801 (reads as a function in `async for tick in ticks(0.1)`)
     """Instants at equal distances, each yielded as soon as it has passed.
 
-    Late instants are made up for, unless more than a second late: those are left out.
+    Late instants are made up for, unless more than a second late: those are left out. So are
+    most of them while nobody sees them.
 
     Parameters
     ----------
@@ -67,6 +73,9 @@ class ticks:  # noqa: N801 (reads as a function in `async for tick in ticks(0.1)
 
     async def __anext__(self) -> float:
         """Wait for the next instant and return it, POSIX s."""
+        if not audience.present:
+            await audience.wait(_IDLE_SECONDS)
+            self._next = max(self._next, time.time())
         late = time.time() - self._next
         if late > 1.0:
             self._next += self._period * int(late / self._period)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .area_detector import EPICS_EPOCH, ArrayRecords, Plugin
+from .audience import audience
 from .beam import Beam, Photocurrent
 from .channels import Database
 from .jobs import ticks
@@ -215,6 +216,7 @@ class QuadElectrometer(ArrayRecords):
         self._made = 0
         # Begin, end and number of samples of exposures that have begun.
         self._exposures: deque[tuple[float, float, int]] = deque()
+        audience.on_arrival.append(self._make_up)
 
     async def run(self) -> None:
         """Expose and publish, for ever."""
@@ -254,14 +256,20 @@ class QuadElectrometer(ArrayRecords):
 
     async def _expose(self) -> None:
         async for _ in ticks(_TICK_SECONDS):
-            if self._acquiring.value != "Acquiring":
-                continue
-            now = time.time()
-            if self._mode.value == _MODES[0]:
-                self._run_freely(now)
-            else:
-                self._follow(now)
-            await self._deliver(now)
+            if self._acquiring.value == "Acquiring":
+                await self._expose_until(time.time())
+
+    async def _expose_until(self, now: float) -> None:
+        if self._mode.value == _MODES[0]:
+            self._run_freely(now)
+        else:
+            self._follow(now)
+        await self._deliver(now)
+
+    async def _make_up(self) -> None:
+        """Make the frames that were due while nobody could see them."""
+        if self._acquiring.value == "Acquiring":
+            await self._expose_until(time.time())
 
     def _run_freely(self, now: float) -> None:
         number, sample = int(self._number.value), float(self._sample_time.value)

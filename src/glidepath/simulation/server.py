@@ -14,6 +14,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
+from .audience import audience
 from .jobs import ticks
 from .settings import Settings
 
@@ -51,6 +52,20 @@ class _DelayedQueue(asyncio.Queue[Any]):
         due, item = await super().get()
         await asyncio.sleep(max(due - time.monotonic(), 0.0))
         return item
+
+
+def _counting(context_class: type) -> type:
+    """Return a server that tells the audience of its clients."""
+
+    class Counting(context_class):
+        async def tcp_handler(self, *arguments: Any) -> None:
+            await audience.arrive()
+            try:
+                await super().tcp_handler(*arguments)
+            finally:
+                audience.leave()
+
+    return Counting
 
 
 class _Process:
@@ -108,7 +123,7 @@ async def _serve(name: str, settings: Settings) -> None:
     )
     clock = role.database.clock
     role.database.number(f"FAULT:{name}_clock_step", 0.0, "s", on_put=_stepper(clock, clock.offset))
-    context = Context(role.database, [_HOST])
+    context = _counting(Context)(role.database, [_HOST])
     if settings.arrival_delay > 0:
         context.subscription_queue = _DelayedQueue(settings.arrival_delay)
     tasks: list[asyncio.Task[None]] = []
@@ -120,6 +135,10 @@ async def _serve(name: str, settings: Settings) -> None:
             asyncio.create_task(process.watch_parent()),
         ]
         await _wait_until_it_listens(context)
+        # The optics are seen by the detectors, a PandA by PV Access, and the truth by the one who
+        # reads it later.
+        if name == "detectors" and not settings.truth and not settings.panda_port:
+            await audience.count()
         print("ready", flush=True)
         waiter = asyncio.create_task(process.ended.wait())
         await asyncio.wait([*tasks, waiter], return_when=asyncio.FIRST_COMPLETED)
