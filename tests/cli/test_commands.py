@@ -217,3 +217,40 @@ def test_the_simulation_stops_on_ctrl_c_with_status_zero():
     assert "EPICS_CA_ADDR_LIST" in text
     assert "CLITEST:PGM1:monoGetEnergy" in text
     assert not processes_with("CLITEST:")
+
+
+@pytest.mark.parametrize("presses", [1, 2, 8])
+def test_a_scan_that_is_interrupted_is_in_tiled_with_its_reason_as_the_last_sentence(
+    beamline, tmp_path, presses
+):
+    flying = subprocess.Popen(
+        [*GLIDEPATH, *"fly energy 400 500 2 --detectors mesh --data".split(), str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(beamline),
+    )
+    try:
+        for line in flying.stdout:
+            if re.match(r"\d+ of \d+ rows", line):
+                break
+        for _ in range(presses):
+            flying.send_signal(signal.SIGINT)
+            time.sleep(0.3)
+        _, errors = flying.communicate(timeout=240)
+    finally:
+        flying.kill()
+    assert flying.returncode == 1, errors
+    assert "aborted by the user" in errors.strip().splitlines()[-1]
+    (journal,) = (tmp_path / "journal").glob("*.jsonl")
+    assert journal.with_suffix(".published").exists(), errors
+
+    from glidepath.catalog import LocalTiledServer, load_run, read_primary
+
+    with LocalTiledServer(tmp_path) as server:
+        client = server.client()
+        stored = load_run(client, journal.stem)
+        assert stored.metadata["stop"]["exit_status"] == "abort"
+        assert "aborted by the user" in stored.metadata["stop"]["reason"]
+        assert len(read_primary(stored)["energy"]) > 0
+        client.context.http_client.close()

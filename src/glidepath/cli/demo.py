@@ -87,6 +87,7 @@ def _show(console: Console, server: Any, uid: str, root: Path) -> None:
     from glidepath.catalog import load_run, read_primary
     from glidepath.physics.nitrogen import N2_LINES_eV, fit_series
     from glidepath.pictures import save_spectrum
+    from glidepath.timeline import good_rows
 
     run = load_run(server.client(), uid)
     table = read_primary(run)
@@ -94,11 +95,12 @@ def _show(console: Console, server: Any, uid: str, root: Path) -> None:
     with np.errstate(divide="ignore", invalid="ignore"):
         normalised = table["sample"] / table["mesh"]
     console.print(f"Read back from Tiled: {len(normalised)} rows.")
+    good = good_rows(table["quality"])
     energy = table["energy"]
     fit = None
     inside = np.nanmin(energy) < N2_LINES_eV[0] - 0.8 and np.nanmax(energy) > N2_LINES_eV[-1] + 0.6
     if inside:
-        fit = fit_series(energy, normalised)
+        fit = fit_series(energy[good], normalised[good])
         console.print(
             f"First N2 line: {fit.first_line:.4f} ± {fit.first_line_error:.4f} eV fitted, "
             f"{N2_LINES_eV[0]:.4f} eV true; Gaussian width {1e3 * fit.gaussian_fwhm:.0f} meV.",
@@ -118,6 +120,7 @@ def _show(console: Console, server: Any, uid: str, root: Path) -> None:
         signal_label="sample / mesh",
         tracking_error=table.get("tracking_error"),
         fit=fit,
+        quality=table["quality"],
     )
     folder = os.path.relpath(root)
     console.print(

@@ -1,8 +1,7 @@
 """`glidepath fly`: one continuous scan from the command line."""
 
-import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,23 +30,26 @@ from .options import BeamlineOption, DataOption, TiledOption, open_session
 @contextmanager
 def catalogue(uri: str | None, root: Path) -> Iterator[Callable[[], Any]]:
     """Give a function that opens the catalogue: the user's server, or one for this directory."""
-    from glidepath.catalog import CatalogError, LocalTiledServer, open_catalog, open_local_catalog
+    from glidepath.session.run_documents import SharedCatalogue
 
-    if uri is None:
+    shared = SharedCatalogue(root, uri)
+    try:
+        shared.begin()
+        yield shared.open
+    finally:
+        shared.close()
+
+
+@contextmanager
+def in_catalogue(session: Any, uri: str | None) -> Iterator[None]:
+    """Let the runs of a block be in the catalogue when it ends, however it ends."""
+    with catalogue(uri, session.root) as connect:
+        session.publish_to(connect)
         try:
-            open_local_catalog(root).context.http_client.close()
-        except CatalogError:
-            pass
-        else:
-            # `glidepath serve` runs for this directory: two servers would share one database.
-            yield lambda: open_local_catalog(root)
-            return
-        with LocalTiledServer(root) as server:
-            yield server.client
-        return
-    key = os.environ.get("TILED_API_KEY")
-    open_catalog(uri, key, writable=True).context.http_client.close()
-    yield lambda: open_catalog(uri, key, writable=True)
+            yield
+        finally:
+            # Before the server goes.
+            session.drain()
 
 
 def fly(
@@ -77,11 +79,12 @@ def fly(
     from glidepath.live import LiveView
     from glidepath.plans import inspect, xas_flyscan
     from glidepath.plans.trajectory_scan import BAD_ROWS
+    from glidepath.session.interrupts import late_interrupts_ignored
 
     from .report import print_end, print_preflight
 
     console = Console(highlight=False, emoji=False)
-    with spoken():
+    with spoken(), ExitStack() as ending:
         trajectory = asked(start, stop, velocity, region, passes, there_and_back)
         with open_session(beamline, data, catalogue=False) as session:
             names = session.beamline.detectors if detectors is None else names_in(detectors)
@@ -94,20 +97,20 @@ def fly(
             if dry_run:
                 raise typer.Exit(0 if report.passed else BAD_INPUT)
             report.check()
-            with catalogue(tiled or session.configuration.tiled, session.root) as connect:
-                session.publish_to(connect)
-                plan = xas_flyscan(
-                    sampled,
-                    moved,
-                    trajectory,
-                    period=period,
-                    refly=BAD_ROWS if refly else None,
-                    **options,
-                )
+            plan = xas_flyscan(
+                sampled,
+                moved,
+                trajectory,
+                period=period,
+                refly=BAD_ROWS if refly else None,
+                **options,
+            )
+            # Until all is put away, the session too: what is said last is the scan's reason.
+            ending.enter_context(late_interrupts_ignored())
+            with in_catalogue(session, tiled or session.configuration.tiled):
                 with LiveView(session.follower, console):
                     stopped = session.run(plan)
                 print_end(console, session.follower.start, stopped)
-                session.drain()
 
 
-__all__ = ["TiledOption", "catalogue", "fly"]
+__all__ = ["TiledOption", "catalogue", "fly", "in_catalogue"]

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 from .errors import spoken
-from .fly import catalogue
+from .fly import in_catalogue
 from .options import BeamlineOption, DataOption, TiledOption, open_session
 
 
@@ -26,6 +26,7 @@ def focus(
     """Scan a motor from START to STOP and find where the beam on a camera is smallest."""
     from glidepath.pictures import save_focus
     from glidepath.plans import FocusData, FocusResult, focus_scan
+    from glidepath.session.interrupts import late_interrupts_ignored
 
     from .report import print_end
 
@@ -35,8 +36,7 @@ def focus(
         moved, looking = session.devices([motor, camera])
         recorded = FocusData(motor, camera)
         session.RE.subscribe(recorded)
-        with catalogue(tiled or session.configuration.tiled, session.root) as connect:
-            session.publish_to(connect)
+        with late_interrupts_ignored(), in_catalogue(session, tiled or session.configuration.tiled):
             stopped = session.run(
                 focus_scan([looking], moved, start, stop, step, fly=fly, move=move)
             )
@@ -54,7 +54,6 @@ def focus(
                 position_label=f"{motor} ({unit})" if unit else motor,
             )
             console.print(f"Picture  {picture}", soft_wrap=True)
-            session.drain()
 
 
 __all__ = ["focus"]

@@ -15,6 +15,7 @@ from .fly import fly
 from .focus import focus
 from .preflight import preflight
 from .rebin import rebin
+from .repair import repair
 from .replay import replay
 from .serve import serve
 from .sim import sim
@@ -37,6 +38,7 @@ app.add_typer(check, name="check")
 app.command()(serve)
 app.command()(config)
 app.command()(replay)
+app.command()(repair)
 app.command(context_settings={"ignore_unknown_options": True})(rebin)
 app.command(context_settings={"ignore_unknown_options": True})(export)
 

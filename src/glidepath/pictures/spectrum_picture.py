@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from glidepath.physics.nitrogen import N2Fit
+from glidepath.timeline import good_rows
 
 EDGE_EV = 409.9
 """N2 1s ionisation threshold (eV)."""
@@ -25,6 +26,7 @@ def save_spectrum(
     tracking_error: ArrayLike | None = None,
     fit: N2Fit | None = None,
     energy_label: str = "photon energy (eV)",
+    quality: ArrayLike | None = None,
 ) -> None:
     """Write a spectrum, and what is known about it, as a PNG.
 
@@ -44,8 +46,13 @@ def save_spectrum(
         Fit of the N2 pi* series; a panel of its own shows it.
     energy_label
         Label of the energy axis, with its unit.
+    quality
+        Shape (n,), uint16: bits of the rows. Those that spoil a row leave it out of the line and
+        make it a hollow mark.
     """
-    x, y = np.asarray(energy, float), np.asarray(signal, float)
+    x, all_y = np.asarray(energy, float), np.asarray(signal, float)
+    good = np.ones(len(x), bool) if quality is None else good_rows(quality)
+    y = np.where(good, all_y, np.nan)
     panels = (
         ["whole"] + ["series"] * (fit is not None) + ["tracking"] * (tracking_error is not None)
     )
@@ -63,6 +70,10 @@ def save_spectrum(
     )
     whole = axes["whole"]
     whole.plot(x, y, lw=0.8, color="C0")
+    if not good.all():
+        hollow = {"mfc": "none", "mec": "0.6", "ms": 3, "label": "rows with quality bits"}
+        whole.plot(x[~good], all_y[~good], "o", **hollow)
+        whole.legend(loc="lower right", fontsize=8)
     whole.set(xlabel=energy_label, ylabel=signal_label, xlim=(np.nanmin(x), np.nanmax(x)))
     if fit is not None:
         marks = [(fit.first_line, r"N$_2$ 1s$\rightarrow\pi^*$", "C3")]

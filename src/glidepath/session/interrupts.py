@@ -2,6 +2,8 @@
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Protocol
 
@@ -16,6 +18,35 @@ class Interrupts(Protocol):
     def __enter__(self) -> object: ...
 
     def __exit__(self, *_: object) -> None: ...
+
+
+PATIENCE = 10
+"""So often Ctrl-C passes unheard while a scan is put away: then the user means it."""
+
+
+@contextmanager
+def late_interrupts_ignored() -> Iterator[None]:
+    """Let Ctrl-C pass unheard while a scan that has ended is put away, which is bounded.
+
+    The run engine has a handler of its own while it works. Without this one a key that was pressed
+    once too often would end the process before the run is in the catalogue and its reason is said.
+    """
+    pressed = 0
+
+    def count(number: int, frame: FrameType | None) -> None:
+        nonlocal pressed
+        pressed += 1
+        if pressed > PATIENCE:
+            raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGINT, count)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 class _OnInterrupt:
@@ -63,4 +94,4 @@ class PauseOnInterrupt(_OnInterrupt):
             self._run_engine.abort("Ctrl-C")
 
 
-__all__ = ["AbortOnInterrupt", "Interrupts", "PauseOnInterrupt"]
+__all__ = ["AbortOnInterrupt", "Interrupts", "PauseOnInterrupt", "late_interrupts_ignored"]

@@ -10,6 +10,10 @@ from bluesky import RunEngine
 from glidepath.catalog import Publisher
 from glidepath.sentences import errors, joined
 
+DRAIN_TIMEOUT = 120.0
+"""Seconds that the catalogue has for what is left of the runs: on a busy machine a server that was
+just started needs most of a minute before it takes anything."""
+
 
 class RunDocuments:
     """Keeps the documents of a run engine in a journal and feeds them to the catalogue.
@@ -41,7 +45,7 @@ class RunDocuments:
         self._subscription = self._engine.subscribe(self.publisher)
         self._has_catalogue = True
 
-    def drain(self, timeout: float = 30.0) -> None:
+    def drain(self, timeout: float = DRAIN_TIMEOUT) -> None:
         """Wait (s) until the catalogue has what it can take, and say what it has not."""
         status = self.publisher.close(timeout)
         if self._has_catalogue and status.to_replay and not self._said_to_replay:
@@ -60,8 +64,8 @@ class RunDocuments:
 class SharedCatalogue:
     """Opens the catalogue of a data directory: the user's server, or a local one.
 
-    A local server that another process of this user runs for the directory is used; if there is
-    none, one is started, and ends with this process.
+    One local server serves a data directory: it is started or joined here, and stays as long as
+    any process uses it.
 
     Parameters
     ----------
@@ -76,6 +80,19 @@ class SharedCatalogue:
         self._uri = uri
         self._server: Any = None
 
+    def begin(self) -> None:
+        """Look whether the user's server can be used, or start the local one without waiting.
+
+        Raises
+        ------
+        CatalogError
+            If it cannot be used.
+        """
+        if self._uri is None:
+            self._local()
+        else:
+            self.open().context.http_client.close()
+
     def open(self) -> Any:
         """Return a new Tiled client that may write; the caller closes it.
 
@@ -84,27 +101,24 @@ class SharedCatalogue:
         CatalogError
             If no server can be reached or started.
         """
-        from glidepath.catalog import (
-            CatalogError,
-            LocalTiledServer,
-            open_catalog,
-            open_local_catalog,
-        )
+        from glidepath.catalog import open_catalog
 
         if self._uri is not None:
             return open_catalog(self._uri, os.environ.get("TILED_API_KEY"), writable=True)
-        try:
-            return open_local_catalog(self._root)
-        except CatalogError:
-            if self._server is None:
-                self._server = LocalTiledServer(self._root).start()
-            return self._server.wait_ready().client()
+        return self._local().wait_ready().client()
 
     def close(self) -> None:
-        """End the server, if it is ours."""
+        """Stop using the local server; it ends if nobody else does."""
         server, self._server = self._server, None
         if server is not None:
             server.stop()
+
+    def _local(self) -> Any:
+        from glidepath.catalog import LocalTiledServer
+
+        if self._server is None:
+            self._server = LocalTiledServer(self._root)
+        return self._server.start()
 
 
 __all__ = ["RunDocuments", "SharedCatalogue"]

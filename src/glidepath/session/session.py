@@ -26,14 +26,11 @@ from .connections import Connections
 from .interrupts import Interrupts, PauseOnInterrupt
 from .lasting_metadata import LastingMetadata
 from .log_file import LogFile
-from .run_documents import RunDocuments, SharedCatalogue
+from .run_documents import DRAIN_TIMEOUT, RunDocuments, SharedCatalogue
 from .run_preparation import RunPreparation
 
 LOOP_TIMEOUT = 5.0
 """Seconds in which the run engine's loop must have ended."""
-
-DRAIN_TIMEOUT = 30.0
-"""Seconds that the catalogue has for what is left when a session is closed."""
 
 EXPORT_COMMAND = (sys.executable, "-m", "glidepath", "export", "--nexus", "--documents")
 """What exports a run when it stops, in a process of its own."""

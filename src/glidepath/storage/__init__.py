@@ -3,8 +3,9 @@
 from .aligned_images import AlignedImages, image_shape
 from .documents import HDF5_MIMETYPE, TableDocuments, column_key, dataset_paths
 from .growing import Column, FileError, GrowingFile, Table, read_columns
+from .hdf5 import open_hdf5, open_to_read, repair
 from .locks import FileLock
-from .paths import check_data_directory, data_root, run_folder, use_data_root
+from .paths import check_data_directory, data_root, run_folder, run_folders, use_data_root
 from .scan_numbers import ScanNumberError, ScanNumbers
 from .validation import compile_validators
 
@@ -25,7 +26,11 @@ __all__ = [
     "data_root",
     "dataset_paths",
     "image_shape",
+    "open_hdf5",
+    "open_to_read",
     "read_columns",
+    "repair",
     "run_folder",
+    "run_folders",
     "use_data_root",
 ]

@@ -9,6 +9,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from .hdf5 import open_hdf5
+
 DATASET = "/entry/data/images"
 
 
@@ -82,7 +84,7 @@ class AlignedImages:
                 target = rows if self.per_row == 1 else (rows, place)
                 layout[target] = whole[frame:stop:step]
         new = self.path.with_suffix(".new")
-        with h5py.File(new, "w", libver="latest") as file:
+        with open_hdf5(new, "w", libver="latest") as file:
             file.create_virtual_dataset(DATASET, layout, fillvalue=0)
         os.replace(new, self.path)
 

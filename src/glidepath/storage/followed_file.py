@@ -5,6 +5,8 @@ from pathlib import Path
 
 import h5py
 
+from .hdf5 import open_to_read
+
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _WITH_FLAGS = 2
 """Version of the superblock from which on byte 11 says who has opened the file."""
@@ -50,7 +52,7 @@ class FollowedFile:
         """Return the file, or None while it cannot be read."""
         if self._file is None and can_be_opened(self.path):
             try:
-                self._file = h5py.File(self.path, "r", libver="latest", swmr=True)
+                self._file = open_to_read(self.path)
             except OSError:
                 # Its writer is about to open it again.
                 return None

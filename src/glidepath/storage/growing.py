@@ -11,6 +11,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from .hdf5 import open_hdf5, open_to_read
+from .locks import FileLock
+
 CHUNK_ROWS = 16384
 """Rows per HDF5 chunk: appends and reads both cost per chunk, little per row."""
 
@@ -86,6 +89,7 @@ class GrowingFile:
         self, path: Path, tables: Sequence[Table], entry: Mapping[str, str] | None = None
     ) -> None:
         self.path = path
+        self._lock = FileLock(path)
         self._rows = [0] * len(tables)
         self._types = [{c.name: np.dtype(c.dtype) for c in table.columns} for table in tables]
         empty = _empty_file(tables)
@@ -97,16 +101,21 @@ class GrowingFile:
                 self._datasets = [self._columns_of(table) for table in tables]
             except BaseException:
                 # Half a file is no file.
+                self._lock.release()
                 path.unlink()
                 raise
 
     def _open(self, entry: Mapping[str, str]) -> h5py.File:
         # No cache of chunks: rows are written where they belong, and only these. With a cache each
         # flush would write the last chunk of every column again, 128 kB for a few rows.
-        file = h5py.File(self.path, "r+", libver="latest", rdcc_nbytes=0)
+        file = open_hdf5(self.path, "r+", libver="latest", rdcc_nbytes=0)
         for key, value in entry.items():
             file[f"/entry/{key}"] = value
         file.swmr_mode = True
+        # HDF5 gives up its own lock here. This one, which readers share, tells `repair` that the
+        # file has a writer.
+        with contextlib.suppress(OSError):
+            self._lock.acquire(shared=True)
         return file
 
     def _columns_of(self, table: Table) -> dict[str, h5py.h5d.DatasetID]:
@@ -155,8 +164,11 @@ class GrowingFile:
 
     def close(self) -> None:
         """Flush and close; FileError if the disk refuses. Closing twice is harmless."""
-        with contextlib.suppress(ValueError), _said_of(self.path):
-            self._file.close()
+        try:
+            with contextlib.suppress(ValueError), _said_of(self.path):
+                self._file.close()
+        finally:
+            self._lock.release()
 
 
 @contextlib.contextmanager
@@ -235,7 +247,7 @@ def read_columns(path: Path, group: str, names: Sequence[str]) -> dict[str, NDAr
 
     Works while the file is written, and after its writer was killed.
     """
-    with h5py.File(path, "r", swmr=True, libver="latest") as file:
+    with open_to_read(path) as file:
         columns = {name: np.asarray(file[f"{group}/{name}"][()]) for name in names}
     shortest = min(len(column) for column in columns.values())
     return {name: column[:shortest] for name, column in columns.items()}

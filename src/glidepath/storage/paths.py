@@ -33,6 +33,31 @@ def run_folder(root: Path, uid: str, scan_id: int, time: float) -> Path:
     return root / f"{date:%Y}" / f"{date:%m}" / f"{date:%d}" / f"{int(scan_id):06d}_{uid[:8]}"
 
 
+def run_folders(root: Path, run: str) -> list[Path]:
+    """Return the folders of the runs of a data directory with a number or the beginning of a uid.
+
+    Parameters
+    ----------
+    root
+        The data directory.
+    run
+        Number of the scan, or a uid or its beginning (at least 5 characters).
+
+    Returns
+    -------
+    list of Path
+        Oldest first; empty if there is none.
+    """
+    found = sorted(root.glob("[0-9]*/[0-9]*/[0-9]*/[0-9]*_*"))
+    if run.isdigit():
+        numbered = [path for path in found if int(path.name.partition("_")[0]) == int(run)]
+        if numbered:
+            return numbered
+    if len(run) < 5:
+        return []
+    return [path for path in found if path.name.partition("_")[2].startswith(run[:8])]
+
+
 def check_data_directory(root: Path) -> Path:
     """Return ``root`` as an absolute path, made if it is not there, or say what is wrong.
 
@@ -82,4 +107,4 @@ def data_root() -> Path:
     return _Session.root
 
 
-__all__ = ["check_data_directory", "data_root", "run_folder", "use_data_root"]
+__all__ = ["check_data_directory", "data_root", "run_folder", "run_folders", "use_data_root"]
