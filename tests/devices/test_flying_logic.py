@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from ophyd_async.core import FlyMotorInfo, set_mock_value
 
-from glidepath.devices import PGM, EnergyAxis, MotionError, flying
+from glidepath.devices import PGM, EnergyAxis, MotionError, extensions, flying
 from glidepath.trajectory import Envelope, Leg, PreflightError, Region
 
 
@@ -131,13 +131,15 @@ def test_a_back_end_of_another_package_is_found_by_its_entry_point(monkeypatch):
     made = PaperFlight()
 
     class Entry:
+        name = "stages"
+
         def load(self):
             flying.flight_of.register(Stage, lambda axis: made)
 
-    monkeypatch.setattr(flying, "entry_points", lambda group: [Entry()])
-    flying.load_back_ends.cache_clear()
+    monkeypatch.setattr(extensions, "entry_points", lambda group: [Entry()])
+    extensions.load_extensions.cache_clear()
     assert flying.flight_of(Stage(name="stage")) is made
-    flying.load_back_ends.cache_clear()
+    extensions.load_extensions.cache_clear()
 
 
 async def test_a_flight_that_fails_ends_with_its_reason_and_is_put_back(axis, flight):

@@ -26,6 +26,30 @@ def test_a_small_table_is_read(file):
     assert table.curve().periods == 62
 
 
+WHOLE = HEADER + NAMES + POINTS
+SAVED = {
+    "byte-order mark": b"\xef\xbb\xbf" + WHOLE.encode(),
+    "UTF-16": WHOLE.encode("utf-16"),
+    "semicolons and decimal commas": WHOLE.replace(",", ";").replace(".", ",").encode(),
+    "tabs": WHOLE.replace(",", "\t").encode(),
+    "quotes": WHOLE.replace("horizontal", '"horizontal"').replace("gap_mm", '"gap_mm"').encode(),
+    "padded": "".join(f"{line},,\n" for line in [*WHOLE.splitlines(), ""]).encode(),
+    "spaces before the sign": WHOLE.replace("# ", "  # ").encode(),
+    "line ends of others": WHOLE.replace("\n", "\r").encode(),
+    "keV": WHOLE.replace("_eV", "_keV").replace("400", "0.400").replace("410", "0.410").encode(),
+}
+
+
+@pytest.mark.parametrize("name", SAVED)
+def test_a_table_is_read_as_spreadsheets_save_it(file, name):
+    file.write_bytes(SAVED[name])
+    table = read_gap_table(file)
+    curve = table.curve()
+    assert list(curve.energies) == pytest.approx([400.0, 410.0])
+    assert list(curve.gaps) == pytest.approx([34.0, 34.6])
+    assert (curve.polarisation, curve.periods, table.provenance["who"]) == ("horizontal", 62, "me")
+
+
 def test_what_is_written_is_read_again(file):
     provenance = {"undulator": "UE48", "who": "me", "when": "today", "how": "by\nhand"}
     table = GapTable.from_law(UE48, np.arange(20.0, 60.0), provenance=provenance)
@@ -61,6 +85,11 @@ def test_a_table_without_an_origin_is_not_written(file):
         (HEADER + NAMES + "1,,400,34\n", "Line 7 of .* names no polarisation"),
         (HEADER + NAMES + POINTS[:20], "harmonic 1, horizontal, needs at least two points"),
         (HEADER + NAMES + POINTS + "1,horizontal,420,30\n", "is not monotonic: 410 eV at 34.6 mm"),
+        (HEADER + NAMES + "1,horizontal,1_400,34\n", "Line 7 of .* has '1_400' as energy_eV"),
+        (
+            HEADER + NAMES + "1,horizontal,0.40,34\n1,horizontal,0.41,34.6\n",
+            r"ends at 0\.41 eV, which looks like keV; name its column energy_keV",
+        ),
         (HEADER + NAMES + POINTS + POINTS, "is not monotonic: 400 eV at 34 mm is followed by 400"),
     ],
 )

@@ -28,14 +28,16 @@ from ophyd_async.core import (
     set_mock_value,
 )
 from ophyd_async.core import StandardReadableFormat as Format
+from ophyd_async.epics.motor import Motor as EpicsMotor
 
+from glidepath.timeline.channel import ChannelKind
 from glidepath.trajectory import TRACKING_BOUND
 
 from .flying import AxisFlying
 from .monochromator import DCM, PGM, Monochromator
-from .motion import Motor
+from .motor_record import soft_limits
 from .positioning import MotionError, end_task, together
-from .sampled import Derived, SampledChannel
+from .sampled import Derived, SampledChannel, channels_for
 from .signals import watch
 from .undulator import STANDING, ControlMode, Undulator
 
@@ -61,7 +63,7 @@ class Coupling(StrEnum):
 class _EnergyMove(MovableLogic[float]):
     """Move the monochromator and the undulator, and wait for both."""
 
-    monochromator: Monochromator | Motor
+    monochromator: Monochromator | EpicsMotor
     undulator: Undulator | None
     coupling: Coupling
     tolerance: float | None
@@ -163,7 +165,7 @@ class _EnergyMove(MovableLogic[float]):
                 await self.undulator.stop()
 
 
-async def decouple(monochromator: Monochromator | Motor, undulator: Undulator) -> None:
+async def decouple(monochromator: Monochromator | EpicsMotor, undulator: Undulator) -> None:
     """Let the undulator obey its own commands, whatever the monochromator does."""
     if isinstance(monochromator, PGM | DCM) and await monochromator.id_on.get_value():
         await monochromator.id_on.set(False)
@@ -181,11 +183,11 @@ class _EnergyMock(DeviceMock["EnergyAxis"]):
         monochromator, undulator = device.monochromator(), device.undulator()
 
         def arrive(energy: float) -> None:
-            set_mock_value(monochromator.readback, energy)
+            set_mock_value(monochromator.movable_logic.readback, energy)
             if undulator is not None and device.coupling is Coupling.FOLLOWING:
                 set_mock_value(undulator.gap.readback, float(undulator.curve.gap(energy)))
 
-        callback_on_mock_put(monochromator.setpoint, arrive)
+        callback_on_mock_put(monochromator.movable_logic.setpoint, arrive)
 
 
 @default_mock_class(_EnergyMock)
@@ -208,7 +210,8 @@ class EnergyAxis(StandardReadable, StandardMovable[float], Preparable, Flyable):
     Parameters
     ----------
     monochromator
-        The monochromator; for separate axes it may be a motor record in eV.
+        The monochromator; a motor record in eV, ophyd-async's own ``Motor`` too, where no undulator
+        follows it by itself.
     undulator
         The undulator that belongs to it; None for a beamline without one.
     name
@@ -245,7 +248,7 @@ class EnergyAxis(StandardReadable, StandardMovable[float], Preparable, Flyable):
 
     def __init__(
         self,
-        monochromator: Monochromator | Motor,
+        monochromator: Monochromator | EpicsMotor,
         undulator: Undulator | None = None,
         name: str = "energy",
         *,
@@ -269,11 +272,14 @@ class EnergyAxis(StandardReadable, StandardMovable[float], Preparable, Flyable):
         self.gap_segments = gap_segments
         with self.add_children_as_readables(Format.HINTED_SIGNAL):
             self.readback = derived_signal_r(
-                _same, derived_units="eV", energy=monochromator.readback
+                _same, derived_units="eV", energy=monochromator.movable_logic.readback
             )
         with self.add_children_as_readables(Format.UNCACHED_SIGNAL):
             self.setpoint = derived_signal_rw(
-                _same, self._put_setpoint, derived_units="eV", energy=monochromator.setpoint
+                _same,
+                self._put_setpoint,
+                derived_units="eV",
+                energy=monochromator.movable_logic.setpoint,
             )
         with self.add_children_as_readables(Format.CONFIG_SIGNAL):
             self.low_limit = SignalR(SoftSignalBackend(float, nan, "eV", getter=self._low))
@@ -296,7 +302,7 @@ class EnergyAxis(StandardReadable, StandardMovable[float], Preparable, Flyable):
         super().__init__(name)
 
     async def _put_setpoint(self, value: float) -> None:
-        await self.monochromator().setpoint.set(value)
+        await self.monochromator().movable_logic.setpoint.set(value)
 
     async def _low(self) -> float:
         limits = await self.limits()
@@ -386,7 +392,11 @@ class EnergyAxis(StandardReadable, StandardMovable[float], Preparable, Flyable):
 
     async def limits(self) -> tuple[float, float] | None:
         """Return the range of energies in eV that all devices of the axis reach."""
-        ranges = [await self.monochromator().limits()]
+        monochromator = self.monochromator()
+        if isinstance(monochromator, EpicsMotor):
+            ranges = [await soft_limits(monochromator)]
+        else:
+            ranges = [await monochromator.limits()]
         if (undulator := self.undulator()) is not None:
             ranges.append(await undulator.energy_limits())
         known = [limits for limits in ranges if limits is not None]
@@ -396,10 +406,10 @@ class EnergyAxis(StandardReadable, StandardMovable[float], Preparable, Flyable):
 
     async def channels(self) -> list[SampledChannel]:
         """Return the energy, and the gap of the undulator, as continuous readbacks."""
-        channels = await self.monochromator().channels()
         energy = [
-            SampledChannel(replace(sampled.channel, name=self.name), sampled.source)
-            for sampled in channels
+            replace(sampled, channel=replace(sampled.channel, name=self.name))
+            for sampled in await channels_for(self.monochromator())
+            if sampled.channel.kind is ChannelKind.READBACK
         ]
         if (undulator := self.undulator()) is not None:
             return energy + await undulator.channels()

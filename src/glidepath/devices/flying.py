@@ -8,17 +8,17 @@ of the group ``glidepath.back_ends``, those of this package among them.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from functools import cache, singledispatch
-from importlib.metadata import entry_points
+from functools import singledispatch
 from typing import Any, Protocol
 
 from ophyd_async.core import FlyMotorInfo, SignalR
 
 from glidepath.trajectory import Envelope, Leg, PreflightError, Region, preflight
 
+from .extensions import load_extensions
 from .positioning import MotionError
 
-__all__ = ["AxisFlying", "FlightOfAxis", "flight_of", "load_back_ends"]
+__all__ = ["AxisFlying", "FlightOfAxis", "flight_of"]
 
 BACK_ENDS = "glidepath.back_ends"
 """The group of entry points that name modules with back ends."""
@@ -84,7 +84,7 @@ def flight_of(axis: Any) -> FlightOfAxis:
     PreflightError
         If nothing is known that flies it.
     """
-    load_back_ends()
+    load_extensions(BACK_ENDS)
     registered = flight_of.dispatch(type(axis))
     if registered is not flight_of.dispatch(object):
         return registered(axis)
@@ -92,13 +92,6 @@ def flight_of(axis: Any) -> FlightOfAxis:
         f"Nothing that could fly {axis.name} is loaded; import glidepath.flyers, or install the "
         "package that flies it."
     )
-
-
-@cache
-def load_back_ends() -> None:
-    """Import the modules that register back ends, once in the life of a process."""
-    for entry in entry_points(group=BACK_ENDS):
-        entry.load()
 
 
 def leg_of(value: Any) -> Leg:

@@ -3,9 +3,15 @@
 The file begins with lines ``# key: value``. Needed are ``undulator`` (its name), ``periods``
 (number of magnetic periods), and the origin: ``who`` made the table, ``when`` and ``how``. Then
 comes a line with the names of the columns ``harmonic, polarisation, energy_eV, gap_mm`` and,
-where the magnet rows can be shifted, ``shift_mm``; then the points, in any order.
+where the magnet rows can be shifted, ``shift_mm``; then the points, in any order. ``energy_keV``
+may stand for ``energy_eV``.
+
+Files may be as spreadsheets save them: with a byte-order mark, in UTF-16, with semicolons or tabs
+between the fields and then also with decimal commas, with quotes, and padded with empty fields.
 """
 
+import codecs
+import csv
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +26,14 @@ KEYS = ("undulator", "periods", "who", "when", "how")
 """What the header must say."""
 
 COLUMNS = ("harmonic", "polarisation", "energy_eV", "gap_mm")
+KEV = "energy_keV"
 SHIFT = "shift_mm"
+
+SEPARATORS = ",;\t"
+"""What may stand between fields; with the last two, numbers may have a decimal comma."""
+
+LOWEST_ENERGY = 2.0
+"""Energies in eV below which no harmonic of an undulator is used: a table in keV looks so."""
 
 
 class GapTableError(ValueError):
@@ -43,7 +56,7 @@ def read_gap_table(path: str | Path) -> GapTable:
     """
     path = Path(path)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = _text(path.read_bytes()).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no text in UTF-8"
         raise GapTableError(f"The gap table {path} cannot be read: {reason}.") from error
@@ -53,8 +66,10 @@ def read_gap_table(path: str | Path) -> GapTable:
     for number, row in _rows(path, lines):
         point = [
             _number(path, number, row, name)
-            for name in ("energy_eV", "gap_mm", *((SHIFT,) if SHIFT in row else ()))
+            for name in (_energy_of(row), "gap_mm", *((SHIFT,) if SHIFT in row else ()))
         ]
+        if KEV in row:
+            point[0] *= 1e3
         harmonic = _number(path, number, row, "harmonic")
         if not row["polarisation"]:
             raise GapTableError(f"Line {number} of the gap table {path} names no polarisation.")
@@ -66,6 +81,12 @@ def read_gap_table(path: str | Path) -> GapTable:
         points[int(harmonic), row["polarisation"]].append((*point, 0.0)[:3])
     if not points:
         raise GapTableError(f"The gap table {path} has no points below its header.")
+    highest = max(energy for found in points.values() for energy, *_ in found)
+    if highest < LOWEST_ENERGY:
+        raise GapTableError(
+            f"The gap table {path} ends at {highest:g} eV, which looks like keV; name its column "
+            f"{KEV} if it is."
+        )
     curves = []
     for (harmonic, polarisation), found in points.items():
         energies, gaps, shifts = np.array(sorted(found)).T
@@ -97,12 +118,23 @@ def write_gap_table(path: str | Path, table: GapTable) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+def _text(content: bytes) -> str:
+    """Return the text of a file in UTF-8 or UTF-16; UnicodeDecodeError if it is neither."""
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if wide else "utf-8-sig")
+
+
+def _is_comment(line: str) -> bool:
+    return line.lstrip(' "').startswith("#")
+
+
 def _provenance(path: Path, lines: Sequence[str]) -> dict[str, str]:
     found = {}
     for line in lines:
-        if line.startswith("#") and ":" in line:
-            key, _, value = line[1:].partition(":")
-            found[key.strip()] = value.strip()
+        if _is_comment(line) and ":" in line:
+            key, _, value = line.lstrip(' "#').partition(":")
+            # Spreadsheets pad all lines to the same number of fields.
+            found[key.strip()] = value.rstrip(f' "{SEPARATORS}').strip()
     missing = [key for key in KEYS if not found.get(key)]
     if missing:
         raise GapTableError(
@@ -122,34 +154,53 @@ def _periods(path: Path, provenance: Mapping[str, str]) -> int:
 
 
 def _rows(path: Path, lines: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
-    """Return line numbers and fields by name."""
-    kept = [
-        (number, [field.strip() for field in line.split(",")])
-        for number, line in enumerate(lines, start=1)
-        if line.strip() and not line.startswith("#")
-    ]
-    if not kept:
+    """Return line numbers and fields by name; decimal commas are points."""
+    kept = [(n, line) for n, line in enumerate(lines, start=1) if not _is_comment(line)]
+    heading = next((line for _, line in kept if line.strip(f" {SEPARATORS}")), "")
+    separator = max(SEPARATORS, key=heading.count)
+    found = []
+    for number, line in kept:
+        fields = [field.strip() for field in next(csv.reader([line], delimiter=separator), [])]
+        if any(fields):
+            found.append((number, fields))
+    if not found:
         raise GapTableError(f"The gap table {path} has no line with the names of its columns.")
-    (_, names), *rows = kept
-    unknown = [name for name in names if name not in (*COLUMNS, SHIFT)]
-    missing = [name for name in COLUMNS if name not in names]
-    if unknown or missing or len(set(names)) < len(names):
-        raise GapTableError(
-            f"The gap table {path} has the columns {', '.join(names)}; it needs "
-            f"{', '.join(COLUMNS)} and may have {SHIFT}."
-        )
+    (_, names), *rows = found
+    while names and not names[-1]:
+        names.pop()
+    _check_columns(path, names)
     for number, fields in rows:
+        while len(fields) > len(names) and not fields[-1]:
+            fields.pop()
         if len(fields) != len(names):
             raise GapTableError(
                 f"Line {number} of the gap table {path} has {len(fields)} fields instead of "
                 f"{len(names)}."
             )
+        if separator != ",":
+            fields[:] = [field.replace(",", ".") for field in fields]
     return [(number, dict(zip(names, fields, strict=True))) for number, fields in rows]
+
+
+def _check_columns(path: Path, names: list[str]) -> None:
+    known = ["energy_eV" if name == KEV else name for name in names]
+    unknown = [name for name in known if name not in (*COLUMNS, SHIFT)]
+    missing = [name for name in COLUMNS if name not in known]
+    if unknown or missing or len(set(known)) < len(known):
+        raise GapTableError(
+            f"The gap table {path} has the columns {', '.join(names)}; it needs "
+            f"{', '.join(COLUMNS)} and may have {SHIFT}."
+        )
+
+
+def _energy_of(row: Mapping[str, str]) -> str:
+    return KEV if KEV in row else "energy_eV"
 
 
 def _number(path: Path, line: int, row: Mapping[str, str], name: str) -> float:
     try:
-        value = float(row[name])
+        # Python takes 1_410 for a number, and nobody else does.
+        value = float(row[name]) if "_" not in row[name] else float("nan")
     except ValueError:
         value = float("nan")
     if not np.isfinite(value):

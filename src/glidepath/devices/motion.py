@@ -1,7 +1,8 @@
 """EPICS motor records: the stock device, where a zero means what EPICS says it means."""
 
-import asyncio
-from functools import cached_property
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import cached_property, partial
 
 from ophyd_async.core import FlyMotorInfo, SignalR, SignalRW
 from ophyd_async.epics.motor import Motor as EpicsMotor
@@ -9,15 +10,37 @@ from ophyd_async.epics.motor import MotorFlyableMovableLogic, MotorFlyCtx
 
 from glidepath.timeline.channel import Channel, ChannelKind
 
+from .motor_record import MotorRecord, read_motor_record, soft_limits
+from .positioning import MotionError
 from .sampled import SampledChannel
 
 __all__ = ["Motor"]
 
 
+@dataclass
 class _MotorLogic(MotorFlyableMovableLogic):
-    """The stock logic, except that ``VMAX = 0`` is no limit (motor record reference manual)."""
+    """The stock logic for records as they are: no limit where VMAX is 0, modes, backlash, delays.
+
+    Parameters
+    ----------
+    record
+        Reads the fields of the motor's record.
+    """
+
+    record: Callable[[], Awaitable[MotorRecord]]
+
+    async def check_move(self, new_position: float) -> None:
+        """Refuse a position outside the limits, and a motor that would not move to it."""
+        await super().check_move(new_position)
+        for objection in (await self.record()).objections():
+            raise MotionError(objection)
+
+    async def calculate_timeout(self, old_position: float, new_position: float) -> float:
+        """Return the seconds that a move may take, by what the record says of it."""
+        return (await self.record()).bound(new_position - old_position)
 
     async def on_prepare(self, value: FlyMotorInfo) -> MotorFlyCtx:
+        """Go to the run-up; ``VMAX = 0`` is no limit (motor record reference manual)."""
         if await self.max_velocity.get_value() > 0:
             return await super().on_prepare(value)
         acceleration_time = await self.acceleration_time.get_value()
@@ -40,7 +63,7 @@ class Motor(EpicsMotor):
     @cached_property
     def movable_logic(self) -> MotorFlyableMovableLogic:
         """How the motor moves and flies."""
-        return _MotorLogic(**vars(self._logic))
+        return _MotorLogic(**vars(self._logic), record=partial(read_motor_record, self))
 
     @cached_property
     def flyable_logic(self) -> MotorFlyableMovableLogic:
@@ -59,13 +82,7 @@ class Motor(EpicsMotor):
 
     async def limits(self) -> tuple[float, float] | None:
         """Return the soft limits, None where they are off (both dial limits are zero)."""
-        low, high, dial_low, dial_high = await asyncio.gather(
-            self.low_limit_travel.get_value(),
-            self.high_limit_travel.get_value(),
-            self.dial_low_limit_travel.get_value(),
-            self.dial_high_limit_travel.get_value(),
-        )
-        return None if dial_low == dial_high == 0 else (low, high)
+        return await soft_limits(self)
 
     async def channels(self) -> list[SampledChannel]:
         """Return the position (``RBV``) as a continuous readback in the motor's unit."""

@@ -1,4 +1,8 @@
-"""Simulated motor records (EPICS motor record reference, R7): trapezoidal moves and soft limits."""
+"""Simulated motor records (EPICS motor record reference, R7-4): moves, limits and modes.
+
+Beside trapezoidal moves there is what makes real motors difficult: Set mode, SPMG, base velocity,
+backlash with its own velocity, settling time and retries, disabled records, limit switches.
+"""
 
 import asyncio
 import time
@@ -13,6 +17,12 @@ __all__ = ["MotorRecord"]
 
 _READBACK_SECONDS = 0.1
 _STALL_SECONDS = 0.15
+
+_STOP, _PAUSE, _MOVE, _GO = "Stop", "Pause", "Move", "Go"
+
+
+class DisabledRecordError(Exception):
+    """A put to a record whose DISP is 1."""
 
 
 class MotorRecord:
@@ -64,6 +74,9 @@ class MotorRecord:
         def number(field: str, value: float, unit: str = unit, **handlers: Any) -> Number:
             return database.number(f"{name}.{field}", value, unit, precision, **handlers)
 
+        self._offset = number("OFF", 0.0, on_put=self._new_offset)
+        self._shown_offset = 0.0
+        self._outside = False
         self._setpoint = number("VAL", position, accept=self._accept, on_put=self._move)
         database[database.prefix + name] = self._setpoint
         self._readback = number("RBV", position)
@@ -76,22 +89,40 @@ class MotorRecord:
             "VELO", velocity, f"{unit}/s", accept=lambda value: self._velocity_for(value)
         )
         self._top_velocity = number("VMAX", top_velocity, f"{unit}/s")
-        number("VBAS", 0.0, f"{unit}/s")
+        self._base_velocity = number("VBAS", 0.0, f"{unit}/s", writable=True)
         self._acceleration_time = number(
-            "ACCL", acceleration_time, "s", accept=lambda value: value if value > 0 else None
+            "ACCL",
+            acceleration_time,
+            "s",
+            accept=lambda value: self._enabled() and value if value > 0 else None,
         )
+        self._backlash = number("BDST", 0.0, accept=self._taken)
+        self._backlash_velocity = number("BVEL", velocity, f"{unit}/s", accept=self._taken)
+        self._backlash_time = number("BACC", acceleration_time, "s", accept=self._taken)
+        self._delay = number("DLY", 0.0, "s", accept=self._taken)
+        number("FRAC", 1.0, accept=self._taken)
+        number("ACCS", velocity / acceleration_time, f"{unit}/s^2", accept=self._taken)
+        number("SPDB", 0.0, accept=self._taken)
+        number("MDEL", 0.0, accept=self._taken)
+        number("JVEL", velocity, f"{unit}/s", accept=self._taken)
         number("MRES", resolution)
         number("ERES", resolution)
         number("UREV", 200 * resolution)
-        number("OFF", 0.0, writable=True)
         number("RDBD", 2 * resolution)
         database.integer(f"{name}.SREV", 200)
         database.integer(f"{name}.PREC", precision)
         self._at_rest = database.integer(f"{name}.DMOV", 1)
         self._moves = database.integer(f"{name}.MOVN", 0)
         self._stop_command = database.integer(f"{name}.STOP", 0, on_put=self._stop)
-        for switch in ("HLS", "LLS"):
-            database.integer(f"{name}.{switch}", 0)
+        self._switches = {
+            sign: database.integer(f"{name}.{switch}", 0, writable=True)
+            for sign, switch in ((1, "HLS"), (-1, "LLS"))
+        }
+        self._violation = database.integer(f"{name}.LVIO", 0)
+        self._disabled = database.integer(f"{name}.DISP", 0, writable=True)
+        # The device status: done, and no trouble.
+        for field, value in (("MSTA", 2), ("RTRY", 0), ("DISA", 0), ("DISV", 1), ("IGSET", 0)):
+            database.integer(f"{name}.{field}", value, writable=True)
         for field, text in (
             ("EGU", unit),
             ("DESC", description),
@@ -102,20 +133,63 @@ class MotorRecord:
         self._frozen = database.integer(f"FAULT:{name}_frozen", 0, writable=True)
         database.integer(f"FAULT:{name}_stall", 0, on_put=self._stall)
         database.choice(f"{name}.FOFF", "Variable", ("Variable", "Frozen"), writable=True)
-        database.choice(f"{name}.SET", "Use", ("Use", "Set"), writable=True)
+        self._mode = database.choice(f"{name}.SET", "Use", ("Use", "Set"), writable=True)
+        self._go = database.choice(
+            f"{name}.SPMG", _GO, (_STOP, _PAUSE, _MOVE, _GO), on_put=self._switch
+        )
+        self._postponed: float | None = None
+        for field, choices in (
+            ("OMSL", ("supervisory", "closed_loop")),
+            ("DIR", ("Pos", "Neg")),
+            ("ACCU", ("Use ACCL", "Use ACCS")),
+            ("UEIP", ("No", "Yes")),
+            ("URIP", ("No", "Yes")),
+            ("NTM", ("NO", "YES")),
+        ):
+            database.choice(f"{name}.{field}", choices[0], choices, writable=True)
+
+    def _enabled(self) -> bool:
+        """Return True, or refuse a put to a disabled record."""
+        if self._disabled.value:
+            raise DisabledRecordError("put disabled (DISP is 1)")
+        return True
+
+    def _taken(self, value: float) -> float:
+        self._enabled()
+        return value
 
     def _velocity_for(self, value: float) -> float | None:
-        """Velocity that the record takes for a requested one: at most VMAX; None refuses."""
+        """Velocity that the record takes for a requested one: from VBAS to VMAX; None refuses."""
+        self._enabled()
         if value <= 0:
             return None
         top = float(self._top_velocity.value)
+        value = max(value, float(self._base_velocity.value))
         return min(value, top) if top > 0 else value
 
     def _accept(self, target: float) -> float | None:
-        low, high = float(self._low.value), float(self._high.value)
-        if low == high == 0 or low <= target <= high:
+        self._enabled()
+        self._outside = False
+        if self._mode.value == "Set":
             return target
-        return None
+        if self._go.value == _STOP:
+            return None
+        low, high = float(self._low.value), float(self._high.value)
+        beyond = target
+        if self._backlash_way(target) < 0:
+            beyond = target - float(self._backlash.value)
+        inside = low == high == 0 or (low <= target <= high and low <= beyond <= high)
+        self._outside = not inside
+        # A target that violates a limit is taken back.
+        return target if inside else float(self._setpoint.value)
+
+    def _backlash_way(self, target: float) -> int:
+        """1 for a move in the direction of the backlash, -1 against it, 0 without one."""
+        distance = float(self._backlash.value)
+        if abs(distance) < self._resolution:
+            return 0
+        way = target - self._shown_offset - self.axis.position(time.time())
+        return 1 if (way > 0) == (distance > 0) else -1
 
     @property
     def limits(self) -> tuple[float, float]:
@@ -128,21 +202,73 @@ class MotorRecord:
         return float(self._top_velocity.value)
 
     async def _move(self, target: float) -> None:
-        await self.go(target)
-        await self.standing()
+        """Take a new target: move to it, remember it, or make it the position."""
+        if self._outside:
+            await self._violation.change(1)
+        elif self._mode.value == "Set":
+            position = self.axis.position(time.time())
+            await self._offset.post(target - position)
+            await self._new_offset(target - position)
+        elif self._go.value == _PAUSE:
+            self._postponed = target
+        else:
+            await self.go(target)
+            await self.standing()
+            if self._go.value == _MOVE:
+                await self._go.post(_PAUSE)
+
+    async def _new_offset(self, offset: float) -> None:
+        """Show positions and limits with another offset: nothing moves."""
+        change, self._shown_offset = offset - self._shown_offset, offset
+        for limit in (self._low, self._high):
+            await limit.post(float(limit.value) + change)
+        await self._post_position(time.time())
+
+    async def _switch(self, choice: str) -> None:
+        """Obey SPMG: Stop and Pause stop, Go makes up for what was postponed."""
+        if choice in (_STOP, _PAUSE):
+            target = float(self._setpoint.value)
+            moving = not self._done.is_set()
+            await self._stop(1)
+            self._postponed = target if moving and choice == _PAUSE else None
+        elif self._postponed is not None:
+            target, self._postponed = self._postponed, None
+            await self.go(target)
 
     async def go(self, target: float) -> None:
-        """Begin a move at the record's own velocity."""
+        """Begin a move at the record's own velocity, backlash included."""
+        await self._violation.change(0)
+        target -= self._shown_offset
+        start = time.time() + LEAD_SECONDS
+        here = self.axis.position(start)
+        if self._switches[1 if target > here else -1].value:
+            return
         velocity = float(self._velocity.value)
-        await self.follow(
-            plan_move(
-                self.axis,
-                time.time() + LEAD_SECONDS,
+        slow = float(self._backlash_velocity.value)
+        away = float(self._backlash.value)
+        way = self._backlash_way(target + self._shown_offset)
+        if way == 0 or (way > 0 and slow == velocity):
+            stops = [(target, velocity)]
+        elif way > 0 and abs(target - here) <= abs(away):
+            stops = [(target, slow)]
+        else:
+            stops = [(target - away, velocity), (target, slow)]
+        await self.follow(self._plan(start, stops))
+
+    def _plan(self, start: float, stops: Sequence[tuple[float, float]]) -> list[Segment]:
+        """Plan moves one after the other, each with its own velocity."""
+        segments: list[Segment] = []
+        axis = self.axis
+        for target, velocity in stops:
+            segments[-1:] = plan_move(
+                axis,
+                segments[-1].start if segments else start,
                 round(target / self._resolution) * self._resolution,
                 velocity,
                 velocity / float(self._acceleration_time.value),
             )
-        )
+            axis = Axis("", segments[-1].position)
+        return segments
 
     async def follow(self, segments: Sequence[Segment]) -> None:
         """Begin a motion that is planned elsewhere, as a controller's."""
@@ -183,13 +309,16 @@ class MotorRecord:
             self.axis.plan(plan_stop(self.axis, now, _STALL_SECONDS))
 
     def _measured(self, when: float) -> float:
+        return self._counted(when) + self._shown_offset
+
+    def _counted(self, when: float) -> float:
         return round(self.axis.position(when) / self._resolution) * self._resolution
 
     async def _post_position(self, when: float) -> None:
         if self._frozen.value:
             return
-        value = self._measured(when)
-        await self._readback.post(value, when)
+        value = self._counted(when)
+        await self._readback.post(value + self._shown_offset, when)
         await self._dial.post(value, when)
 
     async def _follow(self, start: float) -> None:
@@ -203,6 +332,8 @@ class MotorRecord:
         await sleep_until(end)
         await self._post_position(end)
         await self._moves.change(0, end)
+        end += float(self._delay.value)
+        await sleep_until(end)
         await self._at_rest.change(1, end)
         self._done.set()
 

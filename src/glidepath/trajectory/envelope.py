@@ -48,6 +48,9 @@ class Envelope:
         Of the way to the run-up, units per second (squared); None where they are not known.
     overhead
         Seconds that a leg takes on top of its motions: what is said to the controller, settling.
+    objections, notes
+        What the axis itself has against the flight, and what a user should know of it: complete
+        sentences.
 
     Examples
     --------
@@ -71,6 +74,8 @@ class Envelope:
     approach_velocity: float | None = None
     approach_acceleration: float | None = None
     overhead: float = 0.0
+    objections: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 __all__ = ["Envelope"]

@@ -86,6 +86,7 @@ def preflight(
     shortest = min(region.period for region in regions)
     objections = list(_moves(axis, moving))
     for stage in stages:
+        objections += stage.envelope.objections
         objections += _flown_beyond(axis, stage)
         objections += _wrong_velocity(axis, stage)
         objections += _wrong_acceleration(axis, stage)
@@ -287,6 +288,7 @@ def _notes(
             f"The undulator will be up to {mismatch:.3g} {unit} off, rows beyond {bound:.3g} "
             f"{unit} are marked; fly slower to keep it nearer."
         )
+    yield from dict.fromkeys(note for stage in stages for note in stage.envelope.notes)
     slower = [f"{r.slower:.3g} {unit} of region {r.number}" for r in regions if r.slower > 0]
     if slower:
         yield (

@@ -16,7 +16,8 @@ from typing import Any
 from ophyd_async.epics.motor import Motor
 
 from glidepath.devices.energy import Coupling, EnergyAxis
-from glidepath.devices.flying import flight_of, load_back_ends
+from glidepath.devices.extensions import load_extensions
+from glidepath.devices.flying import BACK_ENDS, flight_of
 from glidepath.devices.monochromator import PGM
 from glidepath.devices.profile_move import ProfileMotor
 from glidepath.trajectory import PreflightError
@@ -38,7 +39,7 @@ def back_end_for(axis: Any) -> BackEnd[Any]:
     PreflightError
         If no back end flies such a device.
     """
-    load_back_ends()
+    load_extensions(BACK_ENDS)
     registered = back_end_for.dispatch(type(axis))
     if registered is not back_end_for.dispatch(object):
         return registered(axis)

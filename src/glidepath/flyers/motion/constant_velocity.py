@@ -1,13 +1,22 @@
-"""Flies an EPICS motor record at constant velocity."""
+"""Flies an EPICS motor record at constant velocity, whatever its fields say."""
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
 
+from bluesky.protocols import Reading
 from ophyd_async.core import AsyncStatus
 from ophyd_async.epics.motor import Motor
 
+from glidepath.devices.motor_record import (
+    ALLOWANCE,
+    MotorRecord,
+    backlash_of,
+    read_motor_record,
+)
 from glidepath.devices.settings import Settings
 from glidepath.devices.signals import Watch, patience_with, tell, watch
+from glidepath.sentences import sentence_of
 from glidepath.trajectory import Envelope, Leg, Motion
 
 from .back_end import BackEnd, FlightError, MotionPlan
@@ -17,35 +26,92 @@ from .standing import Standing
 SETTLE = 0.3
 """Seconds at constant velocity between the end of the acceleration and the start."""
 
-SHORTEST_RAMP = 1e-3
-"""Seconds of acceleration that are assumed at least."""
-
 OVERHEAD = 0.35
 """Seconds that a flight takes beside its motions: for predictions only."""
 
 STAND_TIMEOUT = 10.0
 """Seconds in which a motor must stand after STOP."""
 
-ALLOWANCE = 10.0
-"""Seconds that a flight may take on top of its computed duration."""
+REFUSAL = 0.5
+"""Seconds after a put that has ended in which the motor must have moved off."""
+
+VELOCITY_TOLERANCE = 1e-3
+"""Share by which the velocity that the record has taken may differ from the one asked for."""
+
+CAUSE_TIMEOUT = 1.0
+"""Seconds in which the record may say why the motor does not move: it has to be stopped then."""
+
+FLOWN_TOLERANCE = 0.1
+"""Share by which the velocity that was flown may differ from it: the readback is discrete."""
+
+SHORTEST_CHECK = 1.0
+"""Seconds of flight from which on its velocity can be told from the readback."""
+
+
+@dataclass(frozen=True)
+class VelocityPlan(MotionPlan):
+    """A leg at constant velocity.
+
+    Attributes
+    ----------
+    record
+        The motor's fields as they were when it was planned.
+    """
+
+    record: MotorRecord
+
+
+@dataclass
+class FlownVelocity:
+    """The velocity that was flown, from the readback's own timestamps.
+
+    Parameters
+    ----------
+    leg
+        Only readings inside of it count.
+    """
+
+    leg: Leg
+    _first: Reading[float] | None = field(default=None, init=False)
+    _last: Reading[float] | None = field(default=None, init=False)
+
+    def update(self, reading: dict[str, Reading[float]]) -> None:
+        """Take in an update of the readback."""
+        (newest,) = reading.values()
+        low, high = sorted((self.leg.start, self.leg.stop))
+        if low <= newest["value"] <= high:
+            self._first = self._first or newest
+            self._last = newest
+
+    @property
+    def velocity(self) -> float | None:
+        """Units per second; None where the flight was too short to tell."""
+        first, last = self._first, self._last
+        if first is None or last is None:
+            return None
+        seconds = last["timestamp"] - first["timestamp"]
+        if seconds < SHORTEST_CHECK:
+            return None
+        return abs(last["value"] - first["value"]) / seconds
 
 
 @dataclass
 class _VelocityFlight:
-    """One flight: the move that is under way."""
+    """One flight: its record, and the move that is under way."""
 
+    record: MotorRecord
     move: AsyncStatus | None = None
 
 
-class ConstantVelocity(BackEnd[MotionPlan]):
-    """Runs up by ACCL, flies at VELO, runs down; VELO is put back.
+class ConstantVelocity(BackEnd[VelocityPlan]):
+    """Runs up by ACCL, flies at VELO, runs down; all settings are put back.
 
-    ``VMAX = 0`` means that the record knows no limit (motor record reference manual).
+    What the fields of the record do to a flight is in `glidepath.devices.motor_record.FIELDS`.
 
     Parameters
     ----------
     motor
-        A motor record.
+        A motor record: ophyd-async's ``Motor``, or a subclass.
     """
 
     def __init__(self, motor: Motor) -> None:
@@ -54,80 +120,169 @@ class ConstantVelocity(BackEnd[MotionPlan]):
         self._standing = Standing(motor.name)
         self._flight: _VelocityFlight | None = None
 
-    async def plan(self, leg: Leg) -> MotionPlan:
-        """Return soft limits, VMAX, and the flight with its run-up."""
-        motor = self.motor
-        low, high, dial_low, dial_high, fastest, ramp, velocity, unit = await asyncio.gather(
-            motor.low_limit_travel.get_value(),
-            motor.high_limit_travel.get_value(),
-            motor.dial_low_limit_travel.get_value(),
-            motor.dial_high_limit_travel.get_value(),
-            motor.max_velocity.get_value(),
-            motor.acceleration_time.get_value(),
-            motor.velocity.get_value(),
-            motor.motor_egu.get_value(),
-        )
-        limited = not dial_low == dial_high == 0
-        own = self._settings.before(motor.velocity) if self._settings.changed else velocity
-        # The record reaches whatever velocity in ACCL, which an unset one shows as 0.
-        ramp = max(ramp, SHORTEST_RAMP)
-        motion = Motion.along(leg, leg.velocity / ramp, settle=SETTLE, overrun=SETTLE)
+    async def plan(self, leg: Leg) -> VelocityPlan:
+        """Return the range and velocities of the record, and the flight with its run-up."""
+        record = await self._record()
+        velocity, own = leg.velocity, record.velocity
+        # One that cannot be flown is refused below; until then it has a motion.
+        acceleration = record.acceleration(velocity)
+        motion = Motion.along(leg, acceleration, settle=SETTLE, overrun=SETTLE)
+        low, high = record.limits or (None, None)
         envelope = Envelope(
-            low if limited else None,
-            high if limited else None,
-            fastest if fastest > 0 else None,
-            unit,
+            low,
+            high,
+            record.fastest,
+            record.unit,
             run_up=abs(leg.start - motion.start),
-            run_up_time=ramp + SETTLE,
+            run_up_time=motion.passages[0].begin,
+            min_velocity=record.slowest,
             motion=motion,
             approach_velocity=own if own > 0 else None,
-            approach_acceleration=own / ramp if own > 0 else None,
-            overhead=OVERHEAD,
+            approach_acceleration=record.acceleration(own) if own > 0 else None,
+            overhead=OVERHEAD + record.settling,
+            objections=(
+                *record.objections(),
+                *record.on_switch(*motion.reach),
+                *_too_short(record, motion),
+            ),
+            notes=tuple(record.notes(velocity)),
         )
-        return MotionPlan(leg, envelope)
+        return VelocityPlan(leg, envelope, record)
+
+    async def _record(self) -> MotorRecord:
+        """Return the record's fields as they are without our own changes."""
+        record = await read_motor_record(self.motor)
+        if self._settings.changed:
+            record = record.having(VELO=self._settings.before(self.motor.velocity))
+        return record
 
     async def moving(self) -> str:
         """Return the motor's name while it is not done."""
         return "" if await self.motor.motor_done_move.get_value() else self.motor.name
 
-    async def prepare(self, plan: MotionPlan) -> None:
+    async def prepare(self, plan: VelocityPlan) -> None:
         """Go to the run-up at the motor's own velocity, then set the velocity of the flight."""
-        motor = self.motor
+        motor, settings = self.motor, self._settings
         self._standing.begin()
-        self._flight = _VelocityFlight()
-        await self._settings.save(motor.velocity)
+        await self._check_unchanged(plan)
+        self._flight = _VelocityFlight(plan.record)
+        await settings.save(motor.velocity)
+        if plan.record.backlash:
+            await settings.set(await backlash_of(motor), 0.0)
         # The flight before was perhaps a slow one.
-        await self._settings.set(motor.velocity, self._settings.before(motor.velocity))
-        await motor.set(plan.motion.start)
-        await self._settings.set(motor.velocity, plan.leg.velocity)
+        await settings.set(motor.velocity, settings.before(motor.velocity))
+        await self._approach(plan)
+        accepted = await settings.request(motor.velocity, plan.leg.velocity)
+        if abs(accepted - plan.leg.velocity) > VELOCITY_TOLERANCE * plan.leg.velocity:
+            raise FlightError(
+                f"{motor.name} was asked to fly at {plan.leg.velocity:g} {plan.record.unit}/s, "
+                f"but {plan.record.source}.VELO reads {accepted:g}; choose a velocity between its "
+                "VBAS and VMAX."
+            )
 
-    async def start(self, plan: MotionPlan) -> None:
+    async def _check_unchanged(self, plan: VelocityPlan) -> None:
+        """Raise if the record would not do any more what was planned."""
+        now = await self._record()
+        objections = (*now.objections(), *now.on_switch(*plan.motion.reach))
+        if objections:
+            raise FlightError(objections[0])
+        if changes := plan.record.changes(now):
+            raise FlightError(
+                f"{self.motor.name} was changed after its flight had been planned, {changes}; "
+                "begin the scan again."
+            )
+
+    async def _approach(self, plan: VelocityPlan) -> None:
+        """Go to the run-up, in a time that the record's fields make possible."""
+        motor, target = self.motor, plan.motion.start
+        await motor.check_value(target)
+        here = await motor.user_readback.get_value()
+        bound = plan.record.bound(target - here)
+        try:
+            await motor.user_setpoint.set(target, timeout=bound)
+        except TimeoutError as error:
+            raise FlightError(
+                f"{motor.name} did not come to its run-up at {target:.7g} within {bound:.0f} s: it "
+                f"is at {await motor.user_readback.get_value():.7g}."
+            ) from error
+
+    async def start(self, plan: VelocityPlan) -> None:
         """Start towards the end of the run-down; return when the motor moves."""
         motor, motion = self.motor, plan.motion
         if self._flight is None:
             raise FlightError(f"{motor.name} was not prepared.")
         async with watch(motor.motor_done_move) as seen:
-            self._flight.move = AsyncStatus(self._go(motion.stop, motion.duration + ALLOWANCE))
-            if not await seen.until(lambda: not seen.value(motor.motor_done_move), ALLOWANCE):
-                raise FlightError(
-                    f"{motor.name} did not start to move towards {motion.stop:g} within "
-                    f"{ALLOWANCE:g} s; check its controller."
-                )
+            moved_off = seen.latch(lambda: not seen.value(motor.motor_done_move))
+            bound = 2 * motion.duration + 2 * plan.record.settling + ALLOWANCE
+            self._flight.move = move = AsyncStatus(self._go(motion.stop, bound))
+            moving = asyncio.ensure_future(seen.until(moved_off, ALLOWANCE))
+            try:
+                await asyncio.wait({moving, move.task}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({moving}, timeout=REFUSAL if move.done else None)
+            finally:
+                moving.cancel()
+            if not moved_off():
+                raise FlightError(await self._why_it_stands(motion.stop, move))
 
     async def _go(self, target: float, bound: float) -> None:
         await self.motor.user_setpoint.set(target, timeout=bound)
 
-    async def follow(self, plan: MotionPlan) -> None:
+    async def _why_it_stands(self, target: float, move: AsyncStatus) -> str:
+        causes = list(await self._causes())
+        failure = move.exception() if move.done else None
+        if failure is not None:
+            causes.append(sentence_of(failure))
+        causes.append("check its controller.")
+        return f"{self.motor.name} did not start to move towards {target:.7g}: {causes[0]}"
+
+    async def _causes(self) -> tuple[str, ...]:
+        """Return what the record says that keeps the motor from moving; quickly, or nothing."""
+        try:
+            async with asyncio.timeout(CAUSE_TIMEOUT):
+                record = await self._record()
+        except (ConnectionError, TimeoutError):
+            return ()
+        beyond = f"{record.source}.LVIO says that this is beyond a soft limit."
+        return (*record.objections(), *([beyond] if record.get("LVIO") else []))
+
+    async def follow(self, plan: VelocityPlan) -> None:
         """Wait for the end of the move; tell a stall and an early end apart."""
         motor = self.motor
         if self._flight is None or self._flight.move is None:
             raise FlightError(f"{motor.name} was not started.")
-        follower = Follower(motor.name, motor.user_readback, plan, ending=ALLOWANCE)
+        ending = ALLOWANCE + 2 * plan.record.settling
+        follower = Follower(motor.name, motor.user_readback, plan, ending=ending)
+        flown = FlownVelocity(plan.leg)
         async with watch(motor.user_readback, motor.motor_done_move) as seen:
-            await follower.follow(
-                seen,
-                lambda: bool(seen.value(motor.motor_done_move)),
-                lambda: self._where(seen),
+            motor.user_readback.subscribe_reading(flown.update)
+            try:
+                await self._with_cause(
+                    follower.follow(
+                        seen,
+                        lambda: bool(seen.value(motor.motor_done_move)),
+                        lambda: self._where(seen),
+                    )
+                )
+            finally:
+                motor.user_readback.clear_sub(flown.update)
+        self._check_flown(plan, flown.velocity)
+
+    async def _with_cause(self, following: Awaitable[None]) -> None:
+        """Follow; add to a failure what the record says that could be its cause."""
+        try:
+            await following
+        except FlightError as error:
+            causes = await self._causes()
+            if not causes:
+                raise
+            raise FlightError(f"{str(error).rstrip('.')}; {causes[0]}") from error
+
+    def _check_flown(self, plan: VelocityPlan, velocity: float | None) -> None:
+        asked, unit = plan.leg.velocity, plan.record.unit
+        if velocity is not None and abs(velocity - asked) > FLOWN_TOLERANCE * asked:
+            raise FlightError(
+                f"{self.motor.name} flew at {velocity:.3g} {unit}/s instead of {asked:g} {unit}/s: "
+                "its controller has another velocity than its record; compare their limits."
             )
 
     def _where(self, seen: Watch) -> str:
@@ -137,28 +292,40 @@ class ConstantVelocity(BackEnd[MotionPlan]):
     async def halt(self) -> None:
         """Stop the motor; return when it stands."""
         flight, self._flight = self._flight, None
+        settling = 0.0 if flight is None else flight.record.settling
         try:
-            await self._standing.stop(self._stop())
+            await self._standing.stop(self._stop(STAND_TIMEOUT + settling))
         finally:
             if flight is not None and flight.move is not None:
                 flight.move.task.cancel()
                 # What it failed of is known by what the motor did.
                 await asyncio.gather(flight.move.task, return_exceptions=True)
 
-    async def _stop(self) -> None:
+    async def _stop(self, bound: float) -> None:
         motor = self.motor
         # Told first, asked later: a server that hangs stops it as soon as it goes on.
         await tell(motor.motor_stop, 1)
         patience = patience_with(motor.motor_done_move)
         async with watch(motor.motor_done_move, within=patience) as seen:
-            if not await seen.until(lambda: bool(seen.value(motor.motor_done_move)), STAND_TIMEOUT):
+            if not await seen.until(lambda: bool(seen.value(motor.motor_done_move)), bound):
                 raise FlightError(
-                    f"{motor.name} was told to stop and still moves after {STAND_TIMEOUT:g} s."
+                    f"{motor.name} was told to stop and still moves after {bound:g} s."
                 )
 
     async def restore(self) -> None:
-        """Put VELO back."""
+        """Put VELO and BDST back."""
         await self._settings.restore(self._standing.patience)
 
 
-__all__ = ["ConstantVelocity"]
+def _too_short(record: MotorRecord, motion: Motion) -> list[str]:
+    """Object to a movement within the set point dead band: the record would not make it."""
+    way, band = abs(motion.stop - motion.start), record.get("SPDB")
+    if way > band:
+        return []
+    return [
+        f"{record.name} would not move over {way:g} {record.unit}: its set point dead band "
+        f"{record.source}.SPDB is {band:g}; make that smaller."
+    ]
+
+
+__all__ = ["ConstantVelocity", "FlownVelocity", "VelocityPlan"]

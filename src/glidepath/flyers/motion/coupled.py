@@ -193,7 +193,7 @@ class Coupled(BackEnd[CoupledPlan]):
         self._flight = _CoupledFlight(
             GapDrive(
                 undulator,
-                self.axis.monochromator().readback,
+                self.axis.monochromator().movable_logic.readback,
                 undulator.curve,
                 path,
                 leg.start,
