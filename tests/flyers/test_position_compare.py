@@ -68,7 +68,9 @@ class Bench:
             np.concatenate([getattr(block, name) for block in blocks])
             for name in ("numbers", "times", "positions")
         )
+        means = [block.means for block in blocks if block.means is not None]
         return SimpleNamespace(
+            means=np.concatenate(means) if means else None,
             plan=plan,
             blocks=blocks,
             numbers=numbers,
@@ -134,6 +136,19 @@ async def test_energies_over_the_nitrogen_edge_are_true_in_both_directions(bench
     assert ends_ - edges == pytest.approx(0.01, abs=1e-6)
     assert got.complaint is None
     assert await bench.settings() == before
+
+
+async def test_the_edge_that_a_pulse_block_was_left_to_answer_does_not_delay_the_pulses(bench):
+    await bench.put("BEAM:axis", "m3")
+    await bench.put("ZEBRA:POLARITY:BC", "Falling")
+    before = await bench.settings()
+    try:
+        got = await bench.fly("mono_motor", 400.0, 401.0, 5.0, step=0.05, exposure=0.004)
+        assert await bench.settings() == before
+    finally:
+        await bench.put("ZEBRA:POLARITY:BC", "Rising")
+    _, energies, _ = await bench.truth(len(got.numbers))
+    assert got.positions == pytest.approx(energies, abs=2e-5)
 
 
 async def test_five_thousand_triggers_at_a_kilohertz(bench):

@@ -24,10 +24,25 @@ from test_position_compare import QUICK, SLOW, Bench
 from glidepath.beamlines.simulated import make_devices
 from glidepath.flyers import TriggerError, Triggers, flight_for, pulses_of
 from glidepath.flyers.triggers import sequencer
+from glidepath.flyers.triggers.panda_fields import NEUTRAL
 from glidepath.flyers.triggers.sequencer import Sequencer
+from glidepath.simulation import Truth
+from glidepath.storage import data_root
 from glidepath.trajectory import Leg, Region
 
 FAULTS = ("never_arms", "lost_pulse", "extra_pulse", "no_file", "file_stuck")
+
+
+LEFT_SET = (
+    ("seq", "enable_delay", 60_000_000),
+    ("pcap", "enable_delay", 1000),
+    ("pcap", "gate_delay", 500_000),
+    ("pcap", "trig_delay", 500_000),
+    ("pcap", "shift_sum", 8),
+    ("inenc", "rst_on_z", "1"),
+    ("ttlout", "val_delay", 500_000),
+)
+"""Fields as somebody may have left them, with their effects on what is measured."""
 
 
 class PandaBench(Bench):
@@ -62,7 +77,16 @@ class PandaBench(Bench):
             *(data.capture, data.hdf_directory, data.hdf_file_name, data.capture_mode),
         )
         values = {signal.name: await signal.get_value() for signal in signals}
+        for block, field, _ in LEFT_SET:
+            signal = getattr(self.part(block), field)
+            values[signal.name] = await signal.get_value()
         return {**values, "lines": len(await seq.table.get_value())}
+
+    def part(self, block):
+        if block == "pcap":
+            return self.blocks.pcap
+        # The motor's encoder is on the third input.
+        return getattr(self.blocks, block)[3 if block == "inenc" else 1]
 
 
 @pytest.fixture
@@ -91,6 +115,90 @@ async def test_five_thousand_triggers_at_a_kilohertz_need_three_lines(bench):
     assert np.diff(got.times) == pytest.approx(0.001, abs=1e-6)
     assert got.times - got.times[0] == pytest.approx(edges - edges[0], abs=2e-6)
     assert got.plan.positions == pytest.approx(energies, abs=1e-3)
+
+
+async def test_nothing_that_somebody_has_left_set_changes_what_is_measured(bench):
+    await bench.put("BEAM:axis", "m3")
+    for block, field, value in LEFT_SET:
+        await getattr(bench.part(block), field).set(value)
+    before = await bench.settings()
+    try:
+        got = await bench.fly("mono_motor", 400.0, 402.0, 5.0, step=0.02, exposure=0.002)
+        assert await bench.settings() == before
+    finally:
+        for block, field, value in LEFT_SET:
+            await getattr(bench.part(block), field).set("0" if isinstance(value, str) else 0)
+    assert np.array_equal(got.numbers, np.arange(len(got.plan.positions)))
+    edges, energies, ends = await bench.truth(len(got.numbers))
+    with Truth(bench.truth_file) as truth:
+        means = truth.mean_energy(edges, ends)
+    assert got.positions == pytest.approx(energies, abs=2e-5)
+    assert got.means == pytest.approx(means, abs=2e-5)
+    assert edges == pytest.approx(got.clock[0] + got.times, abs=2e-6)
+
+
+async def test_each_neutral_field_is_one_that_these_tests_leave_set():
+    attributes = {("output" if b == "ttlout" else b, field) for b, field, _ in LEFT_SET}
+    assert attributes == {(neutral.block.lower(), neutral.attribute) for neutral in NEUTRAL}
+
+
+async def test_row_times_are_those_of_the_file_to_a_microsecond(bench):
+    await bench.put("BEAM:axis", "m3")
+    got = await bench.fly("mono_motor", 402.0, 400.0, 5.0, step=0.05, exposure=0.004)
+    edges, _, _ = await bench.truth(len(got.numbers))
+    zero, uncertainty = got.clock
+    assert uncertainty <= 0.001
+    assert zero + got.times == pytest.approx(edges, abs=2e-6)
+    # Only the capture itself is left behind.
+    assert [path.name for path in bench.folder.iterdir()] == ["panda_001.h5"]
+
+
+async def test_a_capture_of_somebody_else_is_refused_and_goes_on(bench, tmp_path):
+    data, pcap = bench.blocks.data, bench.blocks.pcap
+    before = await data.hdf_directory.get_value(), await data.hdf_file_name.get_value()
+    await data.hdf_directory.set(str(tmp_path))
+    await data.hdf_file_name.set("theirs.h5")
+    await data.capture.set(True)
+    await pcap.enable.set("ONE")
+    await pcap.arm.set(True)
+    await until(pcap.active.get_value, bool)
+    settings = await bench.settings()
+    try:
+        source = bench.source("mono_motor")
+        with pytest.raises(TriggerError, match=r"^panda is writing .*theirs\.h5 for somebody else"):
+            await armed_at_rest(bench, source)
+        with pytest.raises(TriggerError, match="for somebody else"):
+            await pulses_of(bench.devices["panda"]).send(5, 0.01, 0.004)
+        assert await bench.settings() == settings
+        assert await pcap.active.get_value()
+        assert await data.capture.get_value()
+    finally:
+        await pcap.arm.set(False)
+        await data.capture.set(False)
+        await pcap.enable.set("ZERO")
+        await data.hdf_directory.set(before[0])
+        await data.hdf_file_name.set(before[1])
+        await until(pcap.active.get_value, lambda active: not active)
+
+
+async def test_what_a_killed_scan_has_left_running_is_taken_over(bench):
+    killed = bench.source("mono_motor")
+    killed.use_folder(data_root())
+    here = await bench.devices["mono_motor"].user_readback.get_value()
+    leg = Leg((Region(here + 1, here + 2, 5.0),))
+    (plan,) = await killed.plan(leg, Triggers(killed, step=0.05, exposure=0.004))
+    before = await bench.settings()
+    await killed.arm(plan)
+    try:
+        # A session that lives holds its claim.
+        with pytest.raises(TriggerError, match="used by another session of this data directory"):
+            await armed_at_rest(bench, bench.source("mono_motor"))
+        killed._claim.release()
+        await armed_at_rest(bench, bench.source("mono_motor"))
+        assert not await bench.blocks.data.capture.get_value()
+    finally:
+        await killed.restore()
+    assert await bench.settings() == before
 
 
 async def test_a_short_table_is_flown_in_parts_and_faults_are_seen_where_they_are(

@@ -184,6 +184,10 @@ class Panda(Device):
             raise ConnectionError(NO_PV_ACCESS.format(name=self.name))
         await super().connect(mock=mock, timeout=timeout, force_reconnect=force_reconnect)
 
+    def output_names(self) -> list[tuple[str, int]]:
+        """Return block and number of each of the outputs, such as ``("ttlout", 1)``."""
+        return [_split(output) for output in self.outputs]
+
     def output_signals(self) -> list[SignalRW[str]]:
         """Return what decides which signal each of the outputs carries; once connected."""
         signals = []

@@ -29,6 +29,7 @@ __all__ = [
     "BusSignal",
     "CompareDirection",
     "CompareSource",
+    "Edge",
     "TimeUnit",
     "Zebra",
     "ZebraEncoder",
@@ -65,6 +66,13 @@ class TimeUnit(StrEnum):
     def seconds(self) -> float:
         """Its length in s."""
         return {"ms": 1e-3, "s": 1.0, "10s": 10.0}[self.value]
+
+
+class Edge(IntEnum):
+    """Edge of its input that a pulse block answers."""
+
+    RISING = 0
+    FALLING = 1
 
 
 class BusSignal(IntEnum):
@@ -110,6 +118,8 @@ class ZebraPulse(StandardReadable):
         ``PULSEn_DLY``, ``PULSEn_WID``, in the unit; at most 6.5535 of it.
     unit
         ``PULSEn_PRE``, a :class:`TimeUnit`.
+    polarity
+        ``POLARITY:BC`` to ``BF``, an :class:`Edge`.
     """
 
     def __init__(self, prefix: str, number: int, name: str = "") -> None:
@@ -119,6 +129,8 @@ class ZebraPulse(StandardReadable):
             self.delay = _setting(float, f"{block}DLY")
             self.width = _setting(float, f"{block}WID")
             self.unit = _setting(str, f"{block}PRE")
+            # Bits of one register: those of gates and dividers come before.
+            self.polarity = signal_rw(int, f"{prefix}POLARITY:B{'CDEF'[number - 1]}")
         super().__init__(name)
 
 

@@ -32,6 +32,8 @@ Record = Callable[[Floats, float], None]
 
 _SEQUENCERS = _COMPARES = _PULSES = _OUTPUTS = 2
 _CLOCK_SECONDS = 8e-9
+_TURN_COUNTS = 1_000_000
+"""Counts from one reference mark of an encoder to the next."""
 _UNITS = {"min": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6}
 _BITS = (
     *("ZERO", "ONE", "PCAP.ACTIVE"),
@@ -136,6 +138,7 @@ class Panda:
         self._build_capture()
         for number in range(1, _OUTPUTS + 1):
             self._bit(self._part("ttlout", number), "val")
+            self._part("ttlout", number).scalar("val_delay", 0, writable=True)
 
     # -- process variables -------------------------------------------------------------------
 
@@ -160,6 +163,7 @@ class Panda:
             block.choice("val_capture", "No", _CAPTURES, on_put=self._show_datasets)
             block.scalar("val_dataset", "", on_put=self._show_datasets)
             block.scalar("setp", 0, on_put=partial(self._preset, index))
+            block.choice("rst_on_z", "0", ("0", "1"), writable=True)
             self._inputs.append(block)
 
     def _build_sources(self) -> None:
@@ -167,6 +171,7 @@ class Panda:
         for number in range(1, _SEQUENCERS + 1):
             block = self._part("seq", number)
             self._bit(block, "enable", partial(self._enable_sequencer, number))
+            block.scalar("enable_delay", 0, writable=True)
             for letter in "abc":
                 self._bit(block, f"bit{letter}")
                 block.choice(f"pos{letter}", "ZERO", positions, writable=True)
@@ -203,6 +208,8 @@ class Panda:
         self._active = pcap.scalar("active", False)
         for field in ("enable", "gate", "trig"):
             self._bit(pcap, field)
+            pcap.scalar(f"{field}_delay", 0, writable=True)
+        pcap.scalar("shift_sum", 0, writable=True)
         pcap.choice("trig_edge", "Rising", _EDGES, writable=True)
         for field in _STAMPS:
             pcap.choice(f"{field}_capture", "No", ("No", "Value"), on_put=self._show_datasets)
@@ -233,7 +240,14 @@ class Panda:
             return lambda when: np.zeros(len(when))
         index = int(multiplexer[len("INENC")]) - 1
         encoder, offset = self._encoders[index], self._offsets[index]
+        if self._inputs[index]["rst_on_z"].value == "1":
+            return lambda when: (encoder(when) + offset) % _TURN_COUNTS
         return lambda when: encoder(when) + offset
+
+    @staticmethod
+    def _delay(block: Block, field: str) -> float:
+        """Return by how many seconds a bit input is looked at later."""
+        return int(block[f"{field}_delay"].value) * _CLOCK_SECONDS
 
     @staticmethod
     def _seconds(block: Block, field: str) -> float:
@@ -253,7 +267,7 @@ class Panda:
             return
         now = time.time()
         run = SequencerRun(
-            now,
+            now + self._delay(block, "enable"),
             block["table"].value,
             int(block["repeats"].value),
             self._seconds(block, "prescale") or _CLOCK_SECONDS,
@@ -356,11 +370,14 @@ class Panda:
                 signals[f"PULSE{number}.OUT"] = Pulses(rises, rises + width)
         sent = signals.get(str(self._part("ttlout", 1)["val"].value), NO_PULSES)
         widths = np.round(sent.falls - sent.rises, 9)
+        late = self._delay(self._part("ttlout", 1), "val")
         for edges in np.split(np.arange(len(sent)), np.flatnonzero(np.diff(widths)) + 1):
             if len(edges):
-                self._record(sent.rises[edges], float(widths[edges[0]]))
-                self._line.send(sent.rises[edges], float(widths[edges[0]]))
-        self._capture(signals.get(str(self._pcap["trig"].value), NO_PULSES), until)
+                self._record(sent.rises[edges] + late, float(widths[edges[0]]))
+                self._line.send(sent.rises[edges] + late, float(widths[edges[0]]))
+        captured = signals.get(str(self._pcap["trig"].value), NO_PULSES)
+        late = self._delay(self._pcap, "gate")
+        self._capture(captured.later(late), until)
 
     def _with_faults(self, running: _Running, made: Pulses, until: float) -> Pulses:
         numbers = running.made + 1 + np.arange(len(made))
@@ -393,7 +410,7 @@ class Panda:
     def _end_capture(self) -> None:
         if self._begun and self._seen_to >= self._capture_ends:
             self._begun, self._armed = False, inf
-            self._data.flush(self._seen_to, end=True)
+            self._data.end(self._seen_to)
             self._active.post(False)
             self._arm.post("Disarm")
 
@@ -427,7 +444,8 @@ class Panda:
                     name = f"INENC{index + 1}.VAL.{capture}"
                 elif mode.startswith("Min Max") and capture != "Mean":
                     name = f"{name}-{capture.lower()}"
-                counts = _gated(reading, pulses, capture, edges)
+                shift = int(self._pcap["shift_sum"].value)
+                counts = _gated(reading, pulses, capture, edges, shift)
                 columns[name] = counts * scale + offset
         for field, instants in zip(_STAMPS, (pulses.rises, pulses.falls, edges), strict=True):
             if self._pcap[f"{field}_capture"].value == "Value":
@@ -437,8 +455,11 @@ class Panda:
         return columns
 
 
-def _gated(reading: Reading, pulses: Pulses, capture: str, edges: Floats) -> Floats:
-    """Return what position capture makes of an encoder during pulses, in counts."""
+def _gated(reading: Reading, pulses: Pulses, capture: str, edges: Floats, shift: int = 0) -> Floats:
+    """Return what position capture makes of an encoder during pulses, in counts.
+
+    ``shift`` divides sums and the number of samples by a power of two, and drops what is left.
+    """
     if not len(pulses):
         return np.empty(0)
     if capture == "Value":
@@ -449,11 +470,14 @@ def _gated(reading: Reading, pulses: Pulses, capture: str, edges: Floats) -> Flo
     when = pulses.rises[:, None] + (pulses.falls - pulses.rises)[:, None] * share
     counts = counted(reading(when.ravel())).reshape(when.shape).astype(np.float64)
     if capture == "Mean":
-        return counts.mean(axis=1)
+        samples = np.round((pulses.falls - pulses.rises) / _CLOCK_SECONDS)
+        total = np.floor(counts.mean(axis=1) * samples / 2**shift)
+        return total / np.maximum(np.floor(samples / 2**shift), 1)
     if capture == "Min":
         return counts.min(axis=1)
     if capture == "Max":
         return counts.max(axis=1)
     if capture == "Diff":
         return counts[:, -1] - counts[:, 0]
-    return counts.sum(axis=1) * (pulses.falls - pulses.rises) / _CLOCK_SECONDS / _POINTS
+    total = counts.sum(axis=1) * (pulses.falls - pulses.rises) / _CLOCK_SECONDS / _POINTS
+    return np.floor(total / 2**shift)

@@ -37,6 +37,10 @@ class Pulses:
         """Return some of them."""
         return Pulses(self.rises[kept], self.falls[kept])
 
+    def later(self, seconds: float) -> "Pulses":
+        """Return them later by a time in s."""
+        return Pulses(self.rises + seconds, self.falls + seconds)
+
     def and_then(self, others: "Pulses") -> "Pulses":
         """Return them with others, in order."""
         rises = np.concatenate([self.rises, others.rises])

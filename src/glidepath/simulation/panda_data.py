@@ -59,6 +59,9 @@ class DataWriter:
         self._file: h5py.File | None = None
         self._columns: list[h5py.Dataset] = []
         self._waiting: list[Floats] = []
+        self._samples: list[Floats] = []
+        """Of the running capture, from its beginning on: who connects late gets them too."""
+        self._running: tuple[list[str], float] | None = None
         self._flushed = 0.0
 
     def show_datasets(self, names: Sequence[str]) -> None:
@@ -79,18 +82,28 @@ class DataWriter:
         if on:
             self._captured.post(0)
             self._received.post(0)
+            self._status.post("Starting capture")
+            self._join()
         else:
             self._write_waiting()
             self._close()
-        self._status.post("Starting capture" if on else "Capturing disabled")
+            self._status.post("Capturing disabled")
 
     def begin(self, datasets: Sequence[str], start: float) -> None:
-        """Make the file: position capture has been armed, and began at a time (POSIX s)."""
-        if not self._capture.value or self._file is not None or self._no_file.value:
+        """Take samples from now on: position capture was armed, and began at a time (POSIX s)."""
+        self._running = list(datasets), start
+        self._samples.clear()
+        self._join()
+
+    def _join(self) -> None:
+        """Make the file of a running capture; it begins with what has been captured already."""
+        if self._running is None or not self._capture.value or self._file is not None:
             return
-        path = Path(str(self._full_path.value))
+        if self._no_file.value:
+            return
+        datasets, start = self._running
         try:
-            self._file = h5py.File(path, "w", libver="latest")
+            self._file = h5py.File(Path(str(self._full_path.value)), "w", libver="latest")
         except OSError:
             self._status.post("Capture disabled, unexpected exception.")
             self._capture.post(False)
@@ -102,18 +115,27 @@ class DataWriter:
             )
             for name in datasets
         ]
+        self._file.swmr_mode = True
+        # Written too late for readers: they see them when the file is closed.
         began = datetime.fromtimestamp(int(start), UTC).strftime("%Y-%m-%dT%H:%M:%S")
         stamp = f"{began}.{int(start % 1 * 1e9):09d}Z"
         self._file.attrs.update(arm_time=stamp, start_time=stamp, hw_time_offset_ns=0)
-        self._file.swmr_mode = True
-        self._waiting.clear()
+        self._waiting = list(self._samples)
+        self._received.post(sum(rows.shape[1] for rows in self._samples))
 
     def add(self, samples: Mapping[str, Floats]) -> None:
         """Take samples: dataset -> shape (n,)."""
+        rows = np.stack(list(samples.values()))
+        self._samples.append(rows)
         if self._file is not None:
-            rows = np.stack(list(samples.values()))
             self._waiting.append(rows)
             self._received.post(int(self._received.value) + rows.shape[1])
+
+    def end(self, now: float) -> None:
+        """Write what has come: position capture was disarmed."""
+        self.flush(now, end=True)
+        self._running = None
+        self._samples.clear()
 
     def flush(self, now: float, *, end: bool = False) -> None:
         """Write what has come, if a flush period has passed, or at the end of a capture."""

@@ -38,6 +38,7 @@ _TICK = 1e-4
 _CAPTURES = 100_000
 """How many captures the support keeps of one arming."""
 _HIGHEST = 2**31
+_EDGES = ("Rising", "Falling")
 _PC_PULSE = 31
 _PULSE_1 = 52
 _OUTPUTS = 4
@@ -283,6 +284,9 @@ class Zebra:
             unit = database.choice(
                 f"{block}_PRE", "ms", tuple(_UNIT_SECONDS), on_put=readback.change
             )
+            edge = database.choice(
+                f"{name}POLARITY:B{'CDEF'[number - 1]}", _EDGES[0], _EDGES, writable=True
+            )
             registers = {
                 part: _Register(database, f"{block}_{part}", 0, scale, free, highest)
                 for part, scale, highest in (
@@ -291,7 +295,7 @@ class Zebra:
                     ("WID", _time, 1 << 16),
                 )
             }
-            self._blocks.append((unit, registers))
+            self._blocks.append((unit, edge, registers))
         self._outputs = [
             _Register(database, f"{name}OUT{number}_TTL", 0, _number, free, 64)
             for number in range(1, _OUTPUTS + 1)
@@ -546,12 +550,15 @@ class Zebra:
     def _send(self, run: _Run, times: Floats) -> None:
         """Send what the first output carries."""
         source = self._outputs[0].raw
-        for block, (unit, registers) in enumerate(self._blocks):
+        for block, (unit, edge, registers) in enumerate(self._blocks):
             if registers["INP"].raw != _PC_PULSE:
                 continue
             scale = _TICK * _UNIT_SECONDS[unit.value]
             delay, width = registers["DLY"].raw * scale, registers["WID"].raw * scale
-            accepted = self._unoccupied(block, times, delay + width)
+            answered = times
+            if edge.value != _EDGES[0]:
+                answered = times + self._own_width(run, times)
+            accepted = self._unoccupied(block, answered, delay + width)
             if source == _PULSE_1 + block:
                 self._emit(accepted + delay, width)
         if source == _PC_PULSE:

@@ -6,6 +6,7 @@ energies are computed, not assumed; and what was latched at each trigger is what
 
 import asyncio
 import time
+from collections.abc import Iterable
 from math import isfinite, nan
 from typing import Any
 
@@ -25,12 +26,12 @@ from glidepath.devices.zebra import (
     BusSignal,
     CompareDirection,
     CompareSource,
+    Edge,
     Zebra,
 )
 from glidepath.physics import EncoderGeometry
 from glidepath.trajectory import Leg, PreflightError
 
-from .box_settings import Settings, apply_settings
 from .compare_parts import compare_parts
 from .compare_plan import RECOVERY, TICK, UNIT, ComparePlan, pulse_unit
 from .exposure import with_exposure
@@ -73,7 +74,6 @@ class PositionCompare(TriggerBox):
         self.box = box
         self._plan: ComparePlan | None = None
         self._scales: list[tuple[float, float]] = []
-        self._touched = False
         self._over = False
         self._gone = False
         self._seen = 0
@@ -161,6 +161,7 @@ class PositionCompare(TriggerBox):
         return [
             (pulse.unit, unit),
             (pulse.delay, 0.0),
+            (pulse.polarity, Edge.RISING),
             (pulse.width, round(exposure / (TICK * unit.seconds)) * TICK),
             (pulse.input, BusSignal.PC_PULSE),
             *((signal, output) for signal in self.box.outputs.values()),
@@ -190,26 +191,22 @@ class PositionCompare(TriggerBox):
         ]
 
     async def _save(self) -> None:
-        """Remember the settings, before anything is changed, in an order for putting them back.
+        """Remember the settings in the reverse of the order in which they are put back.
 
-        What chooses units comes before what is in these units.
+        What chooses units is put back before what is in these units.
         """
-        if self._saved:
-            return
         box, pulse = self.box, self.box.pulse
-        signals: list[SignalRW[Any]] = [
-            *(box.arm_source, box.compared, box.direction, box.time_unit),
-            *(box.gate_source, box.pulse_source, box.chosen),
-            *(box.gate_start, box.gate_width, box.gates, box.gate_step),
-            *(box.pulse_start, box.pulse_step, box.pulse_width, box.pulse_delay, box.pulses),
-            *(pulse.unit, pulse.delay, pulse.width, pulse.input),
+        await self.settings.save(
             *box.outputs.values(),
-        ]
-        values = await asyncio.gather(*(signal.get_value() for signal in signals))
-        self._saved = list(zip(signals, values, strict=True))
+            *(pulse.input, pulse.polarity, pulse.width, pulse.delay, pulse.unit),
+            *(box.pulses, box.pulse_delay, box.pulse_width, box.pulse_step, box.pulse_start),
+            *(box.gate_step, box.gates, box.gate_width, box.gate_start),
+            *(box.chosen, box.pulse_source, box.gate_source, box.time_unit, box.direction),
+            *(box.compared, box.arm_source),
+        )
 
-    async def _apply(self, settings: Settings) -> None:
-        await apply_settings(self.name, settings, BOUND)
+    async def _apply(self, settings: Iterable[tuple[SignalRW[Any], Any]]) -> None:
+        await self.settings.set_all(settings, within=BOUND)
 
     # -- arming ------------------------------------------------------------------------------
 
@@ -447,9 +444,6 @@ class PositionCompare(TriggerBox):
                         f"{box.acquiring.source} is {seen.value(box.acquiring)}."
                     )
                 before = seen.value(box.downloaded)
-
-    async def _put_back(self, saved: Settings) -> None:
-        await self._apply(saved)
 
 
 _NONE = CapturedTriggers(np.empty(0, np.int64), np.empty(0), np.empty(0))

@@ -6,11 +6,12 @@ end, the mean, the lowest and the highest count of every encoder while it was op
 """
 
 import asyncio
+import re
 import time
 from contextlib import suppress
 from itertools import count
 from math import isfinite, nan
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -23,13 +24,16 @@ from ophyd_async.fastcs.panda import (
 )
 
 from glidepath.devices.panda import NO_PV_ACCESS, Panda, PandaEncoder, SequencerTable
-from glidepath.devices.signals import watch
+from glidepath.devices.settings import SettingError, confirm
+from glidepath.devices.signals import ask, watch
+from glidepath.sentences import sentence_of
 from glidepath.storage import data_root
 from glidepath.trajectory import Leg, PreflightError
 
-from .box_settings import Settings, apply_settings
 from .capture_file import CaptureFile
+from .claim import Claim
 from .exposure import with_exposure
+from .panda_fields import neutral_settings
 from .request import Triggers
 from .sequence_parts import sequence_parts
 from .sequence_plan import LINES, REST, TICK, SequencePlan, train_table
@@ -38,6 +42,7 @@ from .trigger_box import TriggerBox
 from .trigger_source import CapturedTriggers, TriggerError, TriggerPlan, TriggerSource
 
 Floats = NDArray[np.float64]
+SettingList = list[tuple[SignalRW[Any], Any]]
 
 BOUND = 5.0
 """Seconds within which the box must do what it is told, or record something more."""
@@ -54,8 +59,17 @@ NEWS = 1.0
 START_UNCERTAINTY = 0.001
 """Seconds by which the begin that the file tells may differ from the clock of the server."""
 
+START_PATIENCE = 1.0
+"""Seconds within which its server closes a file."""
+
+RECENT = 1e9
+"""POSIX s; a time stamp before that is none."""
+
 START_BOUND = 1.0
 """Seconds that it may lie beside the arming: if more, the clock of the box is not set."""
+
+EXCESS = 3
+"""Ticks by which a captured pulse may be longer than it was asked for."""
 
 MISSING = 2
 """Triggers that may be missing before that is looked into."""
@@ -99,6 +113,7 @@ class Sequencer(TriggerBox):
         self._scales: list[tuple[float, float]] = []
         self._directions: list[int] = []
         self._saved_table: SequencerTable | None = None
+        self._claim: Claim | None = None
         self._touched = self._over = self._drained = False
         self._first_time: float | None = None
         self._due = 0
@@ -135,7 +150,7 @@ class Sequencer(TriggerBox):
     def _gate(self) -> str:
         return f"SEQ{self.box.sequencer}.OUTA"
 
-    def _output_settings(self) -> Settings:
+    def _output_settings(self) -> SettingList:
         seq = self.blocks.seq[self.box.sequencer]
         return [
             # A change of units changes what the present number means.
@@ -145,9 +160,9 @@ class Sequencer(TriggerBox):
             *((signal, self._gate) for signal in self.box.output_signals()),
         ]
 
-    def _settings(self) -> Settings:
+    def _capture_settings(self) -> SettingList:
         seq, pcap = self.blocks.seq[self.box.sequencer], self.blocks.pcap
-        captured = [
+        captured: SettingList = [
             setting
             for number, encoder in zip(self.encoders.inputs, self._inputs, strict=True)
             for setting in (
@@ -173,33 +188,89 @@ class Sequencer(TriggerBox):
         names = [f"encoder_{number}" for number in self.encoders.inputs]
         return [START, END, *(f"{name}{end}" for name in names for end in ("", "-min", "-max"))]
 
+    async def _neutral(self) -> SettingList:
+        """Return the settings by which no field that somebody has left set has an effect."""
+        outputs = {name: getattr(self.blocks, name[0])[name[1]] for name in self.box.output_names()}
+        return await neutral_settings(
+            {
+                "SEQ": [self.blocks.seq[self.box.sequencer]],
+                "PCAP": [self.blocks.pcap],
+                "INENC": list(self._inputs),
+                "OUTPUT": list(outputs.values()),
+            }
+        )
+
     async def _save(self) -> None:
-        """Remember the settings, before anything is changed, in an order for putting them back."""
-        if self._saved:
+        """Remember what `Settings` would put back in an order that is not the right one."""
+        if self._saved_table is not None:
             return
-        seq, data = self.blocks.seq[self.box.sequencer], self.blocks.data
-        if await data.capture.get_value():
-            folder, name = await asyncio.gather(
-                data.hdf_directory.get_value(), data.hdf_file_name.get_value()
-            )
-            raise TriggerError(
-                f"{self.name} is writing {folder}/{name} for somebody else; end that capture first."
-            )
-        signals: list[SignalRW[Any]] = [
-            *(signal for signal, _ in self._settings()),
-            *(data.create_directory, data.hdf_directory, data.hdf_file_name),
-            *(data.capture_mode, data.num_capture, data.flush_period),
-            seq.enable,
-        ]
-        values = await asyncio.gather(*(signal.get_value() for signal in signals))
+        seq = self.blocks.seq[self.box.sequencer]
+        if await ask(seq.enable) != PandaBitMux.ONE:
+            # Put back last. One that was enabled by a constant would begin to run: it is left
+            # disabled.
+            await self.settings.lend(seq.enable)
+        # A change of units changes what the present number means: units are put back first.
+        await self.settings.save(seq.prescale, seq.prescale_units)
         self._saved_table = await self._table()
-        self._saved = list(zip(signals, values, strict=True))
+
+    # -- whose it is -------------------------------------------------------------------------
+
+    async def _take(self) -> None:
+        """Make sure that nobody else uses the box, before anything is changed.
+
+        What a scan of this data directory has left behind, because it was killed, is taken over.
+
+        Raises
+        ------
+        TriggerError
+            If somebody else does.
+        """
+        if self._touched:
+            return
+        claim = Claim(data_root(), self.name)
+        if not (claim.take() or await self._idle_already()):
+            raise TriggerError(
+                f"{self.name} is used by another session of this data directory; end its scan "
+                "first."
+            )
+        busy = await self._busy_with()
+        if busy is not None and not await self._is_left_over():
+            claim.release()
+            raise TriggerError(
+                f"{self.name} is {busy} for somebody else; end that first, nothing was changed."
+            )
+        self._claim, self._touched = claim, True
+
+    async def _idle_already(self) -> bool:
+        return await self._busy_with() is None
+
+    async def _busy_with(self) -> str | None:
+        """Return what the box is doing, if anything."""
+        data, seq = self.blocks.data, self.blocks.seq[self.box.sequencer]
+        if await ask(data.capture):
+            folder, name = await ask(data.hdf_directory), await ask(data.hdf_file_name)
+            return f"writing {folder}/{name}"
+        if await ask(self.blocks.pcap.active):
+            return "capturing positions"
+        if await ask(seq.active):
+            return f"running its sequencer {self.box.sequencer}"
+        return None
+
+    async def _is_left_over(self) -> bool:
+        """Tell whether what it writes is a file of a scan of this data directory."""
+        data = self.blocks.data
+        folder, name = await ask(data.hdf_directory), await ask(data.hdf_file_name)
+        root = PurePath(self.box.at_server(data_root()))
+        ours = re.fullmatch(rf"{re.escape(self.name)}_\d{{3,}}(_start)?\.h5", name) is not None
+        return ours and PurePath(folder).is_relative_to(root)
+
+    # -- the table ---------------------------------------------------------------------------
 
     async def _table(self) -> SequencerTable:
         """Return the sequencer's table; an empty one cannot be read as it is (p4p gives None)."""
         try:
             return await self.blocks.seq[self.box.sequencer].table.get_value()
-        except ValueError:
+        except (TypeError, ValueError):
             return SequencerTable.empty()
 
     async def _load(self, table: SequencerTable) -> None:
@@ -230,11 +301,11 @@ class Sequencer(TriggerBox):
         assert isinstance(plan, SequencePlan)
         await self._begin()
         await self._read_scales()
+        await self.settings.set_all(await self._neutral(), within=BOUND)
         await self._check_position(plan)
-        await apply_settings(self.name, self._settings(), BOUND)
+        await self.settings.set_all(self._capture_settings(), within=BOUND)
         await self._load(plan.table)
-        path = await self._open_file()
-        await self._arm_capture(path)
+        await self._arm_capture()
         seq = self.blocks.seq[self.box.sequencer]
         await self._switch(seq.enable, PandaBitMux.ONE, seq.active, "begin its table")
         readings = plan.geometry.readings([plan.leg.start, plan.leg.stop])
@@ -244,7 +315,8 @@ class Sequencer(TriggerBox):
 
     async def _begin(self) -> None:
         """Let everything stand, and remember how it was."""
-        self._touched, self._plan = True, None
+        await self._take()
+        self._plan = None
         self._over = self._drained = False
         await self._save()
         await self._idle()
@@ -259,14 +331,20 @@ class Sequencer(TriggerBox):
         except TimeoutError:
             raise TimeoutError(
                 f"{self.name} did not {what} within {BOUND:g} s: {signal.source} does not answer; "
-                "is its EPICS server alive?"
+                "is its EPICS server alive, and does it reach the box?"
             ) from None
-        async with watch(active) as seen:
-            if not await seen.until(lambda: seen.value(active) == wanted, BOUND):
-                raise TimeoutError(
-                    f"{self.name} did not {what} within {BOUND:g} s: {active.source} is "
-                    f"{seen.value(active)}."
-                )
+        except Exception as error:
+            raise TriggerError(
+                f"{self.name} refuses to {what}: {sentence_of(error).rstrip('.')}; look whether "
+                "what its EPICS server shows has reached the box."
+            ) from error
+        try:
+            await confirm(self.name, active, wanted, BOUND)
+        except SettingError:
+            raise TimeoutError(
+                f"{self.name} did not {what} within {BOUND:g} s: {active.source} is "
+                f"{await ask(active)}."
+            ) from None
 
     async def _read_scales(self) -> None:
         """Read the units of captured positions; refuse encoders that have none."""
@@ -299,57 +377,104 @@ class Sequencer(TriggerBox):
             position, shown = measured(), seen.value(readback)
         self._check_place(plan.leg, float(plan.positions[0]), position, shown)
 
-    async def _open_file(self) -> Path:
-        """Tell its server of a new file; return where it will be, as this machine sees it."""
+    async def _new_path(self) -> Path:
+        """Let its server write into the folder; return the next file, as this machine sees it."""
         data, folder = self.blocks.data, self._folder or data_root()
         names = (f"{self.name}_{number:03d}.h5" for number in count(1))
         path = next(folder / name for name in names if not (folder / name).exists())
-        await data.create_directory.set(0, timeout=BOUND)
-        await apply_settings(
-            self.name,
+        await self.settings.set_all(
             [
+                (data.create_directory, 0),
                 (data.hdf_directory, str(self.box.at_server(folder))),
-                (data.hdf_file_name, path.name),
                 (data.capture_mode, PandaCaptureMode.FOREVER),
                 (data.num_capture, 0),
                 (data.flush_period, FLUSH_PERIOD),
             ],
-            BOUND,
+            within=BOUND,
         )
-        async with watch(data.directory_exists) as seen:
-            if not await seen.until(lambda: bool(seen.value(data.directory_exists)), BOUND):
-                raise TriggerError(
-                    f"The server of {self.name} cannot write to {folder}: let it see this folder, "
-                    "or give the box at_server=..."
-                )
-        await apply_settings(self.name, [(data.capture, True)], BOUND)
+        try:
+            await confirm(self.name, data.directory_exists, True, BOUND)
+        except SettingError:
+            raise TriggerError(
+                f"The server of {self.name} cannot write to {folder}: let it see this folder, "
+                "or give the box at_server=..."
+            ) from None
         return path
 
-    async def _arm_capture(self, path: Path) -> None:
-        """Begin to capture; know when the clock of the box began, and that there is a file."""
+    async def _write_to(self, path: Path) -> None:
+        data = self.blocks.data
+        await self.settings.set(data.hdf_file_name, path.name, within=BOUND)
+        await self._write(True)
+
+    async def _write(self, on: bool) -> None:
+        """Let its server begin or end a file; not one of the settings that are put back."""
+        data = self.blocks.data
+        await data.capture.set(on, timeout=BOUND)
+        await confirm(self.name, data.capture, on, BOUND)
+
+    async def _arm_capture(self) -> None:
+        """Begin to capture; know when the clock of the box began, and that there is a file.
+
+        The file says exactly when, but its server writes that where a reader sees it only when the
+        file is closed. So a first file is begun and closed; a server that connects again while the
+        box is armed gets all that has been captured since, and writes the second one.
+        """
+        path = await self._new_path()
+        first = CaptureFile(path.with_name(f"{path.stem}_start.h5"), self._datasets())
         pcap = self.blocks.pcap
+        await self._write_to(first.path)
         begin = time.monotonic()
         await self._switch(pcap.arm, True, pcap.active, "arm its position capture")
         taken = time.monotonic() - begin
-        zero = (await pcap.arm.read(cached=False))[pcap.arm.name]["timestamp"]
+        zero = await self._armed_at()
+        await self._until_there(first)
+        await self._write(False)
+        start = await self._start_of(first)
         self._file = file = CaptureFile(path, self._datasets())
+        await self._write_to(path)
+        await self._until_there(file)
+        # It was armed between the command and its completion: its own time lies between them. If
+        # its clock is set (PTP, NTP), the file knows it better.
+        self._zero = zero, taken
+        if start is not None and abs(start - zero) <= taken + START_BOUND:
+            self._zero = start, START_UNCERTAINTY
+
+    async def _armed_at(self) -> float:
+        """Return when it was armed by the clock of its EPICS server, or else by ours (POSIX s)."""
+        arm = self.blocks.pcap.arm
+        stamp = float((await arm.read(cached=False))[arm.name]["timestamp"])
+        # Some servers give their choices no time.
+        return stamp if stamp > RECENT else time.time()
+
+    async def _until_there(self, file: CaptureFile) -> None:
         deadline = time.monotonic() + BOUND
         try:
             while not await asyncio.to_thread(file.is_there):
                 if time.monotonic() > deadline:
                     raise TriggerError(
-                        f"{self.name} is armed, but its server has not made the file {path} within "
-                        f"{BOUND:g} s; look at its log."
+                        f"{self.name} is armed, but its server has not made the file {file.path} "
+                        f"within {BOUND:g} s; look at its log."
                     )
                 await asyncio.sleep(0.02)
         except KeyError as error:
-            raise TriggerError(f"{self.name} does not capture what it should: {error}.") from error
-        # It was armed between the command and its completion: its own time lies between them. If
-        # its clock is set (PTP, NTP), the file knows it better.
-        self._zero = zero, taken
-        start = await asyncio.to_thread(file.start)
-        if start is not None and abs(start - zero) <= taken + START_BOUND:
-            self._zero = start, START_UNCERTAINTY
+            raise TriggerError(
+                f"{self.name} does not capture what it should: {error.args[0]}; look whether the "
+                "capture settings that its EPICS server shows have reached the box."
+            ) from error
+
+    async def _start_of(self, file: CaptureFile) -> float | None:
+        """Return when the times of a file begin, once its server has closed it; then remove it."""
+        deadline = time.monotonic() + START_PATIENCE
+        while True:
+            await asyncio.to_thread(file.close)
+            start = await asyncio.to_thread(file.start)
+            if start is not None or time.monotonic() > deadline:
+                break
+            await asyncio.sleep(0.02)
+        await asyncio.to_thread(file.close)
+        with suppress(OSError):
+            file.path.unlink()
+        return start
 
     # -- for the acceptance of detectors -----------------------------------------------------
 
@@ -360,7 +485,8 @@ class Sequencer(TriggerBox):
         enough to measure a detector's latency with.
         """
         await self._begin()
-        await apply_settings(self.name, self._output_settings(), BOUND)
+        settings = [*self._output_settings(), *await self._neutral()]
+        await self.settings.set_all(settings, within=BOUND)
         await self._load(train_table(number, period, width))
         seq = self.blocks.seq[self.box.sequencer]
         await seq.enable.set(PandaBitMux.ONE, timeout=BOUND)
@@ -429,12 +555,14 @@ class Sequencer(TriggerBox):
 
     def _triggers(self, plan: SequencePlan, rows: Floats) -> CapturedTriggers:
         begins, ends, *captured = rows
+        self._check_pulses(plan, begins, ends)
         first, last, mean = [], [], []
         for k, (scale, offset) in enumerate(self._scales):
             average, low, high = (
                 (values - offset) / scale for values in captured[3 * k : 3 * k + 3]
             )
             low, high = np.sort(np.rint([low, high]), axis=0)
+            self._check_mean(k, average, low, high)
             rising = self._directions[k] > 0
             first.append(low if rising else high)
             last.append(high if rising else low)
@@ -464,11 +592,32 @@ class Sequencer(TriggerBox):
             np.where(cut, np.nan, position(np.stack(mean))),
         )
 
+    def _check_pulses(self, plan: SequencePlan, begins: Floats, ends: Floats) -> None:
+        """Refuse pulses that are longer than they were asked for: something was changed."""
+        longest = float(np.max(ends - begins))
+        if longest > plan.exposure + EXCESS * TICK:
+            raise TriggerError(
+                f"{self.name} made a pulse of {longest:.6g} s where {plan.exposure:.6g} s were "
+                f"asked for; somebody has changed its sequencer {self.box.sequencer} meanwhile."
+            )
+
+    def _check_mean(self, k: int, average: Floats, low: Floats, high: Floats) -> None:
+        """Refuse a mean that lies outside of its own lowest and highest count."""
+        wrong = (average < low - 1) | (average > high + 1)
+        if wrong.any():
+            at = int(np.argmax(wrong))
+            raise TriggerError(
+                f"{self.name} captured a mean of {average[at]:.1f} counts of encoder "
+                f"{self.encoders.inputs[k]} between {low[at]:.0f} and {high[at]:.0f}, which cannot "
+                "be; set PCAP.SHIFT_SUM of the box to 0."
+            )
+
     async def complaint(self) -> str | None:
         """Return what the box says went wrong in its sequencer or its position capture."""
         seq, pcap = self.blocks.seq[self.box.sequencer], self.blocks.pcap
         for block, health in (("sequencer", seq.health), ("position capture", pcap.health)):
-            if (said := await health.get_value()) != "OK":
+            # Some servers write "Ok".
+            if (said := await ask(health)).upper() != "OK":
                 return f"the {block} of {self.name} says {said!r}"
         return None
 
@@ -501,17 +650,19 @@ class Sequencer(TriggerBox):
             await asyncio.to_thread(self._file.close)
             self._file = None
         await self._stand()
-        await apply_settings(self.name, [(self.blocks.data.capture, False)], BOUND)
+        await self._write(False)
 
-    async def _put_back(self, saved: Settings) -> None:
-        assert self._saved_table is not None
-        await self._load(self._saved_table)
-        *settings, (enable, before) = saved
-        if before == PandaBitMux.ONE:
-            # A sequencer that was enabled by a constant would begin to run: it is left disabled.
-            before = PandaBitMux.ZERO
-        await apply_settings(self.name, [*settings, (enable, before)], BOUND)
-        self._saved_table = None
+    async def _put_back(self) -> None:
+        if self._saved_table is not None:
+            table, self._saved_table = self._saved_table, None
+            await self._load(table)
+        await self.settings.restore()
+
+    def _give_back(self) -> None:
+        self._touched = False
+        if self._claim is not None:
+            self._claim.release()
+            self._claim = None
 
 
 _NONE = CapturedTriggers(np.empty(0, np.int64), np.empty(0), np.empty(0))

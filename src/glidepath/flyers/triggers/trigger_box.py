@@ -1,13 +1,12 @@
 """What trigger boxes have in common: the encoders of an axis, a clock, settings that go back."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
 from typing import Any
 
-from ophyd_async.core import SignalRW
-
 from glidepath.devices.encoders import AxisEncoders
+from glidepath.devices.settings import Settings
 from glidepath.devices.signals import NoAnswerError
+from glidepath.sentences import sentence_of
 from glidepath.trajectory import Leg, PreflightError
 
 from .trigger_source import TriggerError, TriggerSource
@@ -38,7 +37,8 @@ class TriggerBox(TriggerSource):
             )
         self.name = box.name
         self.encoders: AxisEncoders = box.axes[axis.name]
-        self._saved: list[tuple[SignalRW[Any], Any]] = []
+        self.settings = Settings(box.name)
+        self._touched = False
         self._zero: tuple[float, float] | None = None
 
     def _check_place(self, leg: Leg, first: float, measured: float, shown: float) -> None:
@@ -72,7 +72,8 @@ class TriggerBox(TriggerSource):
         """Return what is said when nothing can be read for so many seconds."""
         return TimeoutError(
             f"{self.name} did not answer within {seconds:g} s, so nothing is known of its "
-            f"triggers after the first {known}; is its EPICS server alive?"
+            f"triggers after the first {known}; is its EPICS server alive, "
+            "and does it reach the box?"
         )
 
     async def clock(self) -> tuple[float, float]:
@@ -87,26 +88,35 @@ class TriggerBox(TriggerSource):
         await self.restore()
 
     async def restore(self) -> None:
-        """Put back the settings; see `TriggerSource.restore`."""
-        if not self._saved:
+        """Put back the settings; see `TriggerSource.restore`.
+
+        A box that was never begun with, because somebody else uses it, is left alone.
+        """
+        if not self._touched:
             return
         # Tried once: what a box that is gone does not take is said, and not waited for again.
-        saved, self._saved = self._saved, []
+        self._touched = False
         try:
             await self._idle()
+            await self._put_back()
         except (NoAnswerError, TimeoutError) as error:
             raise TriggerError(
-                f"The settings of {self.name} could not be put back: {error}"
+                f"The settings of {self.name} could not be put back: {sentence_of(error)}"
             ) from error
-        await self._put_back(saved)
+        finally:
+            self._give_back()
 
     @abstractmethod
     async def _idle(self) -> None:
         """Let it come to rest: settings are free then. TimeoutError if it does not."""
 
-    @abstractmethod
-    async def _put_back(self, saved: Sequence[tuple[SignalRW[Any], Any]]) -> None:
+    async def _put_back(self) -> None:
         """Write the settings that were there before."""
+        await self.settings.restore()
+
+    def _give_back(self) -> None:
+        """Let others use it, once its settings are back."""
+        return
 
 
 __all__ = ["TriggerBox"]
