@@ -203,7 +203,7 @@ def _units_of_columns(
 
 
 MOST_SPREAD = 0.05
-"""Relative spread (median) of the velocities within which a flight has one velocity."""
+"""Relative difference of the velocities of regions within which a flight has one velocity."""
 
 
 def estimate_run_delay(
@@ -240,7 +240,7 @@ def estimate_run_delay(
     flown = [_flown_rows(up, signal, reference, accept)]
     if down.metadata["start"]["uid"] != up.metadata["start"]["uid"]:
         flown.append(_flown_rows(down, signal, reference, accept))
-    energy, values, velocity = (np.concatenate(column) for column in zip(*flown, strict=True))
+    energy, values, velocity, region = (np.concatenate(c) for c in zip(*flown, strict=True))
     if not len(energy):
         raise CatalogError("The runs have no good rows; see the bits of their column 'quality'.")
     if np.all(velocity > 0) or np.all(velocity < 0):
@@ -250,9 +250,11 @@ def estimate_run_delay(
         )
     passes = []
     for which in (velocity > 0, velocity < 0):
+        # Medians: from row to row an encoder's noise is in the velocity.
         speed = np.median(np.abs(velocity[which]))
-        spread = np.median(np.abs(np.abs(velocity[which]) - speed)) / speed
-        if spread > MOST_SPREAD:
+        parts = [which & (region == number) for number in np.unique(region[which])]
+        speeds = [np.median(np.abs(velocity[part])) for part in parts]
+        if max(speeds) - min(speeds) > MOST_SPREAD * speed:
             raise CatalogError(
                 "The velocity changes from region to region, so the runs tell no single delay; "
                 "name runs of one velocity."
@@ -263,8 +265,8 @@ def estimate_run_delay(
 
 def _flown_rows(
     run: Any, signal: str, reference: str | None, accept: Quality
-) -> tuple[Floats, Floats, Floats]:
-    """Return energy, signal and velocity (with its sign) of the good rows of a run."""
+) -> tuple[Floats, Floats, Floats, NDArray]:
+    """Return energy, signal, velocity (with its sign) and region of the good rows of a run."""
     axis = _axis(run)
     wanted = [axis, signal, "sample_time", *([reference] if reference else [])]
     parts = [n for n in ("quality", "pass_number", "region_number") if n in _data_keys(run)]
@@ -284,7 +286,8 @@ def _flown_rows(
     good = np.isfinite(velocity) & (velocity != 0)
     if "quality" in rows:
         good &= good_rows(rows["quality"], accept)
-    return energy[good], values[good], velocity[good]
+    region = rows.get("region_number", np.zeros(len(energy), int))
+    return energy[good], values[good], velocity[good], region[good]
 
 
 def write_rebinned(client: Any, run: Any, rebinned: Rebinned, name: str) -> str:
