@@ -1,46 +1,137 @@
-"""Collects the commands; each lives in a file of its own and imports what it needs when it runs."""
+"""Collects the commands. Each lives in a file of its own, which is imported when it is called.
 
-import glidepath.early  # noqa: F401 (before all others)  # isort: skip
+Importing all of them takes a second; ``glidepath --help`` needs only what is in this file.
+"""
 
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import click
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from glidepath import __version__
 
-from .bench import bench
-from .check import check
-from .config import config
-from .demo import demo
-from .export import export
-from .fly import fly
-from .focus import focus
-from .preflight import preflight
-from .rebin import rebin
-from .repair import repair
-from .replay import replay
-from .serve import serve
-from .sim import sim
+
+@dataclass(frozen=True)
+class Entry:
+    """One command: where it is, and what the list of commands says of it.
+
+    Attributes
+    ----------
+    help
+        First sentence of its docstring.
+    module
+        Module of this package; None: of the command's name.
+    numbers
+        Whether it takes negative numbers as arguments, which are then no options.
+    """
+
+    help: str
+    module: str | None = None
+    numbers: bool = False
+
+
+COMMANDS = {
+    "fly": Entry(
+        "Fly AXIS from START to STOP at VELOCITY, or over regions, and record the detectors.",
+        numbers=True,
+    ),
+    "preflight": Entry(
+        "Say what flying AXIS would do, and every reason not to; exit status 2 if there is one.",
+        numbers=True,
+    ),
+    "focus": Entry(
+        "Scan a motor from START to STOP and find where the beam on a camera is smallest.",
+        numbers=True,
+    ),
+    "shell": Entry("Open IPython with a beamline's devices, plans and runs at hand."),
+    "live": Entry("Show the scan that runs in a data directory, whoever runs it, until Ctrl-C."),
+    "runs": Entry("List runs, the newest first."),
+    "show": Entry(
+        "Show a run: its reason, pre-flight, verdict, files, and what its baseline read.",
+        numbers=True,
+    ),
+    "plot": Entry(
+        "Plot runs: normalised, averaged with error bands, up against down, compared.", numbers=True
+    ),
+    "compare": Entry(
+        "Compare the baselines of two runs beyond each signal's tolerance, or within one run.",
+        numbers=True,
+    ),
+    "fit": Entry("Fit the N2 series or an absorption edge to a run, with errors.", numbers=True),
+    "rebin": Entry(
+        "Bring the detectors of a run onto bins of energy: mean, count, standard error, time.",
+        numbers=True,
+    ),
+    "demo": Entry("Fly a simulated beamline over the N2 edge, through EPICS, Bluesky and Tiled."),
+    "sim": Entry("Run a simulated beamline until Ctrl-C."),
+    "serve": Entry(
+        "Serve the runs of a data directory to browsers and to Python, until Ctrl-C."
+    ),
+    "replay": Entry(
+        "Put runs from the journal of a data directory into Tiled."
+    ),
+    "config": Entry(
+        "Show the configuration that holds in this folder, and where each value comes from."
+    ),
+    "check": Entry("Measure whether a device does what a scan relies on."),
+    "bench": Entry("Measure speed and accuracy on this machine, beside the peers."),
+}
+"""All commands, in the order in which they are listed."""
+
+
+class LazyGroup(TyperGroup):
+    """A group whose commands are imported when one of them is called."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.commands = {
+            name: click.Command(name, help=entry.help) for name, entry in COMMANDS.items()
+        }
+        self._loaded: set[str] = set()
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the table."""
+        return list(self.commands)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Import the command that is called."""
+        if args and args[0] in COMMANDS and args[0] not in self._loaded:
+            self.commands[args[0]] = load(args[0])
+            self._loaded.add(args[0])
+        return super().resolve_command(ctx, args)
+
+
+def load(name: str) -> click.Command:
+    """Import one command."""
+    # Before all others: it chooses the Channel Access library that everybody then uses.
+    import glidepath.early  # noqa: F401
+
+    entry = COMMANDS[name]
+    found = getattr(import_module(f".{entry.module or name}", __package__), name)
+    if isinstance(found, typer.Typer):
+        group = get_command(found)
+        group.name = name
+        return group
+    alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    settings = {"help_option_names": ["-h", "--help"], "ignore_unknown_options": entry.numbers}
+    alone.command(name, context_settings=settings)(found)
+    return get_command(alone)
+
 
 app = typer.Typer(
+    cls=LazyGroup,
     name="glidepath",
     help="Continuous energy scans: fly the photon energy, record what the detectors saw.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-# A negative start or stop is a number, not an option.
-app.command(context_settings={"ignore_unknown_options": True})(fly)
-app.command(context_settings={"ignore_unknown_options": True})(preflight)
-app.command(context_settings={"ignore_unknown_options": True})(focus)
-app.command()(demo)
-app.command()(sim)
-app.command()(bench)
-app.add_typer(check, name="check")
-app.command()(serve)
-app.command()(config)
-app.command()(replay)
-app.command()(repair)
-app.command(context_settings={"ignore_unknown_options": True})(rebin)
-app.command(context_settings={"ignore_unknown_options": True})(export)
 
 
 def _version(wanted: bool) -> None:
@@ -63,4 +154,4 @@ def main() -> None:
     app()
 
 
-__all__ = ["app", "main"]
+__all__ = ["COMMANDS", "app", "main"]

@@ -28,6 +28,22 @@ TiledOption = Annotated[
     ),
 ]
 
+RUN_HELP = "Scan number, uid or its beginning, -1 for the newest run, -2 for the one before"
+RunArgument = Annotated[str, typer.Argument(help=f"{RUN_HELP}.")]
+RunsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help=f"{RUN_HELP}, -3: for the three newest, 12:15 for a range. Default: the newest run."
+    ),
+]
+SignalOption = Annotated[
+    str | None, typer.Option(help="Column to show. Default: the last detector.")
+]
+ReferenceOption = Annotated[
+    str | None,
+    typer.Option(help="Column to divide it by; '' for none. Default: the beamline's I0."),
+]
+
 
 def open_session(beamline: str | None, data: Path | None, **options: Any) -> Any:
     """Return a session for one command: Ctrl-C ends the scan, what was typed is in its run.
@@ -60,4 +76,14 @@ def data_directory(data: Path | None) -> Path:
     return check_data_directory(load_configuration(data=data).data)
 
 
-__all__ = ["BeamlineOption", "DataOption", "TiledOption", "data_directory", "open_session"]
+__all__ = [
+    "BeamlineOption",
+    "DataOption",
+    "ReferenceOption",
+    "RunArgument",
+    "RunsArgument",
+    "SignalOption",
+    "TiledOption",
+    "data_directory",
+    "open_session",
+]

@@ -115,6 +115,10 @@ class PrimaryFollower:
         shortest = min((len(column) for column in found.values()), default=0)
         return {name: found[name][:shortest] for name in places}
 
+    def place_of(self, resource: Mapping[str, Any]) -> Path:
+        """Return where the file of a ``stream_resource`` document is now."""
+        return self._found(Path(unquote(urlparse(resource["uri"]).path)))
+
     def _found(self, path: Path) -> Path:
         if self._root is None or path.exists():
             return path

@@ -6,7 +6,7 @@ Phys. Rev. A 40, 6737 (1989), and M. Kato et al., J. Electron Spectrosc. 160, 39
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -80,8 +80,12 @@ class N2Fit:
     ----------
     first_line, first_line_error
         Energy of the first line and its standard error, eV.
-    gaussian_fwhm
-        Full width at half maximum of the monochromator's Gaussian, eV.
+    gaussian_fwhm, gaussian_fwhm_error
+        Full width at half maximum of the monochromator's Gaussian and its standard error, eV.
+    valley_to_peak, valley_to_peak_error
+        Height of the first valley over that of the third peak, above the background, and its
+        standard error: a measure of the resolution that needs no line shape (C. T. Chen and
+        F. Sette, Rev. Sci. Instrum. 60, 1616 (1989)).
     lorentzian_fwhm
         Natural width, eV; the fit keeps it at its known value.
     line_energies
@@ -95,6 +99,9 @@ class N2Fit:
     first_line: float
     first_line_error: float
     gaussian_fwhm: float
+    gaussian_fwhm_error: float
+    valley_to_peak: float
+    valley_to_peak_error: float
     lorentzian_fwhm: float
     line_energies: NDArray[np.float64]
     heights: NDArray[np.float64]
@@ -104,6 +111,16 @@ class N2Fit:
     def resolving_power(self) -> float:
         """Energy of the first line divided by the Gaussian width."""
         return self.first_line / self.gaussian_fwhm
+
+    @property
+    def resolving_power_error(self) -> float:
+        """Standard error of the resolving power: the width's, the line's is far below it."""
+        return self.resolving_power * self.gaussian_fwhm_error / self.gaussian_fwhm
+
+    @property
+    def shift(self) -> float:
+        """Distance of the first line from 400.88 eV, where it belongs, eV."""
+        return self.first_line - N2_LINES_eV[0]
 
 
 def fit_series(energy: ArrayLike, signal: ArrayLike, first_line: float | None = None) -> N2Fit:
@@ -165,16 +182,54 @@ def fit_series(energy: ArrayLike, signal: ArrayLike, first_line: float | None = 
         start.add(f"height_{number}", height, min=0.0)
     result = minimize(lambda parameters: curve(parameters, at) - relative, start)
     fitted = result.params
-    error = fitted["first_line"].stderr
+    ratio, ratio_error = _valley_to_peak(fitted, distances)
     return N2Fit(
         first_line=float(fitted["first_line"].value),
-        first_line_error=float("nan") if error is None else float(error),
+        first_line_error=_error_of(fitted["first_line"]),
         gaussian_fwhm=float(fitted["gaussian_fwhm"].value),
+        gaussian_fwhm_error=_error_of(fitted["gaussian_fwhm"]),
+        valley_to_peak=ratio,
+        valley_to_peak_error=ratio_error,
         lorentzian_fwhm=N2_NATURAL_WIDTH_eV,
         line_energies=float(fitted["first_line"].value) + distances,
         heights=span * np.array([fitted[f"height_{i}"].value for i in range(len(distances))]),
         model=lambda where: low + span * curve(fitted, np.asarray(where, dtype=np.float64)),
     )
+
+
+def _error_of(parameter: Any) -> float:
+    """Return the standard error of a fitted parameter; NaN if the fit could not tell it."""
+    return float("nan") if parameter.stderr is None else float(parameter.stderr)
+
+
+def _valley_to_peak(fitted: Any, distances: NDArray[np.float64]) -> tuple[float, float]:
+    """Return first valley over third peak of the fitted lines, and its standard error.
+
+    The error follows from those of the width and of the heights, as if these were independent:
+    each moves the ratio by its own derivative.
+    """
+    names = ["gaussian_fwhm", *(f"height_{number}" for number in range(len(distances)))]
+    at = np.arange(-0.1, distances[2] + 0.15, 0.001)
+
+    def ratio(values: dict[str, float]) -> float:
+        lines = [_line(at, distance, N2_NATURAL_WIDTH_eV, values[names[0]]) for distance in distances]
+        total = np.sum([values[f"height_{i}"] * line for i, line in enumerate(lines)], axis=0)
+        valley = total[(at > distances[0]) & (at < distances[1])].min()
+        peak = total[(at > (distances[1] + distances[2]) / 2)].max()
+        return float(valley / peak)
+
+    best = {name: float(fitted[name].value) for name in names}
+    centre = ratio(best)
+    squares = 0.0
+    for name in names:
+        error = _error_of(fitted[name])
+        if np.isfinite(error) and error > 0:
+            step = min(error, 0.1 * abs(best[name]) or error)
+            moved = ratio({**best, name: best[name] + step})
+            squares += ((moved - centre) / step * error) ** 2
+        elif name == names[0]:
+            return centre, float("nan")
+    return centre, float(np.sqrt(squares))
 
 
 def _find_series(

@@ -1,0 +1,48 @@
+"""`glidepath runs`: the runs of a data directory, one line each."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from .errors import spoken
+from .options import DataOption, data_directory
+
+
+def runs(
+    limit: Annotated[int, typer.Option("-n", "--limit", help="How many at most; 0: all.")] = 20,
+    sample: Annotated[str | None, typer.Option(help="Part of the sample's name.")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="today, yesterday, 3h, 2d, or a date such as 2026-11-28.")
+    ] = None,
+    edge: Annotated[str | None, typer.Option(help='Element, edge or both, such as "N K".')] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Only those that did not succeed.")] = (
+        False
+    ),
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+    data: DataOption = None,
+) -> None:
+    """List runs, the newest first."""
+    from glidepath.lookback import RunIndex
+    from glidepath.lookback.index import time_of
+
+    with spoken():
+        found = RunIndex(data_directory(data)).runs(
+            limit=limit or None,
+            sample=sample,
+            since=None if since is None else time_of(since),
+            edge=edge,
+            failed=failed,
+        )
+        if as_json:
+            typer.echo(json.dumps([run.to_json() for run in found], indent=2))
+        else:
+            from rich.console import Console
+
+            from .run_tables import runs_table
+
+            console = Console(highlight=False, emoji=False)
+            console.print(runs_table(found) if found else "There is no such run.")
+
+
+__all__ = ["runs"]

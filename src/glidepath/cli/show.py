@@ -1,0 +1,23 @@
+"""`glidepath show`: what a run says of itself."""
+
+import typer
+from rich.console import Console
+
+from .errors import spoken
+from .options import DataOption, RunArgument, data_directory
+
+
+def show(run: RunArgument = "-1", data: DataOption = None) -> None:
+    """Show a run: its reason, pre-flight, verdict, files, and what its baseline read."""
+    from glidepath.lookback import StoredRun
+
+    from .run_tables import print_run
+
+    with spoken():
+        print_run(
+            Console(highlight=False, emoji=False), StoredRun.of(data_directory(data), run)
+        )
+        raise typer.Exit(0)
+
+
+__all__ = ["show"]
