@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-import click
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from glidepath import __version__
@@ -68,12 +67,8 @@ COMMANDS = {
     ),
     "demo": Entry("Fly a simulated beamline over the N2 edge, through EPICS, Bluesky and Tiled."),
     "sim": Entry("Run a simulated beamline until Ctrl-C."),
-    "serve": Entry(
-        "Serve the runs of a data directory to browsers and to Python, until Ctrl-C."
-    ),
-    "replay": Entry(
-        "Put runs from the journal of a data directory into Tiled."
-    ),
+    "serve": Entry("Serve the runs of a data directory to browsers and to Python, until Ctrl-C."),
+    "replay": Entry("Put runs from the journal of a data directory into Tiled."),
     "config": Entry(
         "Show the configuration that holds in this folder, and where each value comes from."
     ),
@@ -88,18 +83,16 @@ class LazyGroup(TyperGroup):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.commands = {
-            name: click.Command(name, help=entry.help) for name, entry in COMMANDS.items()
+        self.commands: dict[str, Any] = {
+            name: TyperCommand(name, help=entry.help) for name, entry in COMMANDS.items()
         }
         self._loaded: set[str] = set()
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:
         """Return the names in the order of the table."""
         return list(self.commands)
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Import the command that is called."""
         if args and args[0] in COMMANDS and args[0] not in self._loaded:
             self.commands[args[0]] = load(args[0])
@@ -107,7 +100,7 @@ class LazyGroup(TyperGroup):
         return super().resolve_command(ctx, args)
 
 
-def load(name: str) -> click.Command:
+def load(name: str) -> Any:
     """Import one command."""
     # Before all others: it chooses the Channel Access library that everybody then uses.
     import glidepath.early  # noqa: F401

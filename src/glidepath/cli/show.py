@@ -14,9 +14,7 @@ def show(run: RunArgument = "-1", data: DataOption = None) -> None:
     from .run_tables import print_run
 
     with spoken():
-        print_run(
-            Console(highlight=False, emoji=False), StoredRun.of(data_directory(data), run)
-        )
+        print_run(Console(highlight=False, emoji=False), StoredRun.of(data_directory(data), run))
         raise typer.Exit(0)
 
 

@@ -39,8 +39,7 @@ class N2Result:
             f"Gaussian width  "
             f"{with_error(1e3 * fit.gaussian_fwhm, 1e3 * fit.gaussian_fwhm_error)} meV (FWHM)",
             f"Resolving power {with_error(fit.resolving_power, fit.resolving_power_error)}",
-            f"First valley / third peak "
-            f"{with_error(fit.valley_to_peak, fit.valley_to_peak_error)}",
+            f"First valley / third peak {with_error(fit.valley_to_peak, fit.valley_to_peak_error)}",
         ]
 
     def to_json(self) -> dict[str, float]:
@@ -82,9 +81,7 @@ class EdgeResult:
         return {**pairs, **{f"{name}_error": getattr(self.fit, f"{name}_error") for name in names}}
 
 
-def fit_n2_of(
-    run: StoredRun, signal: str | None = None, reference: str | None = None
-) -> N2Result:
+def fit_n2_of(run: StoredRun, signal: str | None = None, reference: str | None = None) -> N2Result:
     """Fit the N2 series to the good rows of a run.
 
     Raises
@@ -130,7 +127,9 @@ def fit_of(run: StoredRun, kind: str, **options: Any) -> N2Result | EdgeResult:
     return result
 
 
-def _good_rows(run: StoredRun, signal: str | None, reference: str | None) -> tuple[Display, Any, Any]:
+def _good_rows(
+    run: StoredRun, signal: str | None, reference: str | None
+) -> tuple[Display, Any, Any]:
     display = run.display(signal, reference)
     passes = run.passes(display)
     position = np.concatenate([one.position[~one.bad] for one in passes]) * _to_eV(display)

@@ -225,8 +225,7 @@ class RunIndex:
                 f"select {', '.join(_COLUMNS)} from runs {where} order by begun desc limit ?",
                 [*values, limit],
             ).fetchall()
-        # SQLite knows no NaN and keeps nothing in its place.
-        return [Run(*(_nan if value is None else value for value in row)) for row in rows]
+        return [_run_of_row(row) for row in rows]
 
     def _opened(self) -> sqlite3.Connection:
         """Return the database, up to date."""
@@ -288,10 +287,10 @@ class RunIndex:
             with (self.folder / f"{uid}{SUFFIX}").open("rb") as file:
                 start = json.loads(file.readline())["doc"]
                 last = _last_line(file)
-        except (OSError, ValueError, KeyError, TypeError):
+            return [_run_of(start, last["doc"] if last.get("name") == "stop" else {})]
+        # Whatever is no run: a file that somebody put there, or one that is just begun.
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return []
-        stop = last["doc"] if last.get("name") == "stop" else {}
-        return [_run_of(start, stop)]
 
 
 _nan = float("nan")
@@ -339,6 +338,12 @@ def _run_of(start: Mapping[str, Any], stop: Mapping[str, Any]) -> Run:
         element=str(start.get("element", "")),
         edge=str(start.get("edge", "")),
     )
+
+
+def _run_of_row(row: Any) -> Run:
+    # SQLite knows no NaN and keeps nothing in its place.
+    values: list[Any] = [_nan if value is None else value for value in row]
+    return Run(*values)
 
 
 def _values(run: Run) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""Makes the curves of runs that are to be seen together: mean, difference, ratio, up against down."""
+"""Makes curves of runs that are to be seen together: mean, difference, ratio, up and down."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -212,7 +212,8 @@ def _valley_to_peak(fitted: Any, distances: NDArray[np.float64]) -> tuple[float,
     at = np.arange(-0.1, distances[2] + 0.15, 0.001)
 
     def ratio(values: dict[str, float]) -> float:
-        lines = [_line(at, distance, N2_NATURAL_WIDTH_eV, values[names[0]]) for distance in distances]
+        width = values["gaussian_fwhm"]
+        lines = [_line(at, distance, N2_NATURAL_WIDTH_eV, width) for distance in distances]
         total = np.sum([values[f"height_{i}"] * line for i, line in enumerate(lines)], axis=0)
         valley = total[(at > distances[0]) & (at < distances[1])].min()
         peak = total[(at > (distances[1] + distances[2]) / 2)].max()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from bluesky import RunEngine
 from bluesky.utils import RunEngineInterrupted
@@ -19,7 +19,14 @@ from glidepath.configuration import Configuration, load_configuration
 from glidepath.export.at_stop import ExportAtStop
 from glidepath.live import PrimaryFollower, view_for
 from glidepath.logbook import Experiment
-from glidepath.sentences import ScanError, as_connection_error, as_sentence, errors
+from glidepath.sentences import (
+    ScanError,
+    as_connection_error,
+    as_sentence,
+    errors,
+    joined,
+    sentence_of,
+)
 from glidepath.storage import ScanNumbers, use_data_root
 
 from .connections import Connections
@@ -29,8 +36,16 @@ from .log_file import LogFile
 from .run_documents import DRAIN_TIMEOUT, RunDocuments, SharedCatalogue
 from .run_preparation import RunPreparation
 
+if TYPE_CHECKING:
+    from glidepath.lookback import StoredRun
+
+    from .run_list import RunList
+
 LOOP_TIMEOUT = 5.0
 """Seconds in which the run engine's loop must have ended."""
+
+JOURNAL_TIMEOUT = 2.0
+"""Seconds in which the end of a run is in its journal."""
 
 EXPORT_COMMAND = (sys.executable, "-m", "glidepath", "export", "--nexus", "--documents")
 """What exports a run when it stops, in a process of its own."""
@@ -204,6 +219,40 @@ class Session:
         """Connect all devices; return a sentence for each that cannot be used now."""
         failed = self.call(lambda: self._connections.try_to_connect(self.beamline.devices))
         return self._connections.complaints(failed)
+
+    def try_to_connect(self, names: Iterable[str]) -> dict[str, str]:
+        """Connect devices as far as they can be; return why not, by name."""
+        wanted = [name for name in names if name in self.beamline.devices]
+        failed = self.call(lambda: self._connections.try_to_connect(wanted))
+        return {name: joined(sentence_of(error)) for name, error in failed.items()}
+
+    @property
+    def runs(self) -> "RunList":
+        """The runs of the data directory."""
+        from .run_list import RunList
+
+        return RunList(self.root)
+
+    @property
+    def last(self) -> "StoredRun":
+        """The newest run.
+
+        Raises
+        ------
+        ValueError
+            If there is none yet.
+        """
+        self._wait_for_journal()
+        return self.runs[-1]
+
+    def _wait_for_journal(self) -> None:
+        """Wait until the journal has the end of the run that has just ended."""
+        uid, stop = self.follower.start.get("uid"), self.follower.stop
+        deadline = time.monotonic() + JOURNAL_TIMEOUT
+        while uid and stop is not None and time.monotonic() < deadline:
+            if any(run.uid == uid and run.status != "open" for run in self.runs(limit=5)):
+                return
+            time.sleep(0.02)
 
     def call(self, function: Callable[[], Any]) -> Any:
         """Run a coroutine function in the run engine's loop and return its result."""

@@ -1,0 +1,207 @@
+"""Short commands for the prompt: ``%wa``, ``%fly``, ``%pre``, ``%last``, ``%why``, ``%ct``."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from IPython.core.magic import Magics, line_magic, magics_class
+from rich.console import Console
+from rich.table import Table
+
+from glidepath.lookback import StoredRun, spectra_of
+from glidepath.lookback.fits import fit_n2_of
+from glidepath.sentences import as_sentence
+from glidepath.session import Session
+from glidepath.session.positions import Position, positions_of
+from glidepath.trajectory import Region, Trajectory
+
+USAGE = "%{name} AXIS START STOP VELOCITY [PERIOD] [DETECTOR ...], such as %{name} energy 400 402 2"
+
+
+@magics_class
+class ScanMagics(Magics):
+    """The magics of one session.
+
+    Parameters
+    ----------
+    shell
+        The IPython shell.
+    session
+        What they work on.
+    """
+
+    def __init__(self, shell: Any, session: Session) -> None:
+        super().__init__(shell)
+        self._session = session
+
+    @property
+    def _console(self) -> Console:
+        # Made anew: what is captured, and how wide the terminal is, may have changed.
+        return Console(highlight=False, emoji=False)
+
+    @line_magic
+    def wa(self, line: str) -> None:
+        """Say where the axes are, between which limits, and whether they move: %wa [AXIS ...]."""
+        names = line.split() or list(self._session.beamline.axes)
+        complaints = self._session.try_to_connect(names)
+        axes = {name: self._session.beamline.devices[name] for name in names}
+        usable = {name: axis for name, axis in axes.items() if name not in complaints}
+        found = self._session.call(lambda: positions_of(usable))
+        found += [Position(name, trouble=text) for name, text in complaints.items()]
+        self._console.print(_positions(found))
+
+    @line_magic
+    def fly(self, line: str) -> Any:
+        """Fly an axis: %fly AXIS START STOP VELOCITY [PERIOD] [DETECTOR ...]."""
+        from glidepath.plans import flyscan
+
+        axis, numbers, detectors = self._asked("fly", line)
+        period = numbers[3] if len(numbers) > 3 else None
+        return self._session.RE(flyscan(detectors, axis, *numbers[:3], period=period))
+
+    @line_magic
+    def pre(self, line: str) -> None:
+        """Say what a flight would do, without moving: the arguments are those of %fly."""
+        from glidepath.plans import inspect
+
+        axis, numbers, detectors = self._asked("pre", line)
+        period = numbers[3] if len(numbers) > 3 else None
+        trajectory = Trajectory((Region(*numbers[:3]),))
+        report = self._session.call(lambda: inspect(detectors, axis, trajectory, period))
+        table = Table(show_header=False, box=None)
+        table.add_column(style="bold", no_wrap=True)
+        table.add_column()
+        for label, text in report.lines():
+            table.add_row(label, text, style="red" if label == "Objection" else None)
+        self._console.print(table)
+
+    @line_magic
+    def last(self, line: str) -> StoredRun:
+        """Plot the newest run, and fit it where the N2 series is in it: %last [SIGNAL]."""
+        run = self._session.last
+        spectra = spectra_of([run], signal=line.strip() or None)
+        self._draw(spectra, repr(run))
+        try:
+            fitted = fit_n2_of(run, line.strip() or None)
+        except ValueError:
+            pass
+        else:
+            for text in fitted.lines():
+                self._console.print(text)
+        return run
+
+    @line_magic
+    def why(self, line: str) -> None:
+        """Say why a run ended as it did, and what its rows carry: %why [RUN]."""
+        run = self._session.runs[line.strip()] if line.strip() else self._session.last
+        self._console.print(repr(run), style="bold", markup=False)
+        self._console.print(as_sentence(str(run.stop.get("reason") or "It has not ended yet")))
+        verdict = run.verdict()
+        for name, count in (verdict.get("flagged") or {}).items():
+            if count:
+                meaning = _meaning(name)
+                self._console.print(f"{count} rows {name}: {meaning}", markup=False)
+        for interruption in verdict.get("interruptions") or []:
+            self._console.print(f"Interrupted: {interruption}", markup=False)
+
+    @line_magic
+    def ct(self, line: str) -> None:
+        """Read detectors once, now, without a run: %ct [DETECTOR ...]."""
+        names = line.split() or list(self._session.beamline.detectors)
+        devices: list[Any] = list(self._session.devices(names))
+
+        async def read() -> list[tuple[dict[str, Any], dict[str, Any]]]:
+            return [(await device.read(), await device.describe()) for device in devices]
+
+        table = Table("signal", "value", "unit", box=None)
+        for readings, described in self._session.call(read):
+            for name, reading in readings.items():
+                value = reading["value"]
+                shown = f"{value:.6g}" if isinstance(value, float) else str(value)
+                table.add_row(name, shown, str(described[name].get("units") or ""))
+        self._console.print(table)
+
+    def _asked(self, name: str, line: str) -> tuple[Any, list[float], Sequence[Any]]:
+        """Return axis, numbers and detectors of a line.
+
+        Raises
+        ------
+        ValueError
+            In a sentence, if they mean nothing.
+        """
+        words = line.split()
+        numbers: list[float] = []
+        while words[1 + len(numbers) :]:
+            try:
+                numbers.append(float(words[1 + len(numbers)]))
+            except ValueError:
+                break
+        if not 3 <= len(numbers) <= 4:
+            raise ValueError(f"Write {USAGE.format(name=name)}.")
+        detectors = words[1 + len(numbers) :] or list(self._session.beamline.detectors)
+        (axis,) = self._session.devices(words[:1])
+        return axis, numbers, self._session.devices(detectors)
+
+    def _draw(self, spectra: Any, title: str) -> None:
+        from rich.text import Text
+
+        from glidepath.live.view import in_notebook
+        from glidepath.lookback.figures import draw, draw_in_terminal
+
+        if in_notebook():
+            from IPython.display import display
+
+            display(draw(spectra, title=title))
+        else:
+            console = self._console
+            drawing = draw_in_terminal(spectra, min(console.width, 100), 20)
+            console.print(Text.from_ansi(drawing))
+
+
+def _positions(found: Sequence[Position]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("axis", no_wrap=True)
+    for name in ("readback", "setpoint"):
+        table.add_column(name, justify="right")
+    for name in ("unit", "limits", "state", "undulator"):
+        table.add_column(name)
+    for at in found:
+        if at.trouble:
+            table.add_row(at.name, "", "", "", "", at.trouble, "", style="yellow")
+            continue
+        limits = "none" if at.limits is None else f"{at.limits[0]:g} to {at.limits[1]:g}"
+        table.add_row(
+            at.name,
+            f"{at.readback:.4f}",
+            f"{at.setpoint:.4f}",
+            at.unit,
+            limits,
+            "moving" if at.moving else "stands",
+            at.undulator,
+        )
+    return table
+
+
+def _meaning(bit: str) -> str:
+    from glidepath.timeline.quality import Quality
+
+    meanings = {
+        Quality.HELD: "a channel had nothing new to say; its last value was kept",
+        Quality.NO_DATA: "a channel was disconnected; it is NaN there",
+        Quality.EXTRAPOLATED: "the scan ended before a readback's last update",
+        Quality.PARTIAL: "a detector's exposures cover less than half of the row",
+        Quality.OVERFLOW: "a detector was out of its range; it is NaN there",
+        Quality.TOP_UP: "the ring was injected into",
+        Quality.BEAM_LOST: "there was no beam",
+        Quality.TRACKING: "the undulator was further from the axis than its bound",
+        Quality.LATE: "a trigger or a frame came late",
+        Quality.LOST_TRIGGER: "a trigger did not lead to a frame",
+        Quality.LOST_UPDATES: "updates or frames were lost on the way",
+        Quality.EXTRA: "a frame belongs to no trigger",
+        Quality.AMBIGUOUS: "which frame belongs to the trigger cannot be said",
+        Quality.CLOCK: "a server's clock was set during the scan",
+        Quality.CHANGED: "an exposure was changed by hand during the scan",
+    }
+    return next((text for flag, text in meanings.items() if flag.name == bit), "see the user guide")
+
+
+__all__ = ["ScanMagics"]

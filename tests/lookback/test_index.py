@@ -1,0 +1,152 @@
+"""Which runs there are is known at once, and each is found by what people call it."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+from written_runs import write_run
+
+from glidepath.cli.main import app
+from glidepath.lookback import RunIndex, RunNotFoundError
+from glidepath.lookback.index import time_of
+
+HOUR = 3600.0
+
+
+@pytest.fixture
+def root(tmp_path):
+    for number in range(1, 6):
+        write_run(
+            tmp_path,
+            number,
+            begun=1_700_000_000.0 + number * HOUR,
+            status="fail" if number == 3 else "success",
+            sample={"name": "N2 gas" if number % 2 else "Cu foil"},
+            element="N" if number % 2 else "Cu",
+            edge="K",
+        )
+    return tmp_path
+
+
+def numbers(runs):
+    return [run.scan_id for run in runs]
+
+
+def test_the_newest_run_comes_first(root):
+    assert numbers(RunIndex(root).runs()) == [5, 4, 3, 2, 1]
+    assert numbers(RunIndex(root).runs(limit=2)) == [5, 4]
+
+
+def test_runs_are_chosen_by_sample_edge_time_and_end(root):
+    index = RunIndex(root)
+    assert numbers(index.runs(sample="n2")) == [5, 3, 1]
+    assert numbers(index.runs(edge="Cu K")) == [4, 2]
+    assert numbers(index.runs(edge="k")) == [5, 4, 3, 2, 1]
+    assert numbers(index.runs(since=1_700_000_000.0 + 4 * HOUR)) == [5, 4]
+    assert numbers(index.runs(failed=True)) == [3]
+
+
+def test_a_sample_with_wildcards_of_databases_is_taken_as_it_is(root):
+    write_run(root, 9, begun=1_800_000_000.0, sample={"name": "100%_x"})
+    assert numbers(RunIndex(root).runs(sample="%")) == [9]
+    assert numbers(RunIndex(root).runs(sample="_")) == [9]
+
+
+@pytest.mark.parametrize(
+    ("which", "found"),
+    [
+        *[("3", [3]), (4, [4]), ("-1", [5]), ("-5", [1])],
+        *[("-2:", [4, 5]), ("2:4", [2, 3, 4]), (":2", [1, 2])],
+    ],
+)
+def test_a_run_is_found_by_number_and_place(root, which, found):
+    assert numbers(RunIndex(root).find(which)) == found
+
+
+def test_a_run_is_found_by_its_uid_also_where_that_is_all_digits(root):
+    uid = "12345678-1111-4111-8111-111111111111"
+    write_run(root, 7, uid=uid, begun=1_600_000_000.0)
+    for which in (uid, "12345678", "123456"):
+        assert RunIndex(root).one(which).scan_id == 7
+
+
+@pytest.mark.parametrize("which", ["99", "-6", "0", "abcd", "%", "x'; drop", "", "-9:-8"])
+def test_a_run_that_is_not_there_is_a_sentence(root, which):
+    with pytest.raises(RunNotFoundError, match="There is no run"):
+        RunIndex(root).find(which)
+
+
+def test_several_runs_are_not_one(root):
+    with pytest.raises(RunNotFoundError, match="means 2 runs"):
+        RunIndex(root).one("-2:")
+
+
+def test_a_run_that_ends_later_and_one_that_is_removed_are_noticed(root):
+    index = RunIndex(root)
+    uid = write_run(root, 6, begun=1_800_000_000.0, status=None)
+    assert index.one("6").status == "open"
+    write_run(root, 6, begun=1_800_000_000.0, uid=uid, status="abort")
+    assert index.one("6").status == "abort"
+    index.journal(index.one("6")).unlink()
+    assert numbers(index.runs(limit=1)) == [5]
+
+
+def test_journals_that_are_none_are_left_out(root):
+    (root / "journal" / "spoilt.jsonl").write_text("{")
+    (root / "journal" / "empty.jsonl").write_text("")
+    (root / "journal" / "other.jsonl").write_text('{"name": "start", "doc": {}}\n')
+    assert len(RunIndex(root).runs()) == 5
+
+
+def test_a_last_line_that_is_cut_short_or_longer_than_a_block_is_no_obstacle(root):
+    index = RunIndex(root)
+    path = index.journal(index.one("5"))
+    text = path.read_text()
+    path.write_text(text + '{"name": "ev')
+    assert index.one("5").status == "success"
+    long = write_run(root, 8, begun=1_800_000_000.0, reason="x" * 200_000)
+    assert index.one(long).reason.endswith("xxx")
+
+
+@pytest.mark.parametrize("spoil", ["spoilt", "older"])
+def test_a_database_that_is_spoilt_or_older_is_no_obstacle(root, spoil):
+    if spoil == "spoilt":
+        (root / "runs.db").write_bytes(b"no database at all, but long enough to be read as one")
+    else:
+        import sqlite3
+
+        with sqlite3.connect(root / "runs.db") as database:
+            database.execute("create table runs (uid)")
+        database.close()
+    assert numbers(RunIndex(root).runs()) == [5, 4, 3, 2, 1]
+
+
+def test_no_journal_is_opened_twice(root, monkeypatch):
+    index = RunIndex(root)
+    index.runs()
+    opened = []
+    monkeypatch.setattr(index, "_read", lambda uid: opened.append(uid) or [])
+    assert len(index.runs()) == 5
+    assert opened == []
+
+
+def test_the_command_lists_runs_for_people_and_for_programs(root):
+    shown = CliRunner().invoke(app, ["runs", "--data", str(root)], env={"COLUMNS": "200"})
+    assert shown.exit_code == 0, shown.stderr
+    lines = shown.stdout.splitlines()
+    assert lines[0].split() == "scan time plan axis range rows status sample uid".split()
+    assert lines[1].split()[0] == "5"
+    assert "400 to 402 eV" in lines[1]
+    listed = CliRunner().invoke(app, ["runs", "--failed", "--json", "--data", str(root)])
+    (found,) = json.loads(listed.stdout)
+    assert (found["scan_id"], found["status"]) == (3, "fail")
+
+
+def test_times_are_said_as_people_say_them():
+    now = 1_700_000_000.0
+    assert time_of("3h", now) == now - 3 * HOUR
+    assert time_of("2d", now) == now - 48 * HOUR
+    assert time_of("today", now) <= now < time_of("today", now) + 24 * HOUR
+    assert time_of("yesterday", now) < time_of("today", now)
+    with pytest.raises(ValueError, match="'soon' is no time; give today"):
+        time_of("soon", now)

@@ -1,0 +1,130 @@
+"""At the prompt: names, magics, completion, and sentences in place of tracebacks."""
+
+import numpy as np
+import pytest
+from bluesky.utils import RunEngineInterrupted
+from IPython.core.completer import provisionalcompleter
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
+
+from glidepath.session import Session
+from glidepath.shell import install
+from glidepath.shell.shell import names_in
+
+
+@pytest.fixture(scope="module")
+def session(beamline, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    with Session(
+        "glidepath.beamlines.simulated", folder, catalogue=False, baseline=False, live=False
+    ) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def shell(session):
+    configuration = Config()
+    configuration.Completer.use_jedi = False
+    configuration.HistoryManager.enabled = False
+    shell = InteractiveShell(config=configuration)
+    install(session, shell)
+    yield shell
+    shell.reset(new_session=False)
+
+
+def typed(shell, capsys, text):
+    result = shell.run_cell(text)
+    captured = capsys.readouterr()
+    return result, captured.out, captured.err
+
+
+def completions(shell, text):
+    with provisionalcompleter():
+        found = shell.Completer.completions(text, len(text))
+        return [one.text.lstrip(".") for one in found]
+
+
+def test_a_device_that_a_cell_names_is_connected_before_the_cell_runs(shell, session, capsys):
+    result, out, _ = typed(shell, capsys, "s.call(sample.current.get_value) is not None")
+    assert result.result is True, out
+
+
+def test_names_are_found_in_python_and_in_magics():
+    used = names_in("RE(flyscan([mesh], energy, 1, 2, 3))")
+    assert set(used) == {"RE", "flyscan", "mesh", "energy"}
+    assert names_in("%fly energy 1 2 3 mesh") == ["fly", "energy", "1", "2", "3", "mesh"]
+
+
+def test_completion_shows_children_and_actions_and_not_the_plumbing(shell):
+    found = completions(shell, "mesh.")
+    assert "current" in found
+    assert not {"add_children_as_readables", "set_name", "connect"} & set(found)
+    assert "flyscan" in completions(shell, "flysc")
+
+
+def test_where_all_shows_readback_limits_and_state(shell, capsys):
+    _, out, _ = typed(shell, capsys, "%wa energy focus")
+    lines = {line.split()[0]: line for line in out.splitlines() if line.strip()}
+    assert "eV" in lines["energy"]
+    assert " to " in lines["energy"]
+    assert "stands" in lines["focus"]
+
+
+def test_a_flight_ends_with_a_sentence_and_is_the_last_run(shell, session, capsys):
+    result, out, err = typed(shell, capsys, "%fly energy 400.2 402.8 1 0.02 mesh sample")
+    assert result.success, err
+    assert "RunEngineResult" not in out
+    assert "success; " in out
+    assert session.last.start["command"] == "%fly energy 400.2 402.8 1 0.02 mesh sample"
+    assert len(session.last.table()) > 100
+    assert np.ptp(session.last.columns(["energy"])["energy"]) > 2.4
+
+    _, out, _ = typed(shell, capsys, "%last")
+    assert "sample / mesh" in out
+    assert "First line" in out
+    _, out, _ = typed(shell, capsys, "%why")
+    assert "success" in out
+    _, out, _ = typed(shell, capsys, "runs")
+    assert "flyscan" in out
+    assert "400.2 to 402.8 eV" in out
+
+
+def test_the_report_moves_nothing(shell, session, capsys):
+    before = session.call(session.energy.locate)["setpoint"]
+    _, out, _ = typed(shell, capsys, "%pre energy 410 420 1")
+    assert "energy 410 to 420 eV" in out
+    assert session.call(session.energy.locate)["setpoint"] == before
+
+
+def test_detectors_are_read_once(shell, capsys):
+    _, out, _ = typed(shell, capsys, "%ct mesh")
+    assert "mesh" in out
+    assert "A" in out
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("%fly energy 400", "Write %fly AXIS START STOP VELOCITY"),
+        ("%fly enrgy 400 401 1", "There is no device 'enrgy'"),
+        ("RE(flyscan([mesh], energy, 3, 401, 1))", "its range is"),
+        ("runs[99]", "There is no run 99"),
+    ],
+)
+def test_a_mistake_is_a_sentence(shell, capsys, text, said):
+    _, out, err = typed(shell, capsys, text)
+    assert said in err
+    assert "Traceback" not in out + err
+
+
+def test_a_mistake_in_python_is_a_traceback_as_ever(shell, capsys):
+    _, out, err = typed(shell, capsys, "flysacn(1)")
+    assert "NameError" in out + err
+    _, out, err = typed(shell, capsys, "np.array([1])[5]")
+    assert "IndexError" in out + err
+
+
+def test_a_pause_says_what_can_be_done_now(shell, capsys):
+    shell.user_ns["paused"] = RunEngineInterrupted("paused")
+    _, _, err = typed(shell, capsys, "raise paused")
+    assert "RE.resume() goes on" in " ".join(err.split())
