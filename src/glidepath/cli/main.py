@@ -65,6 +65,7 @@ COMMANDS = {
         "Bring the detectors of a run onto bins of energy: mean, count, standard error, time.",
         numbers=True,
     ),
+    "export": Entry("Export one run, or the common spectrum of several.", numbers=True),
     "demo": Entry("Fly a simulated beamline over the N2 edge, through EPICS, Bluesky and Tiled."),
     "sim": Entry("Run a simulated beamline until Ctrl-C."),
     "serve": Entry("Serve the runs of a data directory to browsers and to Python, until Ctrl-C."),
