@@ -70,6 +70,9 @@ COMMANDS = {
     "sim": Entry("Run a simulated beamline until Ctrl-C."),
     "serve": Entry("Serve the runs of a data directory to browsers and to Python, until Ctrl-C."),
     "replay": Entry("Put runs from the journal of a data directory into Tiled."),
+    "repair": Entry(
+        "Let other programs open the files of a scan that was killed. Doing it twice does no harm."
+    ),
     "config": Entry(
         "Show the configuration that holds in this folder, and where each value comes from."
     ),
