@@ -183,11 +183,35 @@ def batch_of(
     times: Floats = seconds + nanoseconds * 1e-9
     times[nanoseconds == LOST] = np.nan
     if link.elements > 1:
-        # The last element has the waveform's timestamp.
-        behind = np.repeat(np.cumsum(counts), counts) - np.arange(1.0, len(values) + 1)
-        times = np.repeat(times, counts) - link.interval * behind
-        arrivals, severities = np.repeat(arrivals, counts), np.repeat(severities, counts)
+        times = _times_of_elements(times, counts, link.interval)
+        arrivals, severities = (_each(column, counts) for column in (arrivals, severities))
     return Batch(index, times, values, arrivals, severities, lost)
+
+
+def _times_of_elements(times: Floats, counts: NDArray[np.integer], interval: float) -> Floats:
+    """Return the time of each element of waveforms, of which the last one has the timestamp.
+
+    Waveforms of one length, as all but the marks of losses are, take fewer passes over the memory.
+    """
+    if length := _one_length(counts):
+        behind = interval * np.arange(length - 1.0, -1.0, -1.0)
+        return (times[:, None] - behind).ravel()
+    counted = np.repeat(np.cumsum(counts), counts) - np.arange(1.0, int(np.sum(counts)) + 1)
+    found: Floats = np.repeat(times, counts) - interval * counted
+    return found
+
+
+def _each(column: NDArray, counts: NDArray[np.integer]) -> NDArray:
+    """Return a column of waveforms for each of their elements."""
+    if length := _one_length(counts):
+        return np.broadcast_to(column[:, None], (len(column), length)).ravel()
+    return np.repeat(column, counts)
+
+
+def _one_length(counts: NDArray[np.integer]) -> int:
+    """Return the number of elements of waveforms that have all the same, else 0."""
+    length = int(counts[0]) if len(counts) else 0
+    return length if length and bool((counts == length).all()) else 0
 
 
 async def until_none(
