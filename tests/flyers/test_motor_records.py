@@ -1,6 +1,9 @@
 """Each field of a motor record that does something to a flight: provoked, over Channel Access."""
 
+import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -305,3 +308,34 @@ def test_the_bound_of_a_move_grows_with_all_that_makes_it_longer():
         {"VELO": 0.1},
     ):
         assert record.having(**longer).bound(10.0) > plain + 1.0
+
+
+PV_ACCESS = """
+import asyncio, os
+from p4p.nt import NTEnum, NTScalar
+from p4p.server import Server
+from p4p.server.thread import SharedPV
+
+choices = {"index": 1, "choices": ["Stop", "Pause", "Move", "Go"]}
+fields = {
+    "T:m.VBAS": SharedPV(nt=NTScalar("d"), initial=0.25),
+    "T:m.SPMG": SharedPV(nt=NTEnum(), initial=choices),
+}
+with Server(providers=[fields], isolate=True) as server:
+    os.environ["EPICS_PVA_ADDR_LIST"] = "127.0.0.1"
+    os.environ["EPICS_PVA_AUTO_ADDR_LIST"] = "NO"
+    os.environ["EPICS_PVA_BROADCAST_PORT"] = server.conf()["EPICS_PVAS_BROADCAST_PORT"]
+    from glidepath.devices.motor_record import _read_pva
+
+    names = {field: f"T:m.{field}" for field in ("VBAS", "SPMG", "ACCU")}
+    print(asyncio.run(_read_pva(names)))
+"""
+
+
+def test_fields_are_read_over_pv_access_too_and_a_missing_one_is_left_out():
+    pytest.importorskip("p4p", reason="PV Access needs the package p4p")
+    done = subprocess.run(
+        [sys.executable, "-c", PV_ACCESS], capture_output=True, text=True, timeout=100, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert ast.literal_eval(done.stdout) == {"VBAS": 0.25, "SPMG": 1.0}

@@ -91,6 +91,34 @@ def test_velocity_is_cut_to_the_maximum_and_zero_means_none(client):
     client.put("m2.VELO", 5.0)
 
 
+def test_set_mode_changes_the_calibration_and_moves_nothing(client):
+    client.put("m4.SET", 1)
+    client.put("m4.VAL", 2.0)
+    assert (client.get("m4.OFF"), client.get("m4.RBV"), client.get("m4.DRBV")) == (2.0, 2.0, 0.0)
+    assert (client.get("m4.HLM"), client.get("m4.DMOV")) == (27.0, 1)
+    client.put("m4.VAL", 0.0)
+    client.put("m4.SET", 0)
+    assert client.get("m4.HLM") == 25.0
+
+
+def test_a_target_that_was_given_in_pause_is_moved_to_on_go(client):
+    client.put("m4.SPMG", 1)
+    client.put("m4.VAL", 0.5)
+    assert (client.get("m4.RBV"), client.get("m4.DMOV")) == (0.0, 1)
+    client.put("m4.SPMG", 3)
+    client.wait_for("m4.RBV", lambda position: position == 0.5)
+    client.wait_for("m4.DMOV", lambda done: done == 1)
+    client.put("m4.VAL", 0.0)
+
+
+def test_a_target_beyond_a_limit_is_said_until_the_next_one(client):
+    client.put("m4.VAL", 30.0)
+    assert (client.get("m4.LVIO"), client.get("m4.VAL")) == (1, 0.0)
+    client.put("m4.VAL", 0.1)
+    assert client.get("m4.LVIO") == 0
+    client.put("m4.VAL", 0.0)
+
+
 def test_motor_with_energy_units_moves_the_beam_when_chosen(at_rest):
     client = at_rest
     light = client.get("KEI1:rdCur")
