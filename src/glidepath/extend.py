@@ -37,6 +37,8 @@ from glidepath.flyers import (
     TriggerSource,
     make_trigger_source,
 )
+from glidepath.flyers.motion.back_end import MotionPlan
+from glidepath.flyers.motion.back_ends import back_end_for
 from glidepath.timeline import Channel, ChannelKind, Mark
 
 __all__ = [
@@ -48,6 +50,7 @@ __all__ = [
     "Derived",
     "FrameSource",
     "Mark",
+    "MotionPlan",
     "Sampled",
     "SampledChannel",
     "SettingError",
@@ -58,6 +61,7 @@ __all__ = [
     "WithDerived",
     "WithExposure",
     "WithMarks",
+    "back_end_for",
     "channels_for",
     "make_trigger_source",
     "register_channels",
