@@ -120,7 +120,7 @@ class SoftAxis(StandardReadable):
 
 
 class Jump(BackEnd[MotionPlan]):
-    """A flight from 0 to 1 that takes a few milliseconds, and knows how many.
+    """A flight from 0 to 1 that takes some milliseconds, and knows how many.
 
     Attributes
     ----------
@@ -128,7 +128,7 @@ class Jump(BackEnd[MotionPlan]):
         Seconds of the newest flight.
     """
 
-    SECONDS = 0.009
+    SECONDS = 0.075
 
     def __init__(self, axis: SoftAxis) -> None:
         self.axis = axis
@@ -240,7 +240,7 @@ def measure(number: int, repeats: int, staged: bool = False) -> dict[str, Any]:
                     flight = Flight(back_end, "position_flight")
                     with patch.object(plans, "flight_for", _Give(flight)):
                         engine.msg_hook, begin = phases, time.process_time()
-                        engine(flyscan(detectors, axis, 0.0, 1.0, 1000.0, period=0.001))
+                        engine(flyscan(detectors, axis, 0.0, 1.0, 25.0, period=0.02))
                         phases.end()
                     engine.msg_hook = None
                     phases.seconds["flush"] -= back_end.took

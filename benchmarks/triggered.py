@@ -97,6 +97,7 @@ def _plan(
     velocity: float,
     box: str = "zebra",
 ) -> Any:
+    from glidepath import Triggers
     from glidepath.plans import flyscan
 
     devices = setup.devices
@@ -106,8 +107,7 @@ def _plan(
         begin,
         end,
         velocity,
-        step=STEP,
-        trigger=devices[box],
+        triggers=Triggers(devices[box], step=STEP),
     )
 
 
@@ -211,6 +211,7 @@ def _long(
     setup: Setup, name: str, box: str, number: int, rate: float, captures: int
 ) -> dict[str, Any]:
     """Fly a motor with many triggers; in parts if the box does not hold them."""
+    from glidepath import Triggers
     from glidepath.plans import flyscan
 
     devices, names = setup.devices, ("quad", "counter")
@@ -227,8 +228,7 @@ def _long(
                 LONG_START,
                 stop,
                 LONG_STEP * rate,
-                step=LONG_STEP,
-                trigger=devices[box],
+                triggers=Triggers(devices[box], step=LONG_STEP),
             ),
         )
     finally:

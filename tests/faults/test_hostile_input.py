@@ -151,9 +151,13 @@ def test_any_range_is_flown_or_refused_in_one_sentence(loop, devices, start, sto
             "there_and_back": STRANGE,
             "clock_bound": STRANGE,
             "refly": STRANGE,
-            "trigger": STRANGE,
-            "step": STRANGE,
-            "exposure": STRANGE,
+            "triggers": st.one_of(
+                STRANGE,
+                st.fixed_dictionaries(
+                    {"box": STRANGE},
+                    optional={"step": STRANGE, "period": STRANGE, "exposure": STRANGE},
+                ),
+            ),
             "md": st.dictionaries(st.text(max_size=5), STRANGE, max_size=2),
         },
     ),

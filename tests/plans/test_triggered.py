@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from bluesky.utils import RunEngineInterrupted
 
+from glidepath import Triggers
 from glidepath.plans import flyscan
 from glidepath.simulation import Truth
 from glidepath.timeline import Quality
@@ -107,7 +108,8 @@ def check_unmarked(simulated, beamline, run):
 
 
 def scan(s, *args, detectors=None, step=0.05, **kwargs):
-    plan = flyscan(detectors or [s.camera], *args, step=step, trigger=s.zebra, **kwargs)
+    triggers = Triggers(s.zebra, step=step)
+    plan = flyscan(detectors or [s.camera], *args, triggers=triggers, **kwargs)
     s.run_engine(plan)
     return s.run()
 
@@ -213,7 +215,9 @@ def test_a_paused_triggered_scan_goes_on_with_the_next_step(simulated, beamline)
 
     token = s.run_engine.subscribe(look)
     with contextlib.suppress(RunEngineInterrupted):
-        s.run_engine(flyscan([s.camera], s.energy, 400.0, 404.0, 2.0, step=0.05, trigger=s.zebra))
+        s.run_engine(
+            flyscan([s.camera], s.energy, 400.0, 404.0, 2.0, triggers=Triggers(s.zebra, step=0.05))
+        )
     assert s.run_engine.state == "paused"
     assert not s.get(s.zebra.armed)
     s.run_engine.resume()
@@ -234,7 +238,9 @@ def test_equal_intervals_are_matched_though_the_cameras_clock_is_several_of_them
     s = simulated
     # Its timestamps seem to be late by that.
     s.camera.latency -= 0.015
-    s.run_engine(flyscan([s.camera], s.energy, 400.0, 402.0, 2.0, period=0.008, trigger=s.zebra))
+    s.run_engine(
+        flyscan([s.camera], s.energy, 400.0, 402.0, 2.0, triggers=Triggers(s.zebra, period=0.008))
+    )
     run = s.run()
     assert run.stop["exit_status"] == "success", run.stop
     check_unmarked(s, beamline, run)
@@ -272,13 +278,15 @@ def test_more_rows_than_the_box_holds_are_flown_in_parts_and_bins_end_in_time(si
 def test_several_frames_make_a_row_and_a_lost_one_is_marked_where_it_was(simulated, beamline):
     s = simulated
     before = s.get(s.pgm.setpoint), len(s.documents)
-    for frames, options, sentence in (
-        (1000, {"trigger": s.zebra}, "camera cannot make 1000 frames within 2"),
-        (4, {"trigger": s.camera}, "camera goes by its own clock"),
+    for frames, box, sentence in (
+        (1000, s.zebra, "camera cannot make 1000 frames within 2"),
+        (4, s.camera, "camera goes by its own clock"),
     ):
         s.camera.frames_per_row = frames
         with pytest.raises(PreflightError, match=sentence):
-            s.run_engine(flyscan([s.camera], s.energy, 400.0, 402.0, 2.0, step=0.05, **options))
+            s.run_engine(
+                flyscan([s.camera], s.energy, 400.0, 402.0, 2.0, triggers=Triggers(box, step=0.05))
+            )
     with pytest.raises(ValueError, match="cannot make 0 frames for one trigger"):
         s.camera.frames_per_row = 0
     assert (s.get(s.pgm.setpoint), len(s.documents)) == before
@@ -323,7 +331,9 @@ def test_several_frames_make_a_row_and_a_lost_one_is_marked_where_it_was(simulat
 
 def test_a_camera_goes_by_its_own_clock(simulated, beamline):
     s = simulated
-    s.run_engine(flyscan([s.camera], s.energy, 400.0, 402.0, 2.0, period=0.025, trigger=s.camera))
+    s.run_engine(
+        flyscan([s.camera], s.energy, 400.0, 402.0, 2.0, triggers=Triggers(s.camera, period=0.025))
+    )
     run = s.run()
     assert run.stop["exit_status"] == "success", run.stop
     check_unmarked(s, beamline, run)
@@ -331,22 +341,43 @@ def test_a_camera_goes_by_its_own_clock(simulated, beamline):
 
 
 @pytest.mark.parametrize(
-    ("options", "sentence"),
+    ("box", "options", "sentence"),
     [
-        ({"step": 0.05}, "name what makes them"),
-        ({"trigger": "zebra"}, "neither was given"),
-        ({"trigger": "zebra", "step": 0.05, "period": 0.1}, "both were given"),
-        ({"trigger": "zebra", "step": 0.05, "exposure": 0.06}, "expos"),
-        ({"trigger": "zebra", "step": 1e-9}, "too coarse"),
-        ({"trigger": "ring", "step": 0.05}, "makes no triggers"),
-        ({"trigger": "zebra", "step": float("nan")}, "above zero"),
+        ("zebra", {}, "neither was given"),
+        ("zebra", {"step": 0.05, "period": 0.1}, "both were given"),
+        ("zebra", {"step": 0.05, "exposure": 0.06}, "expos"),
+        ("zebra", {"step": 1e-9}, "too coarse"),
+        ("ring", {"step": 0.05}, "makes no triggers"),
+        ("zebra", {"step": float("nan")}, "above zero"),
     ],
 )
-def test_what_cannot_be_triggered_is_refused_and_nothing_moves(simulated, options, sentence):
+def test_what_cannot_be_triggered_is_refused_and_nothing_moves(simulated, box, options, sentence):
     s = simulated
     before = s.get(s.pgm.setpoint), len(s.documents)
-    if "trigger" in options:
-        options = {**options, "trigger": getattr(s, options["trigger"])}
+    triggers = {"box": getattr(s, box), **options}
     with pytest.raises((PreflightError, ValueError), match=sentence):
-        s.run_engine(flyscan([s.camera], s.energy, 400.0, 402.0, 2.0, **options))
+        s.run_engine(flyscan([s.camera], s.energy, 400.0, 402.0, 2.0, triggers=triggers))
     assert (s.get(s.pgm.setpoint), len(s.documents)) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "sentence"),
+    [
+        (
+            {"trigger": "zebra", "step": 0.05},
+            TypeError,
+            "flyscan has no trigger and no step any more",
+        ),
+        ({"exposure": 0.05}, TypeError, r"give triggers=Triggers\(box, step="),
+        ({"triggers": {"box": "zebra", "step": 0.05}, "period": 0.1}, PreflightError, "own"),
+        ({"triggers": "zebra"}, PreflightError, "'zebra' asks for no triggers"),
+        ({"triggers": {"step": 0.05}}, PreflightError, "asks for no triggers"),
+    ],
+)
+def test_what_asks_for_triggers_in_another_form_is_told_the_right_one(
+    simulated, options, kind, sentence
+):
+    s = simulated
+    with pytest.raises(kind, match=sentence):
+        s.run_engine(flyscan([s.camera], s.energy, 400.0, 402.0, 2.0, **options))
+    assert not s.documents

@@ -5,6 +5,7 @@ import threading
 import numpy as np
 import pytest
 
+from glidepath import Triggers
 from glidepath.catalog import (
     CatalogError,
     LocalTiledServer,
@@ -50,7 +51,14 @@ def test_what_the_camera_wrote_is_read_by_row_live_and_afterwards(simulated, til
     try:
         reader.start()
         s.run_engine(
-            flyscan([s.camera, s.ring], s.energy, 400.0, 405.0, 1.0, step=0.05, trigger=s.zebra)
+            flyscan(
+                [s.camera, s.ring],
+                s.energy,
+                400.0,
+                405.0,
+                1.0,
+                triggers=Triggers(s.zebra, step=0.05),
+            )
         )
     finally:
         over.set()

@@ -11,6 +11,7 @@ import pytest
 from bluesky.utils import RunEngineInterrupted
 from test_triggered import BOUND, check_rows, fault
 
+from glidepath import Triggers
 from glidepath.beamlines.simulated import make_devices
 from glidepath.devices import Panda
 from glidepath.plans import flyscan
@@ -70,7 +71,7 @@ def test_rows_are_what_was_measured_of_each_trigger_whatever_happens_in_between(
 ):
     """One scan with a pulse that is not made in each flight, and a pause between two flights."""
     s = with_panda
-    plan = flyscan([s.camera], s.energy, 403.0, 400.0, 1.0, step=0.05, trigger=s.panda)
+    plan = flyscan([s.camera], s.energy, 403.0, 400.0, 1.0, triggers=Triggers(s.panda, step=0.05))
     with fault(s, panda_lost_pulse=3):
         pausing_after(s, 10, plan)
         assert not s.get(s.panda.blocks.seq[1].active)
@@ -126,4 +127,6 @@ def test_without_pv_access_a_panda_is_refused_with_the_name_of_the_extra(simulat
     with pytest.raises(ConnectionError, match=sentence):
         s.call(asyncio.wait_for(panda.connect(), 10))
     with pytest.raises(PreflightError, match=sentence):
-        s.run_engine(flyscan([s.camera], s.energy, 400.0, 402.0, 1.0, step=0.05, trigger=panda))
+        s.run_engine(
+            flyscan([s.camera], s.energy, 400.0, 402.0, 1.0, triggers=Triggers(panda, step=0.05))
+        )

@@ -1,7 +1,7 @@
 """What a scan is asked to fly on the command line: a range, or regions, and how often."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -93,6 +93,28 @@ def _region(text: str) -> Region:
     return Region(*numbers)
 
 
+def rows_asked(
+    box: Any, step: float | None, period: float | None, exposure: float | None
+) -> dict[str, Any]:
+    """Return the arguments of a plan that say which rows it makes: ``period`` or ``triggers``.
+
+    Raises
+    ------
+    ValueError
+        In one sentence, if the options do not go together.
+    """
+    if box is not None:
+        from glidepath.flyers import Triggers
+
+        return {"triggers": Triggers(box, step=step, period=period, exposure=exposure)}
+    if step is not None or exposure is not None:
+        raise ValueError(
+            "Only triggers come each step and have an exposure: name what makes them with "
+            "--trigger, or give a --period."
+        )
+    return {"period": period}
+
+
 def names_in(text: str) -> list[str]:
     """Return the names in a list that is separated by commas."""
     return [name.strip() for name in text.split(",") if name.strip()]
@@ -112,4 +134,5 @@ __all__ = [
     "VelocityArgument",
     "asked",
     "names_in",
+    "rows_asked",
 ]

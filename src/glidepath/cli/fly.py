@@ -22,6 +22,7 @@ from .asked import (
     VelocityArgument,
     asked,
     names_in,
+    rows_asked,
 )
 from .errors import BAD_INPUT, spoken
 from .options import BeamlineOption, DataOption, TiledOption, open_session
@@ -91,8 +92,8 @@ def fly(
             (moved,) = session.devices([axis])
             sampled = session.devices(names)
             box = session.devices([trigger])[0] if trigger is not None else None
-            options: dict[str, Any] = {"trigger": box, "step": step, "exposure": exposure}
-            report = session.call(lambda: inspect(sampled, moved, trajectory, period, **options))
+            rows = rows_asked(box, step, period, exposure)
+            report = session.call(lambda: inspect(sampled, moved, trajectory, **rows))
             print_preflight(console, report)
             if dry_run:
                 raise typer.Exit(0 if report.passed else BAD_INPUT)
@@ -101,9 +102,8 @@ def fly(
                 sampled,
                 moved,
                 trajectory,
-                period=period,
                 refly=BAD_ROWS if refly else None,
-                **options,
+                **rows,
             )
             # Until all is put away, the session too: what is said last is the scan's reason.
             ending.enter_context(late_interrupts_ignored())

@@ -21,6 +21,7 @@ from .asked import (
     VelocityArgument,
     asked,
     names_in,
+    rows_asked,
 )
 from .errors import BAD_INPUT, spoken
 from .options import BeamlineOption, DataOption, open_session
@@ -63,8 +64,8 @@ def preflight(
             (moved,) = session.devices([axis])
             sampled = session.devices(names)
             box = session.devices([trigger])[0] if trigger is not None else None
-            options: dict[str, Any] = {"trigger": box, "step": step, "exposure": exposure}
-            report = session.call(lambda: inspect(sampled, moved, trajectory, period, **options))
+            rows = rows_asked(box, step, period, exposure)
+            report = session.call(lambda: inspect(sampled, moved, trajectory, **rows))
             clocks = session.call(lambda: _listen([moved, *sampled]))
         report = with_clocks(report, clocks)
         print_preflight(console, report)

@@ -179,10 +179,11 @@ class Client:
         before = None
         raised = ""
         try:
-            sampled = self.session.devices(detectors)
-            (moved,) = self.session.devices([axis])
-            if "trigger" in arguments:
-                (arguments["trigger"],) = self.session.devices([arguments["trigger"]])
+            sampled: list[Any] = list(self.session.devices(detectors))
+            moved: Any = self.session.devices([axis])[0]
+            if "triggers" in arguments:
+                (box,) = self.session.devices([arguments["triggers"]["box"]])
+                arguments["triggers"] = {**arguments["triggers"], "box": box}
             before = holdings(self.loop)
             self.engine(flyscan(sampled, moved, **arguments))
         except BaseException as error:

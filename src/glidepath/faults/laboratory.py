@@ -143,7 +143,7 @@ class Mode:
     detectors
         Names of what is sampled or triggered.
     arguments
-        Of the plan, beside the range; ``trigger`` is the name of a device.
+        Of the plan, beside the range; the ``box`` of ``triggers`` is the name of a device.
     """
 
     name: str
@@ -153,7 +153,11 @@ class Mode:
 
 MODES = (
     Mode("sampled", ("mesh", "sample", "ring"), (("period", PERIOD),)),
-    Mode("triggered", ("camera", "ring"), (("trigger", "zebra"), ("step", VELOCITY * PERIOD))),
+    Mode(
+        "triggered",
+        ("camera", "ring"),
+        (("triggers", {"box": "zebra", "step": VELOCITY * PERIOD}),),
+    ),
 )
 
 NOTHING = Quality(0)

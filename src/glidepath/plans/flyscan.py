@@ -4,17 +4,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from bluesky.protocols import Readable
+
 from glidepath.flyers import BeamGuard
 from glidepath.flyers.sampling.sampler import CLOCK_BOUND
 from glidepath.trajectory import Region, Trajectory
 
 from .messages import MsgGenerator
+from .requests import TriggersAsked, old_keywords, request_of
 from .trajectory_scan import trajectory_scan
 
 
+@old_keywords
 def flyscan(
-    detectors: Sequence[Any],
-    axis: Any,
+    detectors: Sequence[Readable[Any]],
+    axis: Readable[Any],
     start: float,
     stop: float,
     velocity: float,
@@ -25,9 +29,7 @@ def flyscan(
     clock_bound: float = CLOCK_BOUND,
     beam: BeamGuard | None = None,
     refly: str | None = None,
-    trigger: Any = None,
-    step: float | None = None,
-    exposure: float | None = None,
+    triggers: TriggersAsked = None,
     md: Mapping[str, Any] | None = None,
 ) -> MsgGenerator:
     """Fly ``axis`` from ``start`` to ``stop`` and record what the detectors saw on the way.
@@ -66,17 +68,13 @@ def flyscan(
         ``"bad rows"``: ranges in which rows are bad (no beam, an injection, no data, lost
         updates) or missing are flown again at the end, up to three times. The bad rows stay,
         with their bits.
-    trigger
-        Triggers the detectors that can be triggered: a trigger box that has the axis's encoder,
-        or one of the detectors, by its own clock. A row is then the exposure of one trigger, its
-        energies are those that were latched, and what else is sampled is joined by time. None:
-        nothing is triggered.
-    step
-        With a trigger: distance of the triggers in the axis's unit (eV). The alternative is
-        ``period``, then in s from trigger to trigger.
-    exposure
-        With a trigger: length of an exposure in s. None: as long as all detectors allow. The
-        frames of a detector that makes several for a row share it.
+    triggers
+        Who triggers the detectors that can be triggered, and how often: `Triggers` with a trigger
+        box that has the axis's encoder, or with one of the detectors, by its own clock. A row is
+        then the exposure of one trigger, its energies are those that were latched, and what else
+        is sampled is joined by time. The frames of a detector that makes several for a row share
+        the exposure. A mapping of the arguments of `Triggers` does, too. None: nothing is
+        triggered.
     md
         Metadata for the start document.
 
@@ -91,6 +89,8 @@ def flyscan(
     Examples
     --------
     >>> RE(flyscan([mesh, sample], energy, 370, 470, 0.1))  # doctest: +SKIP
+    >>> RE(flyscan([camera], energy, 395, 405, 1.0,
+    ...            triggers=Triggers(zebra, step=0.05)))  # doctest: +SKIP
     """
     region = Region(start, stop, velocity)
     return (
@@ -102,9 +102,7 @@ def flyscan(
             clock_bound=clock_bound,
             beam=beam,
             refly=refly,
-            trigger=trigger,
-            step=step,
-            exposure=exposure,
+            triggers=triggers,
             plan_name="flyscan",
             plan_args={
                 "start": region.start,
@@ -114,18 +112,17 @@ def flyscan(
                 "passes": passes,
                 "there_and_back": there_and_back,
                 "refly": refly,
-                "trigger": getattr(trigger, "name", None),
-                "step": step,
-                "exposure": exposure,
+                "triggers": _described(triggers),
             },
             md=md,
         )
     )
 
 
+@old_keywords
 def xas_flyscan(
-    detectors: Sequence[Any],
-    axis: Any,
+    detectors: Sequence[Readable[Any]],
+    axis: Readable[Any],
     regions: Any,
     *,
     period: float | None = None,
@@ -134,9 +131,7 @@ def xas_flyscan(
     clock_bound: float = CLOCK_BOUND,
     beam: BeamGuard | None = None,
     refly: str | None = None,
-    trigger: Any = None,
-    step: float | None = None,
-    exposure: float | None = None,
+    triggers: TriggersAsked = None,
     md: Mapping[str, Any] | None = None,
 ) -> MsgGenerator:
     """Fly ``axis`` over the regions of a spectrum, each at its own velocity, in one run.
@@ -147,8 +142,7 @@ def xas_flyscan(
 
     Parameters
     ----------
-    detectors, axis, period, passes, there_and_back, clock_bound, beam, refly, md
-    trigger, step, exposure
+    detectors, axis, period, passes, there_and_back, clock_bound, beam, refly, triggers, md
         See `flyscan`.
     regions
         Tuples ``(start, stop, velocity)`` or ``(start, stop, velocity, period)`` in eV, eV/s and
@@ -169,9 +163,7 @@ def xas_flyscan(
             clock_bound=clock_bound,
             beam=beam,
             refly=refly,
-            trigger=trigger,
-            step=step,
-            exposure=exposure,
+            triggers=triggers,
             plan_name="xas_flyscan",
             plan_args={
                 "regions": [asdict(region) for region in trajectory.regions],
@@ -179,13 +171,20 @@ def xas_flyscan(
                 "passes": trajectory.passes,
                 "there_and_back": trajectory.there_and_back,
                 "refly": refly,
-                "trigger": getattr(trigger, "name", None),
-                "step": step,
-                "exposure": exposure,
+                "triggers": _described(triggers),
             },
             md=md,
         )
     )
+
+
+def _described(triggers: TriggersAsked) -> dict[str, Any] | None:
+    """Return what was asked of a trigger box, for the start document."""
+    if triggers is None:
+        return None
+    asked = request_of(triggers)
+    box = getattr(asked.box, "name", str(asked.box))
+    return {"box": box, "step": asked.step, "period": asked.period, "exposure": asked.exposure}
 
 
 __all__ = ["flyscan", "xas_flyscan"]

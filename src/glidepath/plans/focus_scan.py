@@ -12,7 +12,7 @@ import bluesky.plan_stubs as bps
 import bluesky.plans as bp
 import bluesky.preprocessors as bpp
 import numpy as np
-from bluesky.protocols import Reading
+from bluesky.protocols import Readable, Reading
 from bluesky.utils import Msg
 from event_model import DataKey
 from numpy.typing import NDArray
@@ -34,8 +34,8 @@ _log = logging.getLogger("glidepath")
 
 
 def focus_scan(
-    detectors: Sequence[Any],
-    motor: Any,
+    detectors: Sequence[Readable[Any]],
+    motor: Readable[Any],
     start: float,
     stop: float,
     step: float,
@@ -96,7 +96,8 @@ def focus_scan(
         },
         **(md or {}),
     }
-    unit = (yield from wait_for(motor.describe))[motor.name].get("units", "")
+    described = yield from wait_for(motor.describe)  # type: ignore[arg-type]
+    unit = (described or {}).get(motor.name, {}).get("units", "")
     widths = FocusData(motor.name, camera.name)
     if fly:
         if velocity is None:

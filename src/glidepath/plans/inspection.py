@@ -1,6 +1,6 @@
 """The pre-flight: what a scan will do, planned once, and every reason not to begin."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from shutil import disk_usage
 from typing import Any
@@ -8,11 +8,12 @@ from typing import Any
 from ophyd_async.core import AsyncLocatable
 
 from glidepath.detectors import FrameSource
-from glidepath.devices.sampled import Sampled, WithExposure, can_be_sampled, channels_for, offers
+from glidepath.devices.sampled import SampledChannel, WithExposure, can_be_sampled, offers
 from glidepath.flyers import Flight, LegPlan, MotionPlan, Triggering, flight_for, source_for
 from glidepath.sentences import as_connection_error
 from glidepath.storage import data_root
 from glidepath.trajectory import (
+    Envelope,
     Leg,
     Preflight,
     PreflightError,
@@ -22,6 +23,9 @@ from glidepath.trajectory import (
     preflight,
 )
 from glidepath.trajectory.region import SMALLEST, number_of
+
+from .names import check_names
+from .requests import TriggersAsked, old_keywords, request_of
 
 DEFAULT_PERIOD = 0.1
 """Row length in seconds where no detector has an exposure."""
@@ -34,6 +38,9 @@ UPDATES_PER_SECOND = 100.0
 
 BYTES = 8
 """Of a number."""
+
+FEWEST_ROWS = 2
+"""Rows that must fit into a region that is sampled, so that there is one."""
 
 FILE_BYTES = 1e6
 """Of a file without rows."""
@@ -55,21 +62,20 @@ class Inspection:
     legs: tuple[LegPlan, ...]
 
 
+@old_keywords
 async def inspect(
     detectors: Sequence[Any],
     axis: Any,
     trajectory: Trajectory,
     period: float | None = None,
     *,
-    trigger: Any = None,
-    step: float | None = None,
-    exposure: float | None = None,
+    triggers: TriggersAsked = None,
 ) -> Preflight:
     """Return the pre-flight report of a scan. Nothing moves and nothing is changed.
 
     Parameters
     ----------
-    detectors, axis, trajectory, period, trigger, step, exposure
+    detectors, axis, trajectory, period, triggers
         See `trajectory_scan`.
 
     Raises
@@ -78,18 +84,13 @@ async def inspect(
         Where there is nothing to report on: such an axis does not fly, such triggers cannot be
         made.
     """
-    triggering = triggering_of(detectors, axis, period, trigger, step, exposure)
+    triggering = triggering_of(detectors, axis, period, triggers)
     asked = (detectors, axis, flight_for(axis), trajectory, period, triggering)
     return (await inspection_of(*asked)).report
 
 
 def triggering_of(
-    detectors: Sequence[Any],
-    axis: Any,
-    period: float | None,
-    trigger: Any,
-    step: float | None,
-    exposure: float | None,
+    detectors: Sequence[Any], axis: Any, period: float | None, triggers: TriggersAsked
 ) -> Triggering | None:
     """Return what triggers the detectors of a scan; None if nothing does.
 
@@ -98,16 +99,16 @@ def triggering_of(
     PreflightError
         If what is asked cannot be.
     """
-    if trigger is None:
-        if step is not None or exposure is not None:
-            raise PreflightError(
-                "Only triggers come each step and have an exposure: name what makes them with "
-                "trigger=..., or give a period."
-            )
+    if triggers is None:
         return None
+    asked = request_of(triggers)
+    if period is not None:
+        raise PreflightError(
+            "A triggered scan has a row for each trigger, so that it cannot have a period of its "
+            "own; give the period to the triggers, as in triggers=Triggers(box, period=0.1)."
+        )
     followers = [d for d in detectors if isinstance(d, FrameSource)]
-    source = source_for(trigger, axis)
-    return Triggering(source, followers, step=step, period=period, exposure=exposure)
+    return Triggering(source_for(asked.box, axis), followers, asked)
 
 
 async def inspection_of(
@@ -133,6 +134,19 @@ async def inspection_of(
         return await _triggered(detectors, axis, flight, trajectory, triggering)
 
 
+def unseen(axis: Any, flight: Flight, trajectory: Trajectory, period: float | None) -> Inspection:
+    """Return what stands in for a pre-flight where nobody carries out the plan (a simulator).
+
+    Nothing is known of the axis, so that it has no limits, and what is triggered is one part.
+    """
+    row = DEFAULT_PERIOD if period is None else _positive(period)
+    joined = flight.back_end.joins
+    envelope = Envelope(None, None, None, "", run_up=0.0, run_up_time=0.0)
+    report = preflight(axis.name, trajectory, row, envelope, joined=joined)
+    legs = trajectory.legs(joined=joined)
+    return Inspection(report, tuple(LegPlan(leg, leg.rows(row)) for leg in legs))
+
+
 async def _sampled(
     detectors: Sequence[Any],
     axis: Any,
@@ -142,13 +156,28 @@ async def _sampled(
 ) -> Inspection:
     timings = await _timings(detectors, period)
     row = _row_length(period, timings)
+    channels = await check_names(detectors, axis, None)
     motions = await plan_motions(flight, trajectory.legs(joined=flight.back_end.joins))
-    report = await _report(detectors, axis, flight, trajectory, row, timings, motions)
+    report = await _report(channels, axis, flight, trajectory, row, timings, motions)
+    report = replace(report, objections=(*report.objections, *_too_short(report)))
     legs = [
-        LegPlan(stage.leg, stage.flight.rows(row), motion)
+        LegPlan(stage.leg, stage.flight.rows(row), len(stage.leg.regions), motion)
         for stage, motion in zip(report.stages, motions, strict=True)
     ]
     return Inspection(report, tuple(legs))
+
+
+def _too_short(report: Preflight) -> Iterator[str]:
+    """Object to regions in which there may be no row, though one would fit."""
+    for region in report.regions:
+        if region.rows == 1:
+            slower = abs(region.stop - region.start) / (FEWEST_ROWS * region.period)
+            yield (
+                f"Only one row of {region.period:g} s fits between {region.start:g} and "
+                f"{region.stop:g} {report.unit}, and since rows begin with an exposure of the "
+                f"detectors there may be none: fly at {slower:.2g} {report.unit}/s or slower, or "
+                "choose a shorter period."
+            )
 
 
 async def _triggered(
@@ -167,7 +196,8 @@ async def _triggered(
     timings = [Timing(name, triggers[0].exposure, dead[name]) for name in dead]
     timings += await _timings(sampled, None)
     period = min(plan.shortest_period for plan in triggers)
-    report = await _report(sampled, axis, flight, trajectory, period, timings, motions)
+    channels = await check_names(sampled, axis, triggering)
+    report = await _report(channels, axis, flight, trajectory, period, timings, motions)
     rows = sum(plan.expected_rows for plan in plans)
     return Inspection(replace(report, rows=rows), await with_motions(flight, plans, motions))
 
@@ -223,7 +253,7 @@ def _row_length(period: float | None, timings: Sequence[Timing]) -> float:
 
 
 async def _report(
-    sampled: Sequence[Any],
+    channels: Sequence[SampledChannel],
     axis: Any,
     flight: Flight,
     trajectory: Trajectory,
@@ -242,16 +272,15 @@ async def _report(
         joined=flight.back_end.joins,
         position=position,
         moving=await flight.moving(),
-        space=await _space([axis, *sampled], trajectory, period),
+        space=_space(len(channels), trajectory, period),
         detectors=timings,
     )
 
 
-async def _space(devices: Sequence[Sampled], trajectory: Trajectory, period: float) -> Space:
+def _space(channels: int, trajectory: Trajectory, period: float) -> Space:
     """Return how much the scan will write, generously, and how much room there is."""
-    channels = [channel for device in devices for channel in await channels_for(device)]
-    rows = trajectory.rows(period) * (2 * len(channels) + ROW_COLUMNS)
-    updates = trajectory.duration * len(channels) * UPDATES_PER_SECOND * 2
+    rows = trajectory.rows(period) * (2 * channels + ROW_COLUMNS)
+    updates = trajectory.duration * channels * UPDATES_PER_SECOND * 2
     root = data_root()
     return Space(int(BYTES * (rows + updates) + FILE_BYTES), disk_usage(root).free, str(root))
 
@@ -286,5 +315,6 @@ __all__ = [
     "inspect",
     "inspection_of",
     "triggering_of",
+    "unseen",
     "with_motions",
 ]

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import bluesky.preprocessors as bpp
 from bluesky.protocols import Status
-from bluesky.utils import FailedPause, Msg, RequestAbort, RequestStop
+from bluesky.utils import FailedPause, FailedStatus, Msg, RequestAbort, RequestStop
 
 from glidepath.flyers import (
     BeamGuard,
@@ -24,6 +24,8 @@ from glidepath.flyers import (
     Verdict,
     rows_with,
 )
+from glidepath.flyers.sampling.row_count import ENOUGH, RowCount
+from glidepath.sentences import as_connection_error, cause_of, joined
 from glidepath.storage import data_root, run_folder
 from glidepath.trajectory import Leg, Region, Trajectory
 
@@ -79,6 +81,7 @@ class Scan:
     refly: bool
     sampler: Sampler = field(init=False)
     described: int = 0
+    opened: bool = False
     begun: bool = False
     over: bool = False
     loop: asyncio.AbstractEventLoop | None = None
@@ -103,6 +106,7 @@ class Scan:
         # Messages themselves, here and below: a stub of Bluesky looks up the call stack, which
         # takes longer than what it stands for.
         token = yield Msg("subscribe", None, lambda _, document: started.append(document), "start")
+        self.opened = True
         uid = yield Msg("open_run", **metadata)
         yield Msg("unsubscribe", None, token=token)
         # A part of another plan's run (`stub_wrapper`) opens none, and knows nothing of that one.
@@ -129,10 +133,32 @@ class Scan:
                 for plan in (yield from wait_for(partial(self.planned, leg))) or ():
                     yield from self.fly_leg(plan)
         yield from wait_for(self.sampler.finish)
+        self.check_rows()
+
+    def check_rows(self) -> None:
+        """Raise `FlightError` when far fewer rows were recorded than were planned."""
+        count = self.row_count()
+        if self.loop is not None and count.failed:
+            said = [count.sentence(), *map(joined, self.sampler.verdict().remarks)]
+            raise FlightError(
+                f"{'; '.join(said)}: less than {100 * ENOUGH:g} %, so the scan has failed."
+            )
+
+    def row_count(self) -> RowCount:
+        """Return how many rows were planned, and how many were recorded."""
+        legs = self.inspection.legs
+        return RowCount(
+            sum(plan.expected_rows for plan in legs),
+            self.sampler.rows,
+            # Each interruption ends within a row.
+            sum(plan.spare_rows for plan in legs) + len(self.interruptions),
+            self.sampler.with_frames,
+        )
 
     async def planned(self, leg: Leg) -> Sequence[LegPlan]:
         """Plan a leg that the pre-flight did not know of, in as many parts as it needs."""
-        plans = [LegPlan(leg, leg.rows(self.inspection.report.period))]
+        rows = leg.rows(self.inspection.report.period)
+        plans = [LegPlan(leg, rows, len(leg.regions))]
         if self.triggering is not None:
             plans = await self.triggering.planning.plan([leg])
         return await with_motions(self.flight, plans)
@@ -245,6 +271,13 @@ class Scan:
                 start, stop = ends if region.direction > 0 else ends[::-1]
                 yield replace(leg, regions=(replace(region, start=start, stop=stop),))
 
+    def could_not_begin(self, error: Exception) -> MsgGenerator:
+        """Say in a sentence why a scan failed whose run was not opened: in staging its devices."""
+        yield Msg("null")
+        if not self.opened and isinstance(error, FailedStatus):
+            with as_connection_error("The scan cannot begin: "):
+                raise cause_of(error)
+
     # ---- the ways out ---------------------------------------------------------------------
 
     def succeed(self) -> MsgGenerator:
@@ -297,7 +330,10 @@ class Scan:
 
     def verdict(self) -> Verdict:
         """Return what is known of the scan."""
-        return replace(self.sampler.verdict(), interruptions=tuple(self.interruptions))
+        verdict = self.sampler.verdict()
+        missing = self.row_count().sentence()
+        remarks = [missing, *verdict.remarks] if missing else verdict.remarks
+        return replace(verdict, remarks=remarks, interruptions=tuple(self.interruptions))
 
     def abandon(self) -> None:
         """Do without the run engine what cannot be left undone."""

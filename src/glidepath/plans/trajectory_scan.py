@@ -6,15 +6,16 @@ from importlib.metadata import version
 from typing import Any
 
 import bluesky.preprocessors as bpp
-from bluesky.protocols import Stageable
+from bluesky.protocols import Readable, Stageable
 
 from glidepath.devices.sampled import offers
 from glidepath.flyers import BeamGuard, flight_for
 from glidepath.flyers.sampling.sampler import CLOCK_BOUND
 from glidepath.trajectory import PreflightError, Trajectory
 
-from .inspection import check_devices, inspection_of, triggering_of
+from .inspection import check_devices, inspection_of, triggering_of, unseen
 from .messages import MsgGenerator, wait_for
+from .requests import TriggersAsked, old_keywords
 from .scan import Scan
 
 SOFTWARE = ("glidepath", "bluesky", "ophyd-async", "aioca", "numpy", "h5py")
@@ -23,18 +24,17 @@ BAD_ROWS = "bad rows"
 """What can be flown again."""
 
 
+@old_keywords
 def trajectory_scan(
-    detectors: Sequence[Any],
-    axis: Any,
+    detectors: Sequence[Readable[Any]],
+    axis: Readable[Any],
     trajectory: Trajectory,
     *,
     period: float | None = None,
     clock_bound: float = CLOCK_BOUND,
     beam: BeamGuard | None = None,
     refly: str | None = None,
-    trigger: Any = None,
-    step: float | None = None,
-    exposure: float | None = None,
+    triggers: TriggersAsked = None,
     plan_name: str = "trajectory_scan",
     plan_args: Mapping[str, Any] | None = None,
     md: Mapping[str, Any] | None = None,
@@ -45,7 +45,7 @@ def trajectory_scan(
 
     Parameters
     ----------
-    detectors, axis, period, clock_bound, beam, refly, trigger, step, exposure, md
+    detectors, axis, period, clock_bound, beam, refly, triggers, md
         See `glidepath.plans.flyscan`.
     trajectory
         What is flown.
@@ -57,12 +57,14 @@ def trajectory_scan(
         detectors.append(beam.ring)
     if refly not in (None, BAD_ROWS):
         raise PreflightError(f"refly can be None or {BAD_ROWS!r}, not {refly!r}.")
-    triggering = triggering_of(detectors, axis, period, trigger, step, exposure)
+    triggering = triggering_of(detectors, axis, period, triggers)
     check_devices(detectors, axis, triggering)
     flight = flight_for(axis)
     inspection = yield from wait_for(
         partial(inspection_of, detectors, axis, flight, trajectory, period, triggering)
     )
+    if inspection is None:
+        inspection = unseen(axis, flight, trajectory, period)
     inspection.report.check()
     scan = Scan(
         detectors,
@@ -95,6 +97,7 @@ def trajectory_scan(
     run = scan.run(metadata)
     if staged:
         run = bpp.stage_wrapper(run, staged)
+    run = bpp.contingency_wrapper(run, except_plan=scan.could_not_begin, auto_raise=True)
     try:
         # What was flown cannot be replayed: a pause interrupts the flight, the rest is flown.
         return (yield from bpp.rewindable_wrapper(run, False))

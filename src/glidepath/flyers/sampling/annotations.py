@@ -22,44 +22,64 @@ class Setting:
         Where its updates come from.
     names
         Whose exposures depend on it.
+    valid_from
+        When it must be what it is (server time, POSIX s); infinite: not yet, since a triggered
+        detector sets it when it is armed.
+
+    Attributes
+    ----------
+    since
+        When it was changed (server time, POSIX s); infinite if it was not.
+    remarks
+        Sentences about changes.
     """
 
     source: str
     names: list[str]
-    value: float = np.nan
-    changed: float = np.nan
-    since: float = np.inf
     valid_from: float = -np.inf
+    value: float = np.nan
+    since: float = np.inf
+    remarks: list[str] = field(default_factory=list)
 
-    def expect(self, value: float, timestamp: float) -> None:
-        """Take a value that was read (server time, POSIX s): from now on it must stay as it is."""
-        self.value, self.valid_from = value, timestamp
+    def follow(self, since: float) -> None:
+        """From now on (POSIX s) it must stay as it is."""
+        self.valid_from = since
+
+    def release(self) -> None:
+        """Let it change: no rows depend on it any more."""
+        self.valid_from = self.since = np.inf
 
     def look(self, timestamps: NDArray, values: NDArray) -> None:
-        """Take updates; note the first one that is another value than the first of all."""
+        """Take updates; note the first one that is another value than it must be."""
         for time_, value in zip(timestamps, values, strict=True):
-            if np.isnan(time_) or time_ < self.valid_from or self.since < np.inf:
+            if np.isnan(time_) or self.since < np.inf:
                 continue
-            if np.isnan(self.value):
+            if time_ < self.valid_from or np.isnan(self.value):
                 self.value = float(value)
             elif value != self.value:
-                self.changed, self.since = float(value), float(time_)
-
-    @property
-    def remark(self) -> str:
-        """What is to be said of the change."""
-        return (
-            f"the exposure of {', '.join(self.names)} was changed during the scan "
-            f"({shown(self.source)} from {self.value:g} to {self.changed:g})"
-        )
+                self.since = float(time_)
+                self.remarks.append(
+                    f"the exposure of {', '.join(self.names)} was changed during the scan "
+                    f"({shown(self.source)} from {self.value:g} to {value:g})"
+                )
 
 
-def settings_of(channels: Sequence[SampledChannel]) -> list[Setting]:
-    """Return the settings on which the exposures of channels depend, each once."""
+def settings_of(channels: Sequence[SampledChannel], valid_from: float = -np.inf) -> list[Setting]:
+    """Return the settings on which the exposures of channels depend, each once.
+
+    Parameters
+    ----------
+    channels
+        Of sampled devices, or of triggered ones, which are sampled in other scans.
+    valid_from
+        See `Setting`.
+    """
     found: dict[str, Setting] = {}
     for sampled in channels:
         for source in sampled.settings:
-            found.setdefault(source, Setting(source, [])).names.append(sampled.channel.name)
+            names = found.setdefault(source, Setting(source, [], valid_from)).names
+            if sampled.channel.name not in names:
+                names.append(sampled.channel.name)
     return list(found.values())
 
 
@@ -167,7 +187,7 @@ class Annotations:
     @property
     def remarks(self) -> list[str]:
         """Sentences about settings that were changed."""
-        return [setting.remark for setting in self.settings if setting.since < np.inf]
+        return [remark for setting in self.settings for remark in setting.remarks]
 
 
 __all__ = ["Annotations", "Setting", "settings_of"]

@@ -28,8 +28,8 @@ class FramePlanning:
         Makes the triggers.
     detectors
         Follow them.
-    step, period, exposure
-        See `Triggering`.
+    request
+        How often, and for how long they are to expose.
 
     Attributes
     ----------
@@ -40,16 +40,10 @@ class FramePlanning:
     """
 
     def __init__(
-        self,
-        source: TriggerSource,
-        detectors: Sequence[FrameSource],
-        *,
-        step: float | None,
-        period: float | None,
-        exposure: float | None,
+        self, source: TriggerSource, detectors: Sequence[FrameSource], request: Triggers
     ) -> None:
         self.source, self.detectors = source, list(detectors)
-        self._request = Triggers(source, step=step, period=period, exposure=exposure)
+        self._request = request
         self._closing = any(ends_with_next(detector) for detector in detectors)
         self.frames_per_row = {
             d.name: d.frames_per_row if isinstance(d, MakesSeveralFrames) else 1 for d in detectors
@@ -58,7 +52,7 @@ class FramePlanning:
         self.mode = TriggerMode.INTERNAL if internal else TriggerMode.EDGE
         if internal:
             self._check_leader()
-        elif not detectors and exposure is None:
+        elif not detectors and request.exposure is None:
             raise PreflightError(
                 f"None of the detectors can be triggered by {source.name}, so that nothing says "
                 "how long an exposure is; add a detector that follows triggers, or give the "
@@ -114,7 +108,9 @@ class FramePlanning:
             frames = {d.name: self._settings(d, triggers, dead[d.name]) for d in self.detectors}
             await self.check(frames)
             rows = len(triggers.positions)
-            plans.append(LegPlan(triggers.leg, rows, triggers=triggers, frames=frames))
+            # One at each end: nobody tells it when to begin.
+            spare = 2 * len(leg.regions) if self.mode is TriggerMode.INTERNAL else 0
+            plans.append(LegPlan(triggers.leg, rows, spare, triggers=triggers, frames=frames))
         return plans
 
     async def check(self, frames: Mapping[str, FrameSettings]) -> None:

@@ -19,6 +19,9 @@ class LegPlan:
         What is flown.
     expected_rows
         How many rows come of it.
+    spare_rows
+        How many of them may be missing, since nobody tells exposures when to begin: a row begins
+        with one.
     motion
         What the back end has planned for it; None: it plans when it prepares.
     triggers
@@ -29,6 +32,7 @@ class LegPlan:
 
     leg: Leg
     expected_rows: int
+    spare_rows: int = 0
     motion: MotionPlan | None = None
     triggers: TriggerPlan | None = None
     frames: Mapping[str, FrameSettings] = field(default_factory=dict)

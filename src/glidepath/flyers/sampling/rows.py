@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from glidepath.storage import AlignedImages
 
+from .annotations import Setting
 from .leg_plan import LegPlan
 
 Columns = dict[str, NDArray]
@@ -30,6 +31,10 @@ class Rows(Protocol):
     @property
     def images(self) -> Mapping[str, AlignedImages]:
         """Detector -> its images, row by row; known when the first flight is prepared."""
+        ...
+
+    async def settings(self) -> list[Setting]:
+        """Return what triggered detectors must not be changed in while a flight lasts."""
         ...
 
     def image_keys(self) -> Mapping[str, tuple[str, DataKey]]:
@@ -103,6 +108,11 @@ class Rows(Protocol):
     @property
     def remarks(self) -> Sequence[str]:
         """Sentences about what was not as it should be."""
+        ...
+
+    @property
+    def with_frames(self) -> Mapping[str, int]:
+        """Triggered detector -> rows of the run of which it has its frames."""
         ...
 
     def to_verdict(self) -> Mapping[str, Any]:

@@ -9,6 +9,7 @@ from event_model import DataKey
 from glidepath.storage import AlignedImages
 from glidepath.timeline import Aligner, Span
 
+from .annotations import Setting
 from .leg_plan import LegPlan
 from .rows import Columns
 
@@ -28,6 +29,11 @@ class SampledRows:
         self.columns: Mapping[str, tuple[str, str]] = {}
         self.images: Mapping[str, AlignedImages] = {}
         self.remarks: Sequence[str] = ()
+        self.with_frames: Mapping[str, int] = {}
+
+    async def settings(self) -> list[Setting]:
+        """Return none: nothing is triggered."""
+        return []
 
     def image_keys(self) -> Mapping[str, tuple[str, DataKey]]:
         """Return none: nobody is asked for images."""

@@ -29,7 +29,8 @@ from glidepath.storage.aligned_images import DATASET
 from glidepath.timeline import Aligner, Channel, ChannelKind, Coverage, Quality
 from glidepath.trajectory import PreflightError
 
-from .annotations import Annotations, settings_of
+from .annotations import Annotations, Setting, settings_of
+from .flown_velocity import FlownVelocity
 from .intake import Intake
 from .layout import append, primary_columns, streams_of, tables_of
 from .leg_plan import LegPlan
@@ -149,6 +150,8 @@ class Sampler:
         self._flags = np.zeros(16, np.int64)
         self._slowest_write = 0.0
         self._cut = self._opened = False
+        self._velocity: FlownVelocity | None = None
+        self._armed_settings: Sequence[Setting] = ()
         self._undo: list[Callable[[], Awaitable[None]]] = []
         self.streams: list[TableStream] = []
 
@@ -187,7 +190,9 @@ class Sampler:
         self.coverage = Coverage(names[0])
         self._aligner = Aligner([c.channel for c in channels], names[0], self._period, marks=marks)
         self._rows = self._make_rows(self._aligner, names)
-        settings = settings_of(channels)
+        # Those of triggered detectors are followed from arming to arming.
+        self._armed_settings = await self._rows.settings()
+        settings = settings_of(channels) + self._armed_settings
         self._annotations = Annotations(channels, settings, derived)
         states = [
             SampledChannel(Channel(setting.names[0], ChannelKind.STATE), setting.source)
@@ -268,8 +273,11 @@ class Sampler:
         """
         if self._file is None:
             return
+        self._velocity = FlownVelocity(self._channels[0].channel.name, plan.leg)
         first = not self._rows.images
         await self._rows.prepare(plan, self._file.path.parent)
+        for setting in self._armed_settings:
+            setting.follow(time.time())
         if first:
             for name, (key, data_key) in self._rows.image_keys().items():
                 images = self._rows.images[name]
@@ -333,10 +341,14 @@ class Sampler:
         Raises
         ------
         FlightError
-            If rows could not be made.
+            If rows could not be made, or the axis flew at another velocity than was planned.
         """
         await self.land()
+        for setting in self._armed_settings:
+            setting.release()
         self.check()
+        if self._velocity is not None and not self._cut:
+            self._velocity.check()
 
     async def land(self) -> None:
         """Make the last rows of a flight that ended, however it ended."""
@@ -422,6 +434,11 @@ class Sampler:
             # What it was about to write is missing in the file: this must not pass for success.
             raise failed
 
+    @property
+    def with_frames(self) -> Mapping[str, int]:
+        """Triggered detector -> rows of which it has its frames."""
+        return self._rows.with_frames if self._opened else {}
+
     def verdict(self) -> Verdict:
         """Return what is known of the scan; nothing of one that did not begin."""
         if not self._opened:
@@ -498,6 +515,8 @@ class Sampler:
             return
         self._annotations.annotate(rows)
         self.coverage.add(rows)
+        if self._velocity is not None:
+            self._velocity.add(rows)
         bits = np.arange(16)
         self._flags += np.sum((rows["quality"][:, None] >> bits) & 1, axis=0)
         self._rows_pending.append(rows)

@@ -1,17 +1,22 @@
 """One row for each trigger, joined with what was sampled beside."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from event_model import DataKey
+from numpy.typing import NDArray
 
 from glidepath.detectors import TriggerMode
+from glidepath.devices.sampled import can_be_sampled, channels_for
 from glidepath.storage import AlignedImages
 from glidepath.timeline import Aligner, latched_windows
+from glidepath.timeline.windows import value_at
 from glidepath.trajectory import Leg
 
+from .annotations import Setting, settings_of
 from .leg_plan import LegPlan
 from .rows import Columns
 from .triggering import RowBlock, Triggering
@@ -38,6 +43,7 @@ class TriggeredRows:
         self._axis, *self._beside = channels
         self._leg: Leg | None = None
         self._waiting: list[RowBlock] = []
+        self._armed_at, self._left_at = -np.inf, np.inf
         self.reached: float | None = None
 
     @property
@@ -49,6 +55,17 @@ class TriggeredRows:
     def images(self) -> Mapping[str, AlignedImages]:
         """Detector -> its images, row by row."""
         return self._triggering.images
+
+    async def settings(self) -> list[Setting]:
+        """Return the settings on which the exposures of the detectors depend."""
+        # The same numbers that make their channels when they are sampled.
+        sampled = [d for d in self._triggering.detectors if can_be_sampled(d)]
+        channels = [
+            replace(channel, channel=replace(channel.channel, name=detector.name))
+            for detector in sampled
+            for channel in await channels_for(detector)
+        ]
+        return settings_of(channels, valid_from=np.inf)
 
     def image_keys(self) -> Mapping[str, tuple[str, DataKey]]:
         """Return detector -> name and description of its images."""
@@ -62,6 +79,10 @@ class TriggeredRows:
     async def arm(self) -> None:
         """Arm the source of triggers; see `Rows.arm`."""
         self.reached = None
+        # On the clock of the axis: it stands, so its newest update is older than the flight.
+        _, times, _ = self._aligner.readback
+        self._armed_at = float(times[-1]) if len(times) else -np.inf
+        self._left_at = np.inf
         await self._triggering.arm_source()
 
     async def poll(self) -> None:
@@ -115,8 +136,7 @@ class TriggeredRows:
 
     def _placed(self, block: RowBlock) -> tuple[RowBlock, Columns]:
         """Return rows, and where the axis was during them."""
-        assert self._leg is not None
-        axis, leg = self._axis, self._leg
+        axis = self._axis
         latches = self._triggering.latches
         own = latched_windows(
             axis, block.begins, block.ends, *latches, readback=self._aligner.readback
@@ -124,12 +144,31 @@ class TriggeredRows:
         measured = np.isfinite(block.means)
         own[axis][measured] = block.means[measured]
         if self._triggering.mode is TriggerMode.INTERNAL:
-            # A detector that triggers itself does so on the run-up, too.
-            low, high = min(leg.start, leg.stop), max(leg.start, leg.stop)
-            inside = (own[f"{axis}_lower"] >= low) & (own[f"{axis}_upper"] <= high)
+            inside = self._of_flight(block, own)
             block = block.only(inside)
             own = {name: column[inside] for name, column in own.items()}
         return block, own
+
+    def _of_flight(self, block: RowBlock, own: Columns) -> NDArray[np.bool_]:
+        """Tell which exposures of a detector by its own clock belong to the flight; shape (m,).
+
+        It exposes on the way to the run-up, on the run-up and on the way back, too. An exposure
+        belongs to the flight if it began after the arming, before the axis had left the leg, and
+        if the axis went on in the direction of travel meanwhile.
+        """
+        assert self._leg is not None
+        axis, leg = self._axis, self._leg
+        low, high = min(leg.start, leg.stop), max(leg.start, leg.stop)
+        at_begin, at_end = (
+            value_at(*self._aligner.readback, times) for times in (block.begins, block.ends)
+        )
+        with np.errstate(invalid="ignore"):
+            armed = block.begins > self._armed_at
+            forward = leg.direction * (at_end - at_begin) > 0
+            inside = (own[f"{axis}_lower"] >= low) & (own[f"{axis}_upper"] <= high)
+            left = armed & forward & (leg.direction * (at_end - leg.stop) > 0)
+        self._left_at = min([self._left_at, *block.begins[left]])
+        return armed & forward & inside & (block.begins < self._left_at)
 
     def _nothing_beside(self) -> Columns:
         return {
@@ -188,6 +227,11 @@ class TriggeredRows:
     def remarks(self) -> Sequence[str]:
         """Sentences about detectors that did not follow perfectly."""
         return self._triggering.sentences()
+
+    @property
+    def with_frames(self) -> Mapping[str, int]:
+        """Detector -> rows so far of which it has all frames, as far as they were counted."""
+        return self._triggering.with_frames
 
     def to_verdict(self) -> Mapping[str, Any]:
         """Return what became of the triggers, by detector."""

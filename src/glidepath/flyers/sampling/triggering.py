@@ -20,6 +20,7 @@ from glidepath.detectors import (
 )
 from glidepath.flyers.motion.back_end import FlightError
 from glidepath.flyers.triggers.internal_clock import InternalClock
+from glidepath.flyers.triggers.request import Triggers
 from glidepath.flyers.triggers.trigger_source import TriggerPlan, TriggerSource
 from glidepath.storage import AlignedImages, image_shape
 from glidepath.timeline import (
@@ -91,25 +92,17 @@ class Triggering:
         Makes the triggers.
     detectors
         Follow them.
-    step, period
-        One of them: a trigger each so many units of the axis, or each so many seconds.
-    exposure
-        Length of an exposure in s; None: as long as all detectors allow, by steps less what the
-        axis's ripple may take of their time (`UNEVEN`).
+    request
+        How often, and for how long the detectors are to expose.
     """
 
     def __init__(
         self,
         source: TriggerSource,
         detectors: Sequence[FrameSource],
-        *,
-        step: float | None,
-        period: float | None,
-        exposure: float | None = None,
+        request: Triggers,
     ) -> None:
-        self.planning = FramePlanning(
-            source, detectors, step=step, period=period, exposure=exposure
-        )
+        self.planning = FramePlanning(source, detectors, request)
         self._frames = self.planning.frames_per_row
         self.source = source
         self.detectors = list(detectors)
@@ -443,6 +436,12 @@ class Triggering:
             if account.clock is not None:
                 self._clocks[name] = account.clock, self._zero, self._uncertainty
         self._accounting = TriggerAccounting([])
+
+    @property
+    def with_frames(self) -> dict[str, int]:
+        """Detector -> rows of which it has its frames."""
+        accounts = self.accounts()
+        return {d.name: accounts[d.name].matched // self._frames[d.name] for d in self.detectors}
 
     def check(self) -> None:
         """Raise `FlightError` when more has gone wrong than can be tolerated."""

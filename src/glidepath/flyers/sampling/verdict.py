@@ -12,6 +12,7 @@ from typing import Any
 from bluesky.protocols import Reading
 from event_model import DataKey
 
+from glidepath.sentences import joined
 from glidepath.timeline import ChannelReport
 
 SLOW_WRITE = 2.0
@@ -79,7 +80,7 @@ class Verdict:
             if number:
                 of = [n for n, r in self.channels.items() if getattr(r, what)]
                 parts.append(f"{number} {what} updates of {', '.join(of)}")
-        parts += self.remarks
+        parts += [joined(remark) for remark in self.remarks]
         for why, times in Counter(why for why, _ in self.interruptions).items():
             parts.append(f"{why} {times} times" if times > 1 else why)
         if self.slowest_write > SLOW_WRITE:
