@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from glidepath.flyers import FlightError
+from glidepath.flyers import FlightError, Triggering, Triggers, TriggerSource
 from glidepath.flyers.sampling.flown_velocity import FlownVelocity
 from glidepath.flyers.sampling.row_count import RowCount
 from glidepath.trajectory import Leg, Region
@@ -80,3 +80,16 @@ def test_rows_of_which_nothing_is_known_say_nothing_of_the_velocity():
     velocity.check()
     velocity.add(unknown)
     velocity.check()
+
+
+def test_a_scan_that_fails_before_its_detectors_are_armed_has_a_verdict_all_the_same():
+    class Follower:
+        name = "camera"
+
+    class Box(TriggerSource):
+        name = "box"
+        plan = arm = captured = clock = disarm = restore = None
+
+    triggering = Triggering(Box(), [Follower()], Triggers(Box(), step=0.05))
+    assert triggering.with_frames == {}
+    assert triggering.sentences() == []

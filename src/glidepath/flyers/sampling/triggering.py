@@ -440,8 +440,10 @@ class Triggering:
     @property
     def with_frames(self) -> dict[str, int]:
         """Detector -> rows of which it has its frames."""
-        accounts = self.accounts()
-        return {d.name: accounts[d.name].matched // self._frames[d.name] for d in self.detectors}
+        # None of a detector that was never armed.
+        return {
+            name: account.matched // self._frames[name] for name, account in self.accounts().items()
+        }
 
     def check(self) -> None:
         """Raise `FlightError` when more has gone wrong than can be tolerated."""
