@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aioca
 import numpy as np
@@ -28,15 +29,25 @@ class Bench:
     folder: Path
 
     async def put(self, pv: str, value: object) -> None:
-        await aioca.caput(f"{self.prefix}{pv}", value, wait=True)
+        # An empty text is the zero that ends it.
+        value = value or "\0" if isinstance(value, str) else value
+        datatype = self.type_of(pv) if isinstance(value, str) else None
+        await aioca.caput(f"{self.prefix}{pv}", value, datatype=datatype, wait=True)
 
     async def get(self, pv: str) -> object:
         return await aioca.caget(f"{self.prefix}{pv}", datatype=self.type_of(pv))
 
     @staticmethod
     def type_of(pv: str) -> object:
-        texts = ("FilePath", "NDAttributesFile", "WriteMessage")
+        texts = ("FilePath", "FileName", "NDAttributesFile", "WriteMessage")
         return aioca.DBR_CHAR_STR if pv.removesuffix("_RBV").endswith(texts) else None
+
+    async def until(self, pv: str, condition: Callable[[Any], bool]) -> None:
+        """Return when the value of a PV fulfils a condition."""
+        deadline = time.monotonic() + BOUND
+        while not condition(found := await self.get(pv)):
+            assert time.monotonic() < deadline, f"{pv} is still {found!r}"
+            await asyncio.sleep(0.02)
 
     async def faults(self, **faults: object) -> None:
         for name, value in faults.items():

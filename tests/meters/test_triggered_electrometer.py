@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 
 from glidepath.detectors import FrameSource, TriggeredElectrometer, TriggerMode
+from glidepath.devices.settings import SettingError
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -105,7 +106,7 @@ async def test_a_reading_out_of_range_is_not_a_number(bench, meter):
 async def test_one_that_never_gets_ready_is_named(bench, meter, monkeypatch):
     await bench.fault("KEI1_never_arms", 1)
     monkeypatch.setattr(meter, "_ready_within", 0.3)
-    with pytest.raises(TimeoutError, match=r"KEI1:rbkTrgSrc did not become 'Trigger Link'"):
+    with pytest.raises(SettingError, match=r"did not take 'Trigger Link' for .*KEI1:rbkTrgSrc"):
         await meter.arm(bench.settings(5, 20.0, exposure=0.02))
     await bench.put("FAULT:KEI1_never_arms", 0)
 

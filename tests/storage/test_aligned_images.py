@@ -1,5 +1,6 @@
 """Images of other files, by row: gaps stay gaps, while the other file grows too."""
 
+import shutil
 import subprocess
 import sys
 
@@ -7,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from glidepath.storage import AlignedImages
+from glidepath.storage import AlignedImages, ImagesError, check_images
 
 
 @pytest.fixture
@@ -88,3 +89,72 @@ def test_several_images_of_a_row_have_an_axis_of_their_own(camera, tmp_path):
         ]
         # One mapping for each run of rows of each of the three.
         assert len(dataset.virtual_sources()) == 2 + 2 + 3
+
+
+def recorded(folder, first=1):
+    """Write a run's folder with 4 images of a camera, image k full of first + k, and 4 rows."""
+    folder.mkdir()
+    with h5py.File(folder / "camera.h5", "w") as file:
+        values = np.arange(first, first + 4, dtype="u2")[:, None, None]
+        file["entry/data/data"] = np.broadcast_to(values, (4, 3, 4))
+    images = AlignedImages(folder / "camera_by_row.h5", (3, 4), np.dtype("u2"))
+    images.add(folder / "camera.h5", "entry/data/data", np.array([0, 1, -1, 3]))
+    images.write()
+    return images.path
+
+
+def test_a_copy_shows_its_own_images_wherever_it_is(tmp_path):
+    path = recorded(tmp_path / "run")
+    copied = tmp_path / "elsewhere" / "deeper" / "copy"
+    shutil.copytree(path.parent, copied)
+    with h5py.File(path.parent / "camera.h5", "r+") as file:
+        file["entry/data/data"][:] = 77
+    assert seen(copied / path.name) == "[1, 2, 0, 4]"
+    check_images(copied / path.name)
+    with pytest.raises(ImagesError, match="its pixels are others"):
+        check_images(path)
+
+
+def test_a_moved_folder_shows_its_images(tmp_path):
+    path = recorded(tmp_path / "run")
+    moved = path.parent.rename(tmp_path / "moved") / path.name
+    check_images(moved)
+    assert seen(moved) == "[1, 2, 0, 4]"
+
+
+def test_images_outside_the_folder_are_found_from_where_it_is(tmp_path):
+    path = recorded(tmp_path / "root")
+    images = AlignedImages(tmp_path / "run_by_row.h5", (3, 4), np.dtype("u2"))
+    images.add(path.parent / "camera.h5", "entry/data/data", np.array([3, 2]))
+    images.write()
+    with h5py.File(images.path) as file:
+        (source,) = file["/entry/data/images"].virtual_sources()[:1]
+    assert source.file_name == "root/camera.h5"
+    check_images(images.path)
+
+
+@pytest.mark.parametrize(
+    ("harm", "sentence"),
+    [
+        (lambda path: path.unlink(), "there is no such file; copy or move"),
+        (lambda path: _rewrite(path, np.ones((4, 3, 4), "u1")), r"its images are \(3, 4\) uint8"),
+        (lambda path: _rewrite(path, np.ones((4, 4, 4), "u2")), r"its images are \(4, 4\) uint16"),
+        (lambda path: _rewrite(path, np.ones((3, 3, 4), "u2")), "it has 3 images, and 4 are"),
+        (lambda path: _rewrite(path, np.full((4, 3, 4), 9, "u2")), "its pixels are others"),
+        (
+            lambda path: _rewrite(path, np.ones((4, 3, 4), "u2"), "other"),
+            "it has no entry/data/data",
+        ),
+    ],
+)
+def test_a_source_that_is_missing_or_another_is_said(tmp_path, harm, sentence):
+    path = recorded(tmp_path / "run")
+    check_images(path)
+    harm(path.parent / "camera.h5")
+    with pytest.raises(ImagesError, match=sentence):
+        check_images(path)
+
+
+def _rewrite(path, images, name="entry/data/data"):
+    with h5py.File(path, "w") as file:
+        file[name] = images

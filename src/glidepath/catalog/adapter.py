@@ -7,15 +7,19 @@ seconds for long columns with small chunks. A slice of one dataset is one call o
 from __future__ import annotations
 
 import copy
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from fastapi import HTTPException
 from tiled.adapters.hdf5 import SWMR_DEFAULT, HDF5Adapter, HDF5ArrayAdapter, h5open
 from tiled.adapters.utils import DataNotReadyError
 from tiled.ndslice import NDBlock, NDSlice
 from tiled.structures.core import StructureFamily
 from tiled.utils import path_from_uri
+
+from glidepath.storage import ImagesError, check_images
 
 
 class GrowingHDF5ArrayAdapter(HDF5ArrayAdapter):
@@ -74,6 +78,8 @@ class GrowingHDF5ArrayAdapter(HDF5ArrayAdapter):
             for part, size in zip(selection.expand_for_shape(shape), shape, strict=True)
         ]
         with h5open(self._path, self._dataset, **self._opening) as dataset:
+            if dataset.is_virtual:
+                self._check_sources()
             available = dataset.shape[0]
             if wanted[0].end > available:
                 raise DataNotReadyError(
@@ -82,6 +88,13 @@ class GrowingHDF5ArrayAdapter(HDF5ArrayAdapter):
                 )
             values = np.asarray(dataset[tuple(part.stored for part in wanted)])
         return values[tuple(part.turned for part in wanted if part.turned is not None)]
+
+    def _check_sources(self) -> None:
+        """Answer with a sentence where images are missing, which HDF5 would show as zeros."""
+        try:
+            check_images(self._path, swmr=bool(self._opening["swmr"]))
+        except ImagesError as error:
+            raise HTTPException(HTTPStatus.GONE, str(error)) from error
 
 
 class _Part(NamedTuple):

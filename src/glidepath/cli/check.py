@@ -36,14 +36,14 @@ def detector(
     data: DataOption = None,
 ) -> None:
     """Measure trigger modes, dead time, highest rate, latency and files of a triggered detector."""
-    from glidepath.detectors import DetectorCheck, Finding, FrameSource, Result
+    from glidepath.detectors import DetectorCheck, Finding, Result, find_frame_source
     from glidepath.devices import Pulses, Zebra
     from glidepath.flyers import pulses_of
 
     console = Console(highlight=False, emoji=False)
     with spoken(), open_session(beamline, data, catalogue=False) as session:
-        (checked,) = session.devices([name])
-        if not isinstance(checked, FrameSource):
+        checked = find_frame_source(*session.devices([name]))
+        if checked is None:
             raise ValueError(f"{name} is no triggered detector; name one that is.")
         if pulses is None:
             every = session.beamline.devices

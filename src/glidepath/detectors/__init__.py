@@ -4,7 +4,6 @@ Detectors that run freely and are sampled (electrometers) are in `glidepath.devi
 """
 
 from .camera import DRIVERS, Camera, Driver, RunPaths, StatisticsSource
-from .changes import Changes
 from .check import DetectorCheck, Finding, Result
 from .counter import Counter
 from .frame_source import (
@@ -17,16 +16,17 @@ from .frame_source import (
     TriggerMode,
     no_frames,
 )
+from .frame_sources import find_frame_source, frame_source_for, register_frame_source
 from .handshake import confirm, put_and_confirm, read_together
 from .limits import check_timing
 from .quad_electrometer import QuadElectrometer
 from .scaler import Scaler
+from .stock_detector import StockDetector, triggered
 from .triggered_electrometer import TriggeredElectrometer
 
 __all__ = [
     "DRIVERS",
     "Camera",
-    "Changes",
     "Counter",
     "DetectorCheck",
     "Driver",
@@ -42,11 +42,16 @@ __all__ = [
     "RunPaths",
     "Scaler",
     "StatisticsSource",
+    "StockDetector",
     "TriggerMode",
     "TriggeredElectrometer",
     "check_timing",
     "confirm",
+    "find_frame_source",
+    "frame_source_for",
     "no_frames",
     "put_and_confirm",
     "read_together",
+    "register_frame_source",
+    "triggered",
 ]

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glidepath.devices import Pulses
+from glidepath.devices.settings import SettingError
 
 from .frame_source import FrameFile, Frames, FrameSettings, FrameSource, TriggerMode, no_frames
 
@@ -129,7 +130,7 @@ class DetectorCheck:
                         yield finding
                 if TriggerMode.LEVEL in modes:
                     yield await self._levels()
-        except TimeoutError as error:
+        except (TimeoutError, SettingError) as error:
             yield Finding("readiness", Result.FAIL, str(error))
         finally:
             problem = await self._put_back()

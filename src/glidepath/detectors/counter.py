@@ -12,11 +12,11 @@ from typing import Any, Final
 import numpy as np
 from ophyd_async.core import Array1D, AsyncStatus, DeviceVector, SignalRW, StandardReadable
 
+from glidepath.devices.settings import Settings
 from glidepath.devices.signals import signal_r, signal_rw, watch
 
-from .changes import Changes
 from .frame_source import FrameFile, Frames, FrameSettings, TriggerMode, no_frames
-from .handshake import confirm, put_and_confirm, pv_of, read_together
+from .handshake import confirm, pv_of, read_together
 from .limits import check_timing
 from .scaler import Scaler
 
@@ -87,7 +87,7 @@ class Counter(StandardReadable):
         self._inputs = dict(inputs)
         self._clock_input, self._clock_Hz = clock_input, clock_Hz
         self.latency, self._ready_within = latency, ready_within
-        self._changes = Changes()
+        self._saved = Settings(name)
         self._started: float | None = None
         self._settings: FrameSettings | None = None
         self._delivered = 0
@@ -158,8 +158,10 @@ class Counter(StandardReadable):
 
         Raises
         ------
+        SettingError
+            If it does not confirm a setting.
         TimeoutError
-            If it does not confirm a setting, or does not begin to count.
+            If it does not begin to count.
         """
         await self._stop()
         self._settings, self._rest = None, None
@@ -177,9 +179,8 @@ class Counter(StandardReadable):
                 min(settings.number + 1 + SPARE, largest) if settings.number else largest,
             ),
         ]
-        for signal, value in wanted:
-            await self._changes.note(signal)
-            await put_and_confirm(signal, value)
+        self._saved.owner = self.name
+        await self._saved.set_all(wanted)
         await self.scaler.counting.set(False)
         async with watch(self.acquiring) as seen:
             await self.start.set(1)
@@ -266,7 +267,7 @@ class Counter(StandardReadable):
 
     async def restore(self) -> None:
         """Put back the settings that `arm` changed."""
-        await self._changes.restore()
+        await self._saved.restore()
 
 
 __all__ = ["Counter"]

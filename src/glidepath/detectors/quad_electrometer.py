@@ -25,11 +25,11 @@ from ophyd_async.core import (
 from ophyd_async.core import StandardReadableFormat as Format
 
 from glidepath.devices.sampled import SampledChannel
+from glidepath.devices.settings import Settings
 from glidepath.devices.signals import signal_r, signal_rw
 from glidepath.timeline.channel import Channel, ChannelKind
 
 from .camera.time_series import join
-from .changes import Changes
 from .frame_source import FrameFile, Frames, FrameSettings, TriggerMode, no_frames
 from .handshake import confirm, put_and_confirm, pv_of, read_together
 from .limits import check_timing
@@ -82,7 +82,7 @@ class QuadCurrent(Device):
         self.stamps = signal_r(Array1D[np.float64], f"{prefix}TSTimestamp", unit="s")
         super().__init__(name)
 
-    async def begin(self, changes: Changes) -> None:
+    async def begin(self, saved: Settings) -> None:
         """Collect frames from now on, in a buffer that goes round.
 
         Raises
@@ -103,8 +103,7 @@ class QuadCurrent(Device):
             # Only we read it, so that the waveforms that we read belong together.
             (self.update_rate, PASSIVE),
         ]
-        for signal, value in settings:
-            await changes.change(signal, value)
+        await saved.set_all(settings)
         averaged = await self.averaged.get_value()
         if averaged != 1:
             raise ValueError(
@@ -179,7 +178,7 @@ class QuadElectrometer(StandardReadable):
         self._inputs = dict(inputs)
         self._choices = dict(trigger_choices)
         self._dead_time, self.latency, self._ready_within = dead_time, latency, ready_within
-        self._changes = Changes()
+        self._saved = Settings(name)
         self._was_running: bool | None = None
         self._armed: FrameSettings | None = None
         self._dropped_before: list[int] = []
@@ -304,22 +303,21 @@ class QuadElectrometer(StandardReadable):
             self._was_running = await self.running.get_value()
         await put_and_confirm(self.running, False)
         self._armed, self._rest = None, None
-        await self._changes.note(self.averaging_time)
+        self._saved.owner = self.name
+        await self._saved.lend(self.averaging_time)
         wanted: list[tuple[SignalRW[Any], Any]] = [
             (self.array_callbacks, True),
             (self.acquire_mode, CONTINUOUS),
             (self.trigger_mode, self._choices[settings.mode]),
         ]
-        for signal, value in wanted:
-            await self._changes.note(signal)
-            await put_and_confirm(signal, value)
+        await self._saved.set_all(wanted)
         exposure = settings.exposure
         if settings.mode is TriggerMode.INTERNAL:
             # It exposes all the time: one frame each period.
             exposure = settings.period
         await self._set_averaging_time(exposure)
         for current in self.currents.values():
-            await current.begin(self._changes)
+            await current.begin(self._saved)
         self._exposure = await self._length()
         self._newest, self._count = 0.0, 0
         self._dropped_before = await self._dropped_counts()
@@ -395,7 +393,7 @@ class QuadElectrometer(StandardReadable):
         """Put the settings back, and let it run if it ran before."""
         was_running, self._was_running = self._was_running, None
         try:
-            await self._changes.restore()
+            await self._saved.restore()
         finally:
             if was_running:
                 await put_and_confirm(self.running, True, self._ready_within)

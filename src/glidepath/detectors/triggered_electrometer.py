@@ -18,12 +18,12 @@ from ophyd_async.core import Array1D, AsyncStatus, SignalR, SignalRW, StandardRe
 from glidepath.devices import Electrometer
 from glidepath.devices.electrometer import MAINS_FREQUENCY
 from glidepath.devices.sampled import SampledChannel
+from glidepath.devices.settings import Settings
 from glidepath.devices.signals import signal_r, signal_rw, watch
 from glidepath.timeline.windows import OVERFLOW
 
-from .changes import Changes
 from .frame_source import FrameFile, Frames, FrameSettings, TriggerMode, no_frames
-from .handshake import confirm, put_and_confirm, pv_of, read_together
+from .handshake import confirm, pv_of, read_together
 from .limits import check_timing
 
 Floats = NDArray[np.float64]
@@ -83,7 +83,7 @@ class TriggeredElectrometer(StandardReadable):
     ) -> None:
         self._buffered, self._line = buffered, trigger_line
         self._dead_time, self.latency, self._ready_within = dead_time, latency, ready_within
-        self._changes = Changes()
+        self._saved = Settings(name)
         self._touched = False
         self._armed: FrameSettings | None = None
         self._exposure = 0.0
@@ -185,7 +185,8 @@ class TriggeredElectrometer(StandardReadable):
         self._armed, self._rest, self._touched = None, None, True
         await self.meter.stage()
         await self.cancel.set(1)
-        await self._changes.note(self.meter.nplc)
+        self._saved.owner = self.name
+        await self._saved.lend(self.meter.nplc)
         await self.meter.set_integration_time(settings.exposure)
         wanted: list[tuple[SignalRW[Any], Any]] = [
             (self.line, self._line),
@@ -193,9 +194,7 @@ class TriggeredElectrometer(StandardReadable):
             (self.meter.arm_source, "Immediate"),
             (self.meter.trigger_source, _SOURCES[settings.mode]),
         ]
-        for signal, value in wanted:
-            await self._changes.note(signal)
-            await put_and_confirm(signal, value, self._ready_within)
+        await self._saved.set_all(wanted, within=self._ready_within)
         self._exposure = await self.meter.exposure()
         self._delivered = 0
         if self._buffered:
@@ -297,7 +296,7 @@ class TriggeredElectrometer(StandardReadable):
         if not touched:
             return
         try:
-            await self._changes.restore()
+            await self._saved.restore()
         finally:
             try:
                 await self.meter.unstage()

@@ -7,7 +7,7 @@ from typing import Any
 
 from ophyd_async.core import AsyncLocatable
 
-from glidepath.detectors import FrameSource
+from glidepath.detectors import FrameSource, find_frame_source
 from glidepath.devices.sampled import SampledChannel, WithExposure, can_be_sampled, offers
 from glidepath.flyers import Flight, LegPlan, MotionPlan, Triggering, flight_for, source_for
 from glidepath.sentences import as_connection_error
@@ -84,9 +84,17 @@ async def inspect(
         Where there is nothing to report on: such an axis does not fly, such triggers cannot be
         made.
     """
+    detectors = following(detectors, triggers)
     triggering = triggering_of(detectors, axis, period, triggers)
     asked = (detectors, axis, flight_for(axis), trajectory, period, triggering)
     return (await inspection_of(*asked)).report
+
+
+def following(detectors: Sequence[Any], triggers: TriggersAsked) -> list[Any]:
+    """Return the detectors of a scan, those that can follow its triggers as what does so."""
+    if triggers is None:
+        return list(detectors)
+    return [find_frame_source(detector) or detector for detector in detectors]
 
 
 def triggering_of(

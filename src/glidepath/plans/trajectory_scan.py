@@ -13,7 +13,7 @@ from glidepath.flyers import BeamGuard, flight_for
 from glidepath.flyers.sampling.sampler import CLOCK_BOUND
 from glidepath.trajectory import PreflightError, Trajectory
 
-from .inspection import check_devices, inspection_of, triggering_of, unseen
+from .inspection import check_devices, following, inspection_of, triggering_of, unseen
 from .messages import MsgGenerator, wait_for
 from .requests import TriggersAsked, old_keywords
 from .scan import Scan
@@ -52,7 +52,7 @@ def trajectory_scan(
     plan_name, plan_args
         For the start document.
     """
-    detectors = list(detectors)
+    detectors = following(detectors, triggers)
     if beam is not None and beam.ring not in detectors:
         detectors.append(beam.ring)
     if refly not in (None, BAD_ROWS):

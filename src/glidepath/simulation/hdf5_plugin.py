@@ -102,9 +102,11 @@ class _File:
             self._images.dtype,
         ):
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        columns, unknown = self._columns(batch), np.full(len(batch), np.nan)
         for dataset, values in (
             (self._images, batch.images),
-            *((d, self._columns(batch)[name]) for name, d in self._attributes.items()),
+            # An attribute that is not sent any more is not known.
+            *((d, columns.get(name, unknown)) for name, d in self._attributes.items()),
         ):
             begin = len(dataset)
             dataset.resize(begin + len(values), axis=0)

@@ -1,6 +1,6 @@
 """Growing files, the documents that point into them, and where they lie."""
 
-from .aligned_images import AlignedImages, image_shape
+from .aligned_images import AlignedImages, ImagesError, check_images, image_shape
 from .documents import HDF5_MIMETYPE, TableDocuments, column_key, dataset_paths
 from .growing import Column, FileError, GrowingFile, Table, read_columns
 from .hdf5 import open_hdf5, open_to_read, repair
@@ -16,11 +16,13 @@ __all__ = [
     "FileError",
     "FileLock",
     "GrowingFile",
+    "ImagesError",
     "ScanNumberError",
     "ScanNumbers",
     "Table",
     "TableDocuments",
     "check_data_directory",
+    "check_images",
     "column_key",
     "compile_validators",
     "data_root",

@@ -40,18 +40,17 @@ from glidepath.detectors.frame_source import (
     TriggerMode,
     no_frames,
 )
-from glidepath.detectors.handshake import pv_of
 from glidepath.detectors.limits import check_timing
 from glidepath.devices.sampled import Derived, SampledChannel
 from glidepath.devices.settings import Settings, same
-from glidepath.devices.signals import ask, signal_r, signal_rw, watch
+from glidepath.devices.signals import ask, signal_r, signal_rw
 from glidepath.devices.staging import Staging
-from glidepath.timeline.channel import Channel, ChannelKind
 
 from .acquisition import Acquisition, answers, dead
-from .drivers import Driver, find_driver
+from .drivers import Driver, dead_time_of, find_driver
+from .free_running import EVERY_FRAME, channels_of, run_freely
 from .io import BurstIO, DriverExtrasIO, Hdf5IO, StatsIO
-from .parts import Parts, settings_of
+from .parts import Parts, settings_of, start
 from .setup import Setup
 from .statistics import (
     FWHM,
@@ -67,9 +66,6 @@ from .stock_plans import ImageFileLogic, RunPaths, StatisticsLogic
 from .time_series import TimeSeries
 
 Floats = NDArray[np.float64]
-
-EVERY_FRAME: Final = -1.0
-"""Monitor deadband (``MDEL``) with which the smallest change is posted."""
 
 _TRIGGERS: Final = {
     DetectorTrigger.INTERNAL: TriggerMode.INTERNAL,
@@ -232,8 +228,6 @@ class Camera(AreaDetector[ADBaseIO]):
     def _column(self, statistic: str) -> str:
         return column(self.name, statistic)
 
-    # ---- in stock plans -------------------------------------------------------------------
-
     @property
     def _parts(self) -> Parts:
         return Parts(
@@ -305,15 +299,7 @@ class Camera(AreaDetector[ADBaseIO]):
     async def _start(self) -> None:
         """Start acquiring; return when the camera says that it is ready."""
         armed = self._family.armed
-        signal = self.driver.acquire if armed is None else armed(self.driver)
-        await self.extras.running.set(True)
-        async with watch(signal) as seen:
-            ready = await seen.until(lambda: bool(seen.value(signal)), self._ready_within)
-        if not ready:
-            raise TimeoutError(
-                f"{self.name} did not get ready within {self._ready_within:g} s: "
-                f"{await self._parts.shown()}."
-            )
+        await start(self._parts, self.driver.acquire if armed is None else armed(self.driver))
 
     # ---- in stock plans -------------------------------------------------------------------
 
@@ -373,26 +359,21 @@ class Camera(AreaDetector[ADBaseIO]):
         TimeoutError
             If it does not begin to deliver frames.
         """
-        if self._use is not None and self._use.staged and not self._use.runs_freely:
-            await self._run_freely(self._use)
+        use = self._use
+        if use is None or not use.staged or use.runs_freely:
+            return
+        await use.setup.settings.set_all(
+            [(deadband, EVERY_FRAME) for deadband in self.deadbands.values()]
+        )
+        # Exposure after exposure: a value stands for its whole row only if nothing is left out.
+        dead = await self.dead_time() if self._knows_dead_time else 0.0
+        await run_freely(self._parts, self._trigger, dead, self._start)
+        use.runs_freely = True
 
     async def channels(self) -> list[SampledChannel]:
         """Return the statistics as detectors whose aperture is the exposure."""
-        exposure = await self.driver.acquire_time.get_value()
-        return [
-            SampledChannel(
-                Channel(
-                    self._column(statistic),
-                    ChannelKind.DETECTOR,
-                    UNITS[statistic],
-                    latency=self.latency,
-                    aperture=exposure,
-                ),
-                getattr(self, statistic).source,
-                settings=(self.driver.acquire_time.source,),
-            )
-            for statistic in PARAMETERS
-        ]
+        signals = {statistic: getattr(self, statistic) for statistic in PARAMETERS}
+        return await channels_of(self._parts, signals, self.latency)
 
     def derived(self) -> list[Derived]:
         """Return the FWHM: 2.355 sigma."""
@@ -415,26 +396,6 @@ class Camera(AreaDetector[ADBaseIO]):
         """Set the exposure, s."""
         self.check_integration_time(seconds)
         await self.driver.acquire_time.set(seconds)
-
-    async def _run_freely(self, use: "_Use") -> None:
-        await use.setup.settings.set_all(
-            [(deadband, EVERY_FRAME) for deadband in self.deadbands.values()]
-        )
-        await self._trigger.prepare_internal(0, 0.0, 0.0)
-        # Exposure after exposure: a value stands for its whole row only if nothing is left out.
-        dead = await self.dead_time() if self._knows_dead_time else 0.0
-        await self.driver.acquire_period.set(await self.driver.acquire_time.get_value() + dead)
-        before = await self.stats.array_counter.get_value()
-        await self._start()
-        use.runs_freely = True
-        within = self._ready_within + await self.driver.acquire_time.get_value()
-        async with watch(self.stats.array_counter) as seen:
-            counter = self.stats.array_counter
-            if not await seen.until(lambda: seen.value(counter) != before, within):
-                raise TimeoutError(
-                    f"{self.name} runs, but no frame came to {pv_of(counter)} within {within:g} s: "
-                    "connect and enable the plugins between them."
-                )
 
     # ---- triggered ------------------------------------------------------------------------
 
@@ -488,18 +449,7 @@ class Camera(AreaDetector[ADBaseIO]):
         """
         if self._dead_time is not None:
             return self._dead_time
-        why = "its driver does not say it"
-        if self._family.knows_dead_time:
-            try:
-                _, known = await self.get_trigger_deadtime()
-                if known is not None:
-                    return float(known)
-            except ValueError:
-                why = f"its model {await self.driver.model.get_value()!r} is not in the table"
-        raise ValueError(
-            f"The dead time of {self.name} is not known, for {why}: measure it or take it from "
-            "the manual, and give the camera dead_time=... in seconds."
-        )
+        return await dead_time_of(self, self._family)
 
     async def check_frames(self, settings: FrameSettings) -> None:
         """Refuse (ValueError, one sentence) what cannot be done. Nothing is changed."""
@@ -528,6 +478,9 @@ class Camera(AreaDetector[ADBaseIO]):
         use.subscriptions = AsyncExitStack()
         try:
             await self._acquire.ensure_stopped()
+            if self._image_logic is not None:
+                # What a process of ours may have left behind when it died.
+                await self._image_logic.stop()
             self._acquisition = await use.setup.begin(
                 settings, use.subscriptions, self.latency, self.log
             )

@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 from ophyd_async.core import DetectorTriggerLogic, SignalR
 from ophyd_async.epics.adandor import Andor2DriverIO, Andor2TriggerLogic
 from ophyd_async.epics.adaravis import AravisDriverIO, AravisTriggerLogic
-from ophyd_async.epics.adcore import ADBaseIO
+from ophyd_async.epics.adcore import ADBaseIO, AreaDetector
 from ophyd_async.epics.adkinetix import KinetixDriverIO, KinetixTriggerLogic
 from ophyd_async.epics.admerlin import MerlinDriverIO, MerlinTriggerLogic
 from ophyd_async.epics.adpilatus import PilatusDriverIO, PilatusTriggerLogic
@@ -93,4 +93,26 @@ def find_driver(driver: str | Driver) -> Driver:
     return found
 
 
-__all__ = ["DRIVERS", "Driver", "find_driver"]
+async def dead_time_of(camera: AreaDetector[ADBaseIO], family: Driver) -> float:
+    """Return the seconds that ophyd-async knows a camera to need between two exposures.
+
+    Raises
+    ------
+    ValueError
+        If it does not know.
+    """
+    why = "its driver does not say it"
+    if family.knows_dead_time:
+        try:
+            _, known = await camera.get_trigger_deadtime()
+            if known is not None:
+                return float(known)
+        except ValueError:
+            why = f"its model {await camera.driver.model.get_value()!r} is not in the table"
+    raise ValueError(
+        f"The dead time of {camera.name} is not known, for {why}: measure it or take it from "
+        "the manual, and give the camera dead_time=... in seconds."
+    )
+
+
+__all__ = ["DRIVERS", "Driver", "dead_time_of", "find_driver"]

@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ophyd_async.core import SignalRW
+from ophyd_async.core import SignalR, SignalRW
 from ophyd_async.epics.adcore import ADBaseIO, NDArrayBaseIO
+
+from glidepath.devices.signals import watch
 
 from .io import DriverExtrasIO, Hdf5IO, StatsIO
 from .time_series import TimeSeries
@@ -58,6 +60,23 @@ class Parts:
         return f"it shows {state.value!r}" + (f" and says {message!r}" if message else "")
 
 
+async def start(parts: Parts, ready: SignalR[bool]) -> None:
+    """Start acquiring; return when a signal says that the camera is ready.
+
+    Raises
+    ------
+    TimeoutError
+        If it does not say so; the text says what the camera shows.
+    """
+    await parts.extras.running.set(True)
+    async with watch(ready) as seen:
+        if not await seen.until(lambda: bool(seen.value(ready)), parts.ready_within):
+            raise TimeoutError(
+                f"{parts.name} did not get ready within {parts.ready_within:g} s: "
+                f"{await parts.shown()}."
+            )
+
+
 def settings_of(*ios: NDArrayBaseIO) -> Iterator[SignalRW[Any]]:
     """Yield all that can be set at drivers and plugins."""
     for io in ios:
@@ -66,4 +85,4 @@ def settings_of(*ios: NDArrayBaseIO) -> Iterator[SignalRW[Any]]:
                 yield signal
 
 
-__all__ = ["ACTIONS", "Parts", "settings_of"]
+__all__ = ["ACTIONS", "Parts", "settings_of", "start"]

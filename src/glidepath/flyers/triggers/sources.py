@@ -5,7 +5,7 @@ from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
 
-from glidepath.detectors import FrameSource
+from glidepath.detectors import FrameSource, find_frame_source
 from glidepath.devices import Pulses, Zebra
 from glidepath.devices.extensions import load_extensions
 from glidepath.trajectory import PreflightError
@@ -45,7 +45,7 @@ def make_trigger_source(trigger: Any, axis: Any) -> TriggerSource:
     PreflightError
         If the device cannot trigger, or knows no encoder of the axis.
     """
-    if isinstance(trigger, FrameSource):
+    if find_frame_source(trigger) is not None:
         return InternalClock(trigger.name)
     raise PreflightError(
         f"{getattr(trigger, 'name', trigger)!r} makes no triggers: a trigger box does, or a "
