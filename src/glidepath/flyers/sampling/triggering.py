@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -439,10 +440,12 @@ class Triggering:
 
     @property
     def with_frames(self) -> dict[str, int]:
-        """Detector -> rows of which it has its frames."""
+        """Detector -> rows of which it has frames."""
         # None of a detector that was never armed.
         return {
-            name: account.matched // self._frames[name] for name, account in self.accounts().items()
+            # A row that misses one of several frames has frames.
+            name: ceil(account.matched / self._frames[name])
+            for name, account in self.accounts().items()
         }
 
     def check(self) -> None:
