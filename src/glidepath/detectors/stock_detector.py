@@ -409,12 +409,15 @@ class StockDetector:
         written = await armed.counter.get_value(cached=False) - armed.before
         if 0 < armed.settings.number <= written:
             return
-        driver = self._driver
-        if driver is not None and not await ask(driver.acquire, LIFE_PERIOD):
-            raise OSError(
-                f"{self.name} stopped acquiring after {written} frames "
-                f"({pv_of(driver.acquire)} is off)."
-            )
+        if (driver := self._driver) is not None:
+            acquiring = await ask(driver.acquire, LIFE_PERIOD)
+            # It ends by itself when it has made all, which may not be written yet.
+            made = await ask(driver.array_counter, LIFE_PERIOD)
+            if not acquiring and not 0 < armed.settings.number <= made:
+                raise OSError(
+                    f"{self.name} stopped acquiring after {made} frames "
+                    f"({pv_of(driver.acquire)} is off)."
+                )
         for writer in self._ios(NDFileIO):
             if not await ask(writer.capture, LIFE_PERIOD):
                 raise OSError(
