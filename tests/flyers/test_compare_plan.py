@@ -2,6 +2,7 @@
 
 from collections import Counter
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -163,6 +164,13 @@ async def test_an_axis_without_an_encoder_is_refused(box):
     stranger = type("Axis", (), {"name": "focus"})()
     with pytest.raises(PreflightError, match="cannot follow focus: it has the encoders of pgm"):
         PositionCompare(zebra, stranger)
+
+
+async def test_an_input_that_no_box_has_is_refused_by_name(box):
+    wired = SimpleNamespace(inputs=(5,))
+    zebra = SimpleNamespace(name="zebra", axes={"pgm": wired}, encoder=box[0].encoder)
+    with pytest.raises(PreflightError, match="zebra has no encoder input 5: it has 1, 2, 3, 4;"):
+        PositionCompare(zebra, box[1])
 
 
 async def test_an_encoder_without_a_resolution_is_refused(box):

@@ -153,6 +153,15 @@ async def test_row_times_are_those_of_the_file_to_a_microsecond(bench):
     assert [path.name for path in bench.folder.iterdir()] == ["panda_001.h5"]
 
 
+async def test_an_output_that_the_box_lacks_is_refused_by_name_and_nothing_is_changed(bench):
+    before = await bench.settings()
+    panda = bench.devices["panda"]
+    panda.outputs = ("TTLOUT11",)
+    with pytest.raises(TriggerError, match=r"^panda has no TTLOUT11: it has TTLOUT1, TTLOUT2; "):
+        await armed_at_rest(bench, bench.source("mono_motor"))
+    assert await bench.settings() == before
+
+
 async def test_a_capture_of_somebody_else_is_refused_and_goes_on(bench, tmp_path):
     data, pcap = bench.blocks.data, bench.blocks.pcap
     before = await data.hdf_directory.get_value(), await data.hdf_file_name.get_value()

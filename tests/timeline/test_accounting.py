@@ -4,7 +4,7 @@ from math import inf, nan
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from trigger_worlds import (
     EPOCH,
@@ -462,3 +462,32 @@ def test_a_sentence_says_what_and_where():
         "camera: 158 of 160 frames, 2 lost, missing between 401 and 403 eV"
     )
     assert account.clock.offset == pytest.approx(EPOCH, abs=1e-3)
+
+
+@given(seed=st.integers(0, 10_000), jitter=st.sampled_from([2e-6, 1e-5, 3e-5, 1e-4]))
+@settings(max_examples=30, deadline=None, derandomize=True)
+@example(seed=0, jitter=2e-6)
+@example(seed=0, jitter=1e-5)
+@example(seed=2, jitter=1e-5)
+def test_equal_intervals_are_counted_whatever_chance_says_of_their_times(seed, jitter):
+    """Triggers 2 ms apart and clocks within 21 ms: some other offset always looks a bit better."""
+    random = np.random.default_rng(seed)
+    number, offset = 4095, 1e3 + 0.0031
+    triggers = 0.002 * np.arange(number) + random.normal(0, 1e-7, number)
+    begins = triggers * (1 + 2e-5) + offset + random.normal(0, jitter, number)
+    clock = find_clock(
+        triggers, begins, 1e3 - 0.021, 1e3 + 0.021, complete=True, numbers=np.arange(number)
+    )
+    assert clock is not None
+    assert clock.trigger_times(begins) == pytest.approx(triggers, abs=6 * jitter + 1e-6)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_two_faults_that_cancel_in_the_count_are_not_hidden_where_intervals_tell(seed):
+    """The first trigger was lost, and a frame too many came behind the last, in time."""
+    random = np.random.default_rng(seed)
+    triggers = 0.002 * np.arange(300) + np.cumsum(random.normal(0, 2e-5, 300))
+    begins = np.append(triggers[1:], triggers[-1] + 0.002) + random.normal(0, 3e-5, 300) + 0.003
+    clock = find_clock(triggers, begins, -0.02, 0.02, complete=True, numbers=np.arange(300))
+    if clock is not None:
+        assert clock.offset == pytest.approx(0.003, abs=0.0005)

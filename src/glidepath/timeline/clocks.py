@@ -9,7 +9,7 @@ possibility, none is chosen.
 """
 
 from dataclasses import dataclass, replace
-from math import log
+from math import log, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,12 @@ FOLLOWED = 256
 
 ANCHORS, COARSE, RIVALS = 8, 64, 64
 """Frames that propose offsets, frames that test them first, offsets that are tested by all."""
+
+LEAST_CHANCE = 1.0
+"""Nats by which an alignment may differ because it was refined from another side."""
+
+CERTAIN = 4.0
+"""Standard deviations by which what speaks against the count must exceed chance."""
 
 GAUSS = 0.5 * log(2 * np.pi * np.e)
 """Entropy of a normal distribution of unit width, in nats."""
@@ -171,10 +177,10 @@ def find_clock(
         if not complete or numbers is None:
             return None
         counted = _counted(triggers, begins, numbers[timed], found[best].fit, low, high, jitter)
-        # What speaks against it must not be more than that it was refined from another side.
-        if counted is None or evidence[best] > 1 + counted.evidence(
-            interval, narrowest.fit.scatter, correlation
-        ):
+        if counted is None:
+            return None
+        against = evidence[best] - counted.evidence(interval, narrowest.fit.scatter, correlation)
+        if against > _chance(triggers, begins, found[best].fit, counted.fit, correlation):
             return None
         found[best] = counted
     final = _refined(triggers, everything, found[best].fit, low, high, jitter)
@@ -323,6 +329,27 @@ def _counted(
     if not found or np.ptp([alignment.fit.offset for alignment in found]) > jitter:
         return None
     return found[0]
+
+
+def _chance(
+    triggers: Floats, begins: Floats, other: ClockFit, right: ClockFit, correlation: float
+) -> float:
+    """Return by how many nats another alignment may look better by chance, if one is right.
+
+    Two alignments differ in their residuals by how the intervals vary. Let that be a share of the
+    scatter, such that all frames together tell them apart by D nats on the average. The logarithm
+    of the odds then is normally distributed: about D for the right one, with a variance of 2 D
+    (that of a likelihood ratio of two normal distributions of equal width). Where intervals are
+    all but equal, D is about one and a wrong alignment looks better by a nat or two now and then;
+    that must not outweigh the count. Where they vary, D is large and the wrong one never does: if
+    it does, two faults have cancelled each other in the count.
+    """
+    first, second = (triggers[nearest(triggers, f.trigger_times(begins))] for f in (other, right))
+    line = _line(first - second, begins, right.origin)
+    apart = float(np.std(first - second - line.drift * (begins - line.origin)))
+    independent = len(begins) * (1 - correlation) / (1 + correlation)
+    telling = 0.5 * independent * (apart / right.scatter) ** 2
+    return LEAST_CHANCE + max(0.0, CERTAIN * sqrt(2 * telling) - telling)
 
 
 def _line(offsets: Floats, begins: Floats, origin: float) -> ClockFit:

@@ -71,6 +71,13 @@ class PositionCompare(TriggerBox):
 
     def __init__(self, box: Zebra, axis: Any) -> None:
         super().__init__(box, axis)
+        for number in self.encoders.inputs:
+            if number not in box.encoder:
+                known = ", ".join(str(n) for n in box.encoder)
+                raise PreflightError(
+                    f"{box.name} has no encoder input {number}: it has {known}; correct what the "
+                    "beamline's module says is connected."
+                )
         self.box = box
         self._plan: ComparePlan | None = None
         self._scales: list[tuple[float, float]] = []

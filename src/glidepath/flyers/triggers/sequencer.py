@@ -227,6 +227,7 @@ class Sequencer(TriggerBox):
         """
         if self._touched:
             return
+        self._check_wiring()
         claim = Claim(data_root(), self.name)
         if not (claim.take() or await self._idle_already()):
             raise TriggerError(
@@ -240,6 +241,19 @@ class Sequencer(TriggerBox):
                 f"{self.name} is {busy} for somebody else; end that first, nothing was changed."
             )
         self._claim, self._touched = claim, True
+
+    def _check_wiring(self) -> None:
+        """Refuse blocks that the beamline's module names and the box does not have."""
+        inputs = [("inenc", number) for number in self.encoders.inputs]
+        named = [("seq", self.box.sequencer), *inputs, *self.box.output_names()]
+        for kind, number in named:
+            there = getattr(self.blocks, kind, {})
+            if number not in there:
+                known = ", ".join(f"{kind.upper()}{n}" for n in there) or "none of its kind"
+                raise TriggerError(
+                    f"{self.name} has no {kind.upper()}{number}: it has {known}; correct what the "
+                    "beamline's module says is connected."
+                )
 
     async def _idle_already(self) -> bool:
         return await self._busy_with() is None
