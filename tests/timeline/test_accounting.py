@@ -465,7 +465,7 @@ def test_a_sentence_says_what_and_where():
 
 
 @given(seed=st.integers(0, 10_000), jitter=st.sampled_from([2e-6, 1e-5, 3e-5, 1e-4]))
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=5, deadline=None, derandomize=True)
 @example(seed=0, jitter=2e-6)
 @example(seed=0, jitter=1e-5)
 @example(seed=2, jitter=1e-5)
