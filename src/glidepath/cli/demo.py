@@ -31,7 +31,7 @@ def demo(
     from glidepath.catalog import LocalTiledServer
     from glidepath.live import LiveView
     from glidepath.plans import flyscan, inspect
-    from glidepath.simulation import SimulatedBeamline
+    from glidepath.simulation import NOISE_OF_A_BEAMLINE, SimulatedBeamline
     from glidepath.storage import check_data_directory
     from glidepath.trajectory import Region, Trajectory
 
@@ -43,7 +43,7 @@ def demo(
         root = check_data_directory(data)
         server = LocalTiledServer(root).start()
         try:
-            with SimulatedBeamline() as simulation:
+            with SimulatedBeamline(detector_noise=NOISE_OF_A_BEAMLINE) as simulation:
                 console.print(
                     f"Simulated beamline {simulation.settings.prefix} at "
                     f"{simulation.environment['EPICS_CA_ADDR_LIST']}, Tiled at {server.uri}."
@@ -85,6 +85,7 @@ def _show(console: Console, server: Any, uid: str, root: Path) -> None:
     import numpy as np
 
     from glidepath.catalog import load_run, read_primary
+    from glidepath.lookback.fits import with_error
     from glidepath.physics.nitrogen import N2_LINES_eV, fit_series
     from glidepath.pictures import save_spectrum
     from glidepath.timeline import good_rows
@@ -102,8 +103,9 @@ def _show(console: Console, server: Any, uid: str, root: Path) -> None:
     if inside:
         fit = fit_series(energy[good], normalised[good])
         console.print(
-            f"First N2 line: {fit.first_line:.4f} ± {fit.first_line_error:.4f} eV fitted, "
-            f"{N2_LINES_eV[0]:.4f} eV true; Gaussian width {1e3 * fit.gaussian_fwhm:.0f} meV.",
+            f"First N2 line: {with_error(fit.first_line, fit.first_line_error)} eV fitted, "
+            f"{N2_LINES_eV[0]:.4f} eV true; Gaussian width "
+            f"{with_error(1e3 * fit.gaussian_fwhm, 1e3 * fit.gaussian_fwhm_error)} meV.",
             soft_wrap=True,
         )
     else:
@@ -131,7 +133,11 @@ def _show(console: Console, server: Any, uid: str, root: Path) -> None:
         "           from glidepath.catalog import load_run, open_local_catalog, read_primary\n"
         f'           run = load_run(open_local_catalog("{folder}"), "{uid[:8]}")\n'
         '           table = read_primary(run)   # table["energy"], table["sample"], ...\n'
-        f"Web page now  {server.web_url}",
+        f"Web page now  {server.web_url}\n\n"
+        "Next\n"
+        "  glidepath shell --sim                 a prompt with this beamline: try %fly and %last\n"
+        f"  glidepath runs --data {folder}        what was measured; show, plot, fit take -1\n"
+        f"  glidepath plot -1 --data {folder}     this spectrum, here in the terminal",
         soft_wrap=True,
     )
 

@@ -28,10 +28,10 @@ def shell(
     with spoken(), ExitStack() as stack:
         if sim:
             from glidepath.configuration import SIMULATED
-            from glidepath.simulation import SimulatedBeamline
+            from glidepath.simulation import NOISE_OF_A_BEAMLINE, SimulatedBeamline
 
             # Before Channel Access is imported: it reads its addresses once.
-            simulated = stack.enter_context(SimulatedBeamline())
+            simulated = stack.enter_context(SimulatedBeamline(detector_noise=NOISE_OF_A_BEAMLINE))
             os.environ.update(simulated.environment)
             os.environ["GLIDEPATH_PREFIX"] = simulated.settings.prefix
             beamline = beamline or SIMULATED

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from glidepath.simulation import SimulatedBeamline
+from glidepath.simulation import NOISE_OF_A_BEAMLINE, SimulatedBeamline
 
 __all__ = ["sim"]
 
@@ -60,6 +60,9 @@ def sim(
         str, typer.Option(help="Which undulator: UE46, UE48, UE52 or UE56.")
     ] = "UE48",
     mains: Annotated[float, typer.Option(help="Frequency of the mains, Hz: 50 or 60.")] = 50.0,
+    noise: Annotated[
+        float, typer.Option(help="Noise of the electrometers; 1: that of the meters alone.")
+    ] = NOISE_OF_A_BEAMLINE,
     panda: Annotated[
         bool, typer.Option("--panda", help="With a PandA, over PV Access (needs p4p).")
     ] = False,
@@ -84,6 +87,7 @@ def sim(
             default_batching=default_batching,
             undulator=undulator,
             mains_Hz=mains,
+            detector_noise=noise,
             panda=panda,
         )
     except ValueError as error:

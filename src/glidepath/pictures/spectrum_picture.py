@@ -95,7 +95,16 @@ def save_spectrum(
         series = axes["series"]
         near = (x > fit.first_line - 1.2) & (x < fit.line_energies[-1] + 0.8)
         grid = np.linspace(x[near].min(), x[near].max(), 800)
-        series.plot(x[near], y[near], ".", ms=4, color="C0", label="measured")
+        # What the rows scatter by around the fit is what is known of their error.
+        spread = float(np.nanstd(y[near] - fit.model(x[near])))
+        series.errorbar(
+            *(x[near], y[near], np.full(int(near.sum()), spread)),
+            fmt=".",
+            ms=4,
+            color="C0",
+            elinewidth=0.6,
+            label="measured",
+        )
         series.plot(grid, fit.model(grid), "-", lw=1.0, color="C3", label="fit")
         for number, place in enumerate(fit.line_energies):
             series.axvline(place, color="0.6", lw=0.6, ls=":")

@@ -4,15 +4,20 @@ from .flyscan import flyscan, xas_flyscan
 from .focus_scan import FocusData, FocusResult, focus_scan
 from .inspection import inspect
 from .messages import reason_of
+from .restore import Move, RestoreError, moves_of, restore
 from .trajectory_scan import trajectory_scan
 
 __all__ = [
     "FocusData",
     "FocusResult",
+    "Move",
+    "RestoreError",
     "flyscan",
     "focus_scan",
     "inspect",
+    "moves_of",
     "reason_of",
+    "restore",
     "trajectory_scan",
     "xas_flyscan",
 ]

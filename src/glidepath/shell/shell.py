@@ -29,7 +29,7 @@ WELCOME = (
     "Glidepath at {beamline}, data in {data}.\n"
     "  %wa  where the axes are    %pre / %fly energy 400 402 2 0.02    %last  plot and fit\n"
     "  %why  what happened        %ct  read the detectors              runs   what was measured\n"
-    "  RE(flyscan([{detectors}], {axis}, 400, 402, 0.5)); Ctrl-C pauses; {axis}.<TAB> completes."
+    "  RE(flyscan([{detectors}], {axis}, 400, 402, 0.5)); Ctrl-C pauses; {axis}.<TAB> completes.\n"
 )
 
 _log = logging.getLogger(__name__)
@@ -48,6 +48,7 @@ def start(session: Session) -> None:
     """Open a shell; return when the user leaves it."""
     configuration = Config()
     configuration.TerminalInteractiveShell.confirm_exit = False
+    configuration.TerminalInteractiveShell.enable_tip = False
     # Completion by what objects are, not by what their source text promises.
     configuration.Completer.use_jedi = False
     shell: Any = TerminalInteractiveShell.instance(

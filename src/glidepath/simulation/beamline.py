@@ -25,6 +25,10 @@ _START_SECONDS = 90.0
 _STOP_SECONDS = 3.0
 _ARRAY_BYTES = 20_000_000
 
+NOISE_OF_A_BEAMLINE = 20.0
+"""Noise of what people play with, in that of the meters alone: a real beam and a real sample are
+not as quiet as an electrometer."""
+
 
 class SimulatedBeamline:
     """A beamline of real Channel Access servers in processes of their own, on the loopback.
@@ -64,6 +68,8 @@ class SimulatedBeamline:
         variables.
     mains_Hz
         Frequency of the mains, by which the electrometers go, Hz.
+    detector_noise
+        So many times the noise of the electrometers themselves.
     panda
         Whether it has a PandA; it is served over PV Access, for which p4p is needed
         (``glidepath[panda]``).
@@ -100,12 +106,17 @@ class SimulatedBeamline:
         start_energy_eV: float = 400.0,
         undulator: str = "UE48",
         mains_Hz: float = 50.0,
+        detector_noise: float = 1.0,
         panda: bool = False,
     ) -> None:
         if not readback_Hz > 0:
             raise ValueError(f"readback_Hz must be above 0, but {readback_Hz} was asked.")
         if not mains_Hz > 0:
             raise ValueError(f"mains_Hz must be above 0, but {mains_Hz} was asked.")
+        if not detector_noise >= 0:
+            raise ValueError(
+                f"detector_noise must not be negative, but {detector_noise} was asked."
+            )
         if not arrival_delay >= 0:
             raise ValueError(f"arrival_delay must not be negative, but {arrival_delay} was asked.")
         if undulator not in LAWS:
@@ -137,6 +148,7 @@ class SimulatedBeamline:
             start_energy_eV=start_energy_eV,
             undulator=undulator,
             mains_Hz=mains_Hz,
+            detector_noise=detector_noise,
             panda_port=chosen[4] if panda else 0,
             panda_search_port=chosen[5] if panda else 0,
         )

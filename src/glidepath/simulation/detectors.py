@@ -72,6 +72,7 @@ class Detectors:
                 self._record,
                 self.trigger_line,
                 settings.mains_Hz,
+                settings.detector_noise,
             )
             for number, (name, photocurrent) in enumerate(
                 zip(_NAMES, (mesh_current, sample_current), strict=True)

@@ -74,6 +74,8 @@ class Electrometer:
         Cable from the trigger box.
     mains_Hz
         Frequency of the mains, which the meter tells by ``rbkLineFreq``, Hz.
+    noise
+        So many times the noise of the charges and of the readout; 1 is that of a meter alone.
     """
 
     def __init__(
@@ -86,9 +88,11 @@ class Electrometer:
         record: Callable[[str, float, float, float, float], None],
         line: TriggerLine,
         mains_Hz: float = 50.0,
+        noise: float = 1.0,
     ) -> None:
         self.name = name
         self._mains = mains_Hz
+        self._noise = noise
         self._beam, self._photocurrent = beam, photocurrent
         self._generator, self._record = generator, record
         self._free_running = True
@@ -258,7 +262,8 @@ class Electrometer:
             current = 0.0
         shot = _CHARGES_PER_QUANTUM * _ELEMENTARY_CHARGE * abs(current) / duration
         readout = _READOUT_NOISE**2 / (duration * self._mains)
-        return current + float(self._generator.normal(0.0, math.sqrt(shot + readout)))
+        spread = self._noise * math.sqrt(shot + readout)
+        return current + float(self._generator.normal(0.0, spread))
 
     async def _store(self, value: float, stop: float) -> None:
         if self._state.value == "Filling" and stop > self._filled_from:

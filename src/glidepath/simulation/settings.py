@@ -37,6 +37,7 @@ class Settings:
     start_energy_eV: float = 400.0  # noqa: N815
     undulator: str = "UE48"
     mains_Hz: float = 50.0  # noqa: N815
+    detector_noise: float = 1.0
     panda_port: int = 0
     panda_search_port: int = 0
 
