@@ -86,6 +86,8 @@ class Configuration:
         See `SETTINGS`.
     experiment
         The table ``[experiment]`` of the file: who measures what for whom.
+    logbook
+        The table ``[logbook]`` of the file: where runs and notes are told of.
     file
         The file that was read, or None.
     origins
@@ -104,6 +106,7 @@ class Configuration:
     mains_frequency: float
     flush: float
     experiment: Mapping[str, Any] = field(default_factory=dict)
+    logbook: Mapping[str, Any] = field(default_factory=dict)
     file: Path | None = None
     origins: Mapping[str, str] = field(default_factory=dict)
 
@@ -151,10 +154,11 @@ def load_configuration(
     if file is not None and origins["data"] == str(file):
         # A path in a file is meant from where the file is, not from where somebody stands.
         values["data"] = file.parent / values["data"]
-    experiment = written.get("experiment", {})
-    if not isinstance(experiment, Mapping):
-        raise ConfigurationError(f"[experiment] of {file} must be a table of keys and values.")
-    return Configuration(**values, experiment=experiment, file=file, origins=origins)
+    tables = {name: written.get(name, {}) for name in ("experiment", "logbook")}
+    for name, table in tables.items():
+        if not isinstance(table, Mapping):
+            raise ConfigurationError(f"[{name}] of {file} must be a table of keys and values.")
+    return Configuration(**values, **tables, file=file, origins=origins)
 
 
 def _find(folder: Path) -> Path | None:
@@ -174,7 +178,7 @@ def _read(file: Path) -> dict[str, Any]:
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"The configuration {file} is no TOML: {error}.") from error
-    known = [*(setting.name for setting in SETTINGS), "experiment"]
+    known = [*(setting.name for setting in SETTINGS), "experiment", "logbook"]
     for name in written:
         if name not in known:
             raise ConfigurationError(

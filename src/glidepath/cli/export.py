@@ -15,6 +15,9 @@ from .serve import DataOption
 if TYPE_CHECKING:
     from glidepath.export import Roles, Run, Spectrum
 
+PICTURE = "spectrum.png"
+"""Name of the picture in a run's folder, as `glidepath.logbook` looks for it."""
+
 Documents = list[tuple[str, dict[str, Any]]]
 
 
@@ -35,6 +38,9 @@ def export(
     csv: Annotated[bool, typer.Option("--csv", help="Table as CSV.")] = False,
     crate: Annotated[
         bool, typer.Option("--crate", help="Zip of all there is, with checksums (RO-Crate).")
+    ] = False,
+    picture: Annotated[
+        bool, typer.Option("--picture", help="Picture of the spectrum in the run's folder.")
     ] = False,
     documents: Annotated[
         bool,
@@ -88,6 +94,8 @@ def export(
         (run,), journal = opened, found[0].documents
         if documents:
             _keep_documents(run, journal)
+        if picture:
+            _draw(console, run, roles, mode)
         _export_one(console, run, journal, roles, mode, formats, output, classic, step, license_)
 
 
@@ -366,6 +374,32 @@ def _keep_documents(run: "Run", documents: Documents) -> None:
     if run.folder is not None:
         with replaced(run.folder / DOCUMENTS) as new:
             new.write_bytes(_lines(documents))
+
+
+def _draw(console: Console, run: "Run", roles: Sequence["Roles"], mode: str | None) -> None:
+    """Draw the first spectrum into the run's folder; a run without one has no picture."""
+    import numpy as np
+
+    from glidepath.export import spectrum_of
+    from glidepath.pictures import save_spectrum
+
+    chosen = _chosen(run, roles, mode)
+    if run.folder is None or not chosen:
+        return
+    spectrum = spectrum_of(run, chosen[0])
+    order = np.argsort(spectrum.energy, kind="stable")
+    if np.isfinite(spectrum.intensity).sum() < 2:
+        return
+    path = run.folder / PICTURE
+    of = f"{chosen[0].signal} / {chosen[0].i0}" if chosen[0].i0 else chosen[0].signal
+    save_spectrum(
+        path,
+        spectrum.energy[order],
+        spectrum.intensity[order],
+        title=f"{run.start.get('title', '')} {run.name}".strip(),
+        signal_label=of,
+    )
+    _said(console, path)
 
 
 __all__ = ["export"]

@@ -66,6 +66,11 @@ COMMANDS = {
         numbers=True,
     ),
     "export": Entry("Export one run, or the common spectrum of several.", numbers=True),
+    "note": Entry(
+        "Write a note about RUN into the logbook and the e-logs of the data directory.",
+        numbers=True,
+    ),
+    "outbox": Entry("Show what waits to be sent, and what was refused; with --retry send it."),
     "demo": Entry("Fly a simulated beamline over the N2 edge, through EPICS, Bluesky and Tiled."),
     "sim": Entry("Run a simulated beamline until Ctrl-C."),
     "serve": Entry("Serve the runs of a data directory to browsers and to Python, until Ctrl-C."),

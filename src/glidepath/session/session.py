@@ -18,7 +18,7 @@ from glidepath.beamlines import Beamline, load_beamline
 from glidepath.configuration import Configuration, load_configuration
 from glidepath.export.at_stop import ExportAtStop
 from glidepath.live import PrimaryFollower, view_for
-from glidepath.logbook import Experiment
+from glidepath.logbook import Experiment, Logbook, destinations_of
 from glidepath.sentences import (
     ScanError,
     as_connection_error,
@@ -27,7 +27,7 @@ from glidepath.sentences import (
     joined,
     sentence_of,
 )
-from glidepath.storage import ScanNumbers, use_data_root
+from glidepath.storage import ScanNumbers, run_folder, use_data_root
 
 from .connections import Connections
 from .interrupts import Interrupts, PauseOnInterrupt
@@ -47,7 +47,10 @@ LOOP_TIMEOUT = 5.0
 JOURNAL_TIMEOUT = 2.0
 """Seconds in which the end of a run is in its journal."""
 
-EXPORT_COMMAND = (sys.executable, "-m", "glidepath", "export", "--nexus", "--documents")
+EXPORT_COMMAND = (
+    *(sys.executable, "-m", "glidepath", "export"),
+    *("--nexus", "--documents", "--picture"),
+)
 """What exports a run when it stops, in a process of its own."""
 
 _log = logging.getLogger(__name__)
@@ -132,7 +135,12 @@ class Session:
         self._documents = RunDocuments(
             self.RE, self.root, self._catalogue.open if catalogue else None
         )
-        self._exporter = ExportAtStop(self.root / "journal", EXPORT_COMMAND)
+        destinations = destinations_of(self.root, self.configuration.logbook)
+        self._logbook = Logbook(self.root, destinations, self._folder_of)
+        self.RE.subscribe(self._logbook)
+        self._exporter = ExportAtStop(
+            self.root / "journal", EXPORT_COMMAND, lambda _: self._logbook.delivery.wake()
+        )
         self.RE.subscribe(self._exporter, "stop")
         self._connections = Connections(self.beamline, self.call)
         self._preparation = RunPreparation(self._metadata)
@@ -173,6 +181,8 @@ class Session:
         if self._loop.is_closed():
             return
         self.drain()
+        for sentence in self._logbook.close():
+            errors.print(f"glidepath: {sentence}", style="yellow", markup=False, soft_wrap=True)
         self._catalogue.close()
         # Before the servers go: a lost connection is loud, a closed one is silent.
         self.call(_close_channels)
@@ -274,6 +284,22 @@ class Session:
         experiment.describe_in(self.RE.md)
         experiment.save(self.root)
         self._experiment = experiment
+
+    def note(self, text: str) -> None:
+        """Write a note into the logbook; it is about the last run of this session, if any.
+
+        Raises
+        ------
+        ValueError
+            If there is nothing to say.
+        """
+        users = self._experiment.users
+        self._logbook.note(text, author=users[0].name if users else "")
+
+    def _folder_of(self, start: Mapping[str, Any]) -> Path | None:
+        folder = run_folder(self.root, start["uid"], start["scan_id"], start["time"])
+        # Only the scans of Glidepath have one.
+        return folder if folder.is_dir() else None
 
     def use_baseline(self) -> None:
         """Read the beamline's baseline devices before and after every run."""
