@@ -118,7 +118,9 @@ class LiveView:
             return
         while not self._has_scan:
             if self._stopping.wait(REFRESH):
-                return
+                break
+        if not self._has_scan:
+            return
         with Live(console=self._console, auto_refresh=False, transient=False) as live:
             pause = REFRESH
             while not self._stopping.wait(pause):

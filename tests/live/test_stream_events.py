@@ -1,0 +1,105 @@
+"""Callbacks that know only events work with fly scans, unchanged."""
+
+import numpy as np
+import pytest
+from bluesky.callbacks import LiveTable
+from bluesky.callbacks.best_effort import BestEffortCallback
+from event_model import DocumentNames, schema_validators
+from written_documents import documents_of
+
+from glidepath.live import StreamsAsEvents
+
+ENERGY = np.linspace(400.0, 402.0, 201)
+PEAK = {
+    "energy": ENERGY,
+    "sample": 1.0 + np.exp(-0.5 * ((ENERGY - 401.0) / 0.1) ** 2),
+    "sample_time": 1_700_000_000.0 + np.arange(201),
+}
+
+
+def fed(callback, documents):
+    for name, document in documents:
+        callback(name, document)
+
+
+def test_rows_become_events_that_are_valid_and_counted(tmp_path):
+    seen = []
+    converter = StreamsAsEvents(lambda *pair: seen.append(pair), rows_per_second=1e9)
+    fed(converter, documents_of(tmp_path, PEAK, steps=4))
+    events = [document for name, document in seen if name == "event"]
+    assert [event["seq_num"] for event in events] == [1, 2, 3, 4]
+    assert [event["data"]["energy"] for event in events] == ENERGY[[49, 99, 149, 200]].tolist()
+    assert events[0]["timestamps"]["energy"] == PEAK["sample_time"][49]
+    for event in events:
+        schema_validators[DocumentNames.event].validate(event)
+    stop = seen[-1][1]
+    assert stop["num_events"] == {"primary": 4}
+    assert not {"stream_resource", "stream_datum"} & {name for name, _ in seen}
+    (descriptor,) = [document for name, document in seen if name == "descriptor"]
+    assert "external" not in descriptor["data_keys"]["energy"]
+
+
+def test_few_events_come_in_a_second_and_all_rows_at_the_end_if_wanted(tmp_path):
+    seen = []
+    converter = StreamsAsEvents(
+        lambda *pair: seen.append(pair), rows_per_second=1e-3, complete=True
+    )
+    fed(converter, documents_of(tmp_path, PEAK, steps=50))
+    energies = [document["data"]["energy"] for name, document in seen if name == "event"]
+    # The first announcement, then nothing for a thousand seconds, then what was left out.
+    assert energies == [ENERGY[3], *ENERGY[4:]]
+
+
+def test_a_step_scan_passes_unchanged(tmp_path):
+    step = [
+        ("start", {"uid": "a"}),
+        ("descriptor", {"uid": "d", "name": "primary", "data_keys": {"x": {"shape": []}}}),
+        ("event", {"descriptor": "d", "data": {"x": 1.0}}),
+        ("stop", {"uid": "s"}),
+    ]
+    seen = []
+    fed(StreamsAsEvents(lambda *pair: seen.append(pair)), step)
+    assert seen == step
+
+
+@pytest.fixture
+def no_windows():
+    import matplotlib.pyplot as plt
+
+    plt.switch_backend("agg")
+    yield plt
+    plt.close("all")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+def test_the_best_effort_callback_finds_the_peak_of_a_fly_scan(tmp_path, no_windows):
+    best = BestEffortCallback()
+    best.disable_table()
+    hints = {"dimensions": [(["energy"], "primary")]}
+    documents = documents_of(tmp_path, PEAK, steps=20, hints=hints)
+    documents = [
+        (n, {**d, "hints": {"sample": {"fields": ["sample"]}, "energy": {"fields": ["energy"]}}})
+        if n == "descriptor"
+        else (n, d)
+        for n, d in documents
+    ]
+    objects = {"energy": ["energy"], "sample": ["sample"]}
+    documents = [
+        (n, {**d, "object_keys": objects}) if n == "descriptor" else (n, d) for n, d in documents
+    ]
+    fed(StreamsAsEvents(best, rows_per_second=1e9, complete=True), documents)
+    assert best.peaks["com"]["sample"] == pytest.approx(401.0, abs=0.05)
+    assert best.peaks["max"]["sample"][0] == pytest.approx(401.0, abs=0.06)
+
+
+def test_a_live_table_has_a_line_for_each_event(tmp_path):
+    lines = []
+    table = LiveTable(["energy", "sample"], out=lines.append)
+    fed(StreamsAsEvents(table, rows_per_second=1e9), documents_of(tmp_path, PEAK, steps=5))
+    assert any("402.0" in line for line in lines)
+    assert len([line for line in lines if line.startswith("| ")]) >= 5
+
+
+def test_a_rate_that_is_none_is_refused():
+    with pytest.raises(ValueError, match="rows_per_second must be above zero"):
+        StreamsAsEvents(print, rows_per_second=0)
