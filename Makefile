@@ -5,13 +5,17 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 COMPILED := $(VENV)/.compiled
 
-.PHONY: demo test check lint types layers docs bench setup clean
+.PHONY: demo test test-slow check lint types layers docs bench setup clean
 
 demo: setup
 	$(BIN)/glidepath demo
 
 test: setup
-	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile -m "not slow"
+
+# Tests that take long or need a browser or a database; they skip with a reason where there is none.
+test-slow: setup
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m slow
 
 check: lint types layers docs
 

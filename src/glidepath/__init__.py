@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from glidepath.session import Session
     from glidepath.trajectory import Region, Trajectory
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "BeamGuard",
