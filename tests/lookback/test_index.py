@@ -1,6 +1,8 @@
 """Which runs there are is known at once, and each is found by what people call it."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -150,3 +152,22 @@ def test_times_are_said_as_people_say_them():
     assert time_of("yesterday", now) < time_of("today", now)
     with pytest.raises(ValueError, match="'soon' is no time; give today"):
         time_of("soon", now)
+
+
+def test_a_data_directory_that_is_not_there_is_a_sentence_and_is_not_made(tmp_path):
+    done = CliRunner().invoke(app, ["runs", "--data", str(tmp_path / "nowhere")])
+    assert done.exit_code == 2
+    assert "There is no data directory" in done.stderr
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_listing_runs_imports_nothing_that_is_slow(root):
+    code = (
+        "import sys\nfrom glidepath.cli.main import app\n"
+        f"try:\n    app(['runs', '--data', {str(root)!r}])\nexcept SystemExit:\n    pass\n"
+        "print([m for m in ('numpy', 'bluesky', 'epicscorelibs', 'tiled', 'h5py')"
+        " if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"

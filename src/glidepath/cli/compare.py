@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 
 from .errors import spoken
-from .options import DataOption, RunArgument, data_directory
+from .options import DataOption, RunArgument, stored_data
 
 
 def compare(
@@ -23,7 +23,7 @@ def compare(
 
     console = Console(highlight=False, emoji=False)
     with spoken():
-        index = RunIndex(data_directory(data))
+        index = RunIndex(stored_data(data))
         first = StoredRun(index, index.one(one))
         if other is None:
             found, names = moved_during(first), ("before", "after")

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 from .errors import spoken
-from .options import DataOption, ReferenceOption, RunArgument, SignalOption, data_directory
+from .options import DataOption, ReferenceOption, RunArgument, SignalOption, stored_data
 
 
 def fit(
@@ -32,7 +32,7 @@ def fit(
 
     console = Console(highlight=False, emoji=False)
     with spoken():
-        stored = StoredRun.of(data_directory(data), run)
+        stored = StoredRun.of(stored_data(data), run)
         result = (
             fit_edge_of(stored, signal, reference, at)
             if edge

@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 
 from .errors import spoken
-from .options import DataOption, ReferenceOption, SignalOption, data_directory
+from .options import DataOption, ReferenceOption, SignalOption, stored_data
 
 POLL_PERIOD = 0.1
 """Seconds between two looks whether the run has ended."""
@@ -28,7 +28,7 @@ def live(
     console = Console(highlight=False, emoji=False)
     with spoken():
         try:
-            with JournalFollower(data_directory(data)) as journal:
+            with JournalFollower(stored_data(data)) as journal:
                 follower = journal.follower
                 while True:
                     with LiveView(follower, console, signal, reference):

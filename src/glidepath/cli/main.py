@@ -26,11 +26,14 @@ class Entry:
         Module of this package; None: of the command's name.
     numbers
         Whether it takes negative numbers as arguments, which are then no options.
+    offline
+        Whether it works on what is on the disk, without any device.
     """
 
     help: str
     module: str | None = None
     numbers: bool = False
+    offline: bool = False
 
 
 COMMANDS = {
@@ -47,20 +50,28 @@ COMMANDS = {
         numbers=True,
     ),
     "shell": Entry("Open IPython with a beamline's devices, plans and runs at hand."),
-    "live": Entry("Show the scan that runs in a data directory, whoever runs it, until Ctrl-C."),
-    "runs": Entry("List runs, the newest first."),
+    "live": Entry(
+        "Show the scan that runs in a data directory, whoever runs it, until Ctrl-C.", offline=True
+    ),
+    "runs": Entry("List runs, the newest first.", offline=True),
     "show": Entry(
         "Show a run: its reason, pre-flight, verdict, files, and what its baseline read.",
         numbers=True,
+        offline=True,
     ),
     "plot": Entry(
-        "Plot runs: normalised, averaged with error bands, up against down, compared.", numbers=True
+        "Plot runs: normalised, averaged with error bands, up against down, compared.",
+        numbers=True,
+        offline=True,
     ),
     "compare": Entry(
         "Compare the baselines of two runs beyond each signal's tolerance, or within one run.",
         numbers=True,
+        offline=True,
     ),
-    "fit": Entry("Fit the N2 series or an absorption edge to a run, with errors.", numbers=True),
+    "fit": Entry(
+        "Fit the N2 series or an absorption edge to a run, with errors.", numbers=True, offline=True
+    ),
     "rebin": Entry(
         "Bring the detectors of a run onto bins of energy: mean, count, standard error, time.",
         numbers=True,
@@ -79,7 +90,8 @@ COMMANDS = {
         "Let other programs open the files of a scan that was killed. Doing it twice does no harm."
     ),
     "config": Entry(
-        "Show the configuration that holds in this folder, and where each value comes from."
+        "Show the configuration that holds in this folder, and where each value comes from.",
+        offline=True,
     ),
     "check": Entry("Measure whether a device does what a scan relies on."),
     "bench": Entry("Measure speed and accuracy on this machine, beside the peers."),
@@ -111,10 +123,11 @@ class LazyGroup(TyperGroup):
 
 def load(name: str) -> Any:
     """Import one command."""
-    # Before all others: it chooses the Channel Access library that everybody then uses.
-    import glidepath.early  # noqa: F401
-
     entry = COMMANDS[name]
+    if not entry.offline:
+        # Before all others: what is slow to import late.
+        import glidepath.early  # noqa: F401
+
     found = getattr(import_module(f".{entry.module or name}", __package__), name)
     if isinstance(found, typer.Typer):
         group = get_command(found)

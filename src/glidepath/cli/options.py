@@ -76,6 +76,24 @@ def data_directory(data: Path | None) -> Path:
     return check_data_directory(load_configuration(data=data).data)
 
 
+def stored_data(data: Path | None) -> Path:
+    """Return the data directory that a command reads from.
+
+    Raises
+    ------
+    ValueError
+        If it is not there.
+    """
+    from glidepath.configuration import load_configuration
+
+    root = load_configuration(data=data).data
+    if not root.is_dir():
+        raise ValueError(
+            f"There is no data directory {root.absolute()}; name the one of your runs with --data."
+        )
+    return root
+
+
 __all__ = [
     "BeamlineOption",
     "DataOption",
@@ -86,4 +104,5 @@ __all__ = [
     "TiledOption",
     "data_directory",
     "open_session",
+    "stored_data",
 ]

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from .errors import spoken
-from .options import DataOption, ReferenceOption, RunsArgument, SignalOption, data_directory
+from .options import DataOption, ReferenceOption, RunsArgument, SignalOption, stored_data
 
 
 def plot(
@@ -41,7 +41,7 @@ def plot(
 
     console = Console(highlight=False, emoji=False)
     with spoken():
-        index = RunIndex(data_directory(data))
+        index = RunIndex(stored_data(data))
         chosen = [StoredRun(index, run) for which in runs or ["-1"] for run in index.find(which)]
         spectra = spectra_of(
             chosen,

@@ -2,18 +2,20 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
-from glidepath.lookback import Difference, Run, StoredRun, moved_during
 from glidepath.sentences import as_sentence
+
+if TYPE_CHECKING:
+    from glidepath.lookback import Difference, Run, StoredRun
 
 STYLES = {"success": "", "abort": "yellow", "fail": "red", "open": "cyan"}
 
 
-def runs_table(runs: Sequence[Run]) -> Table:
+def runs_table(runs: Sequence["Run"]) -> Table:
     """Return runs as a table, in their order."""
     table = Table(box=None, pad_edge=False)
     for name in ("scan", "time", "plan", "axis", "range"):
@@ -38,7 +40,7 @@ def runs_table(runs: Sequence[Run]) -> Table:
     return table
 
 
-def differences_table(found: Iterable[Difference], one: str, other: str) -> Table:
+def differences_table(found: Iterable["Difference"], one: str, other: str) -> Table:
     """Return what is different as a table."""
     table = Table("signal", one, other, "difference", "unit", box=None, pad_edge=False)
     for difference in found:
@@ -49,8 +51,11 @@ def differences_table(found: Iterable[Difference], one: str, other: str) -> Tabl
     return table
 
 
-def print_run(console: Console, run: StoredRun) -> None:
+def print_run(console: Console, run: "StoredRun") -> None:
     """Print all that is known of a run."""
+    # Reads files, which a list of runs does not.
+    from glidepath.lookback import moved_during
+
     console.print(f"{run!r}", soft_wrap=True, style="bold", markup=False)
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
@@ -71,7 +76,7 @@ def print_run(console: Console, run: StoredRun) -> None:
         console.print(shown)
 
 
-def _facts(run: StoredRun) -> Iterable[tuple[str, str]]:
+def _facts(run: "StoredRun") -> Iterable[tuple[str, str]]:
     start, stop = run.start, run.stop
     yield "Begun", f"{datetime.fromtimestamp(run.run.begun):%Y-%m-%d %H:%M:%S}"
     if stop:

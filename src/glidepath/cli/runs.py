@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from .errors import spoken
-from .options import DataOption, data_directory
+from .options import DataOption, stored_data
 
 
 def runs(
@@ -27,7 +27,7 @@ def runs(
     from glidepath.lookback.index import time_of
 
     with spoken():
-        found = RunIndex(data_directory(data)).runs(
+        found = RunIndex(stored_data(data)).runs(
             limit=limit or None,
             sample=sample,
             since=None if since is None else time_of(since),

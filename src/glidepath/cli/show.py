@@ -4,7 +4,7 @@ import typer
 from rich.console import Console
 
 from .errors import spoken
-from .options import DataOption, RunArgument, data_directory
+from .options import DataOption, RunArgument, stored_data
 
 
 def show(run: RunArgument = "-1", data: DataOption = None) -> None:
@@ -14,7 +14,7 @@ def show(run: RunArgument = "-1", data: DataOption = None) -> None:
     from .run_tables import print_run
 
     with spoken():
-        print_run(Console(highlight=False, emoji=False), StoredRun.of(data_directory(data), run))
+        print_run(Console(highlight=False, emoji=False), StoredRun.of(stored_data(data), run))
         raise typer.Exit(0)
 
 

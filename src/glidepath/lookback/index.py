@@ -242,9 +242,10 @@ class RunIndex:
                 uid: (changed, size)
                 for uid, changed, size in database.execute("select uid, changed, size from runs")
             }
-            fresh = [entry for entry in self._journals() if known.get(entry[0]) != entry[1:]]
+            journals = self._journals()
+            fresh = [entry for entry in journals if known.get(entry[0]) != entry[1:]]
             rows = [(*entry[1:], *_values(run)) for entry in fresh for run in self._read(entry[0])]
-            gone = set(known) - {entry[0] for entry in self._journals()} if known else set()
+            gone = set(known) - {entry[0] for entry in journals}
             if rows or gone:
                 marks = ", ".join("?" * (len(_COLUMNS) + 2))
                 with database:
