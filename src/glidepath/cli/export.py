@@ -9,8 +9,8 @@ import typer
 from rich.console import Console
 
 from .errors import FAILED, spoken
-from .fly import TiledOption, catalogue
-from .serve import DataOption
+from .fly import catalogue
+from .options import DataOption, TiledOption, data_directory
 
 if TYPE_CHECKING:
     from glidepath.export import Roles, Run, Spectrum
@@ -68,7 +68,7 @@ def export(
     check: Annotated[
         Path | None, typer.Option(help="Crate, or its unpacked folder, to check instead.")
     ] = None,
-    data: DataOption = Path("glidepath-data"),
+    data: DataOption = None,
     tiled: TiledOption = None,
 ) -> None:
     """Export one run, or the common spectrum of several."""
@@ -79,7 +79,8 @@ def export(
             return
         if not runs:
             raise ValueError("Name a run, such as -1 for the newest, or a crate with --check.")
-        found = [_documents(one, data, tiled) for one in runs]
+        root = data_directory(data)
+        found = [_documents(one, root, tiled) for one in runs]
         said = {"element": element, "edge": edge, "sample": sample and {"name": sample}}
         opened = [_opened(one, said) for one in found]
         roles = _roles(mode, signal, i0, reference)

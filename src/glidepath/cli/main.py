@@ -81,6 +81,7 @@ COMMANDS = {
         "Write a note about RUN into the logbook and the e-logs of the data directory.",
         numbers=True,
     ),
+    "relocate": Entry("Register the runs of a data directory that was moved from OLD to NEW."),
     "outbox": Entry("Show what waits to be sent, and what was refused; with --retry send it."),
     "demo": Entry("Fly a simulated beamline over the N2 edge, through EPICS, Bluesky and Tiled."),
     "sim": Entry("Run a simulated beamline until Ctrl-C."),

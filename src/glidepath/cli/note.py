@@ -1,13 +1,12 @@
 """`glidepath note`: what a user has to say about a run, for the logbook."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from .errors import spoken
-from .serve import DataOption
+from .options import DataOption, data_directory
 
 
 def note(
@@ -16,7 +15,7 @@ def note(
     ],
     text: Annotated[str, typer.Argument(help="What you want to say.")],
     author: Annotated[str, typer.Option(help="Who says it.")] = "",
-    data: DataOption = Path("glidepath-data"),
+    data: DataOption = None,
 ) -> None:
     """Write a note about RUN into the logbook and the e-logs of the data directory."""
     from glidepath.catalog.journal_index import find_run_journal
@@ -29,17 +28,18 @@ def note(
     with spoken():
         if not text.strip():
             raise ValueError("A note needs a text.")
-        documents = read_documents(find_run_journal(data / "journal", run))
+        root = data_directory(data)
+        documents = read_documents(find_run_journal(root / "journal", run))
         start = documents[0][1]
         name, stop = documents[-1]
         if name != "stop":
             raise ValueError("This run has not ended; write the note when it has.")
         folder = None
         if start.get("scan_id") is not None:
-            folder = run_folder(data.absolute(), start["uid"], start["scan_id"], start["time"])
+            folder = run_folder(root, start["uid"], start["scan_id"], start["time"])
         message = Message("note", text.strip(), RunRecord.of(start, stop, folder), author)
-        destinations = destinations_of(data, load_configuration(data=data).logbook)
-        box = Outbox(data)
+        destinations = destinations_of(root, load_configuration(data=data).logbook)
+        box = Outbox(root)
         for destination in destinations:
             box.put(destination.name, message)
         send_now(box, destinations, lambda sentence: console.print(sentence, markup=False))

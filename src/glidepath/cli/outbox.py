@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 from .errors import FAILED, spoken
-from .serve import DataOption
+from .options import DataOption, data_directory
 
 
 def outbox(
@@ -15,7 +15,7 @@ def outbox(
     refused: Annotated[
         bool, typer.Option("--refused", help="With --retry: also what was refused before.")
     ] = False,
-    data: DataOption = Path("glidepath-data"),
+    data: DataOption = None,
 ) -> None:
     """Show what waits to be sent, and what was refused; with --retry send it."""
     from glidepath.configuration import load_configuration
@@ -23,22 +23,23 @@ def outbox(
 
     console = Console(highlight=False, emoji=False, soft_wrap=True)
     with spoken():
-        box = Outbox(data)
+        root = data_directory(data)
+        box = Outbox(root)
         if retry:
-            destinations = destinations_of(data, load_configuration(data=data).logbook)
+            destinations = destinations_of(root, load_configuration(data=data).logbook)
             if refused:
                 for destination in destinations:
                     box.retry_refused(destination.name)
             send_now(box, destinations, lambda sentence: console.print(sentence, markup=False))
-        if _show(console, data) and retry:
+        if _show(console, root) and retry:
             raise typer.Exit(FAILED)
 
 
-def _show(console: Console, data: Path) -> int:
+def _show(console: Console, root: Path) -> int:
     """Print what is left; return how many messages wait or were refused."""
     from glidepath.logbook import Outbox
 
-    box, left = Outbox(data), 0
+    box, left = Outbox(root), 0
     for destination in box.destinations():
         for entry in box.waiting(destination):
             begun = " (its sending was interrupted)" if entry.interrupted else ""

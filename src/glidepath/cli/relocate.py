@@ -1,0 +1,41 @@
+"""`glidepath relocate`: a data directory that was moved or archived is found where it is now."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from .errors import spoken
+
+
+def relocate(
+    old: Annotated[Path, typer.Argument(help="Where the data directory was.")],
+    new: Annotated[Path, typer.Argument(help="Where it is now.")],
+    replay: Annotated[
+        bool, typer.Option("--replay/--no-replay", help="Make its catalogue anew at once.")
+    ] = True,
+) -> None:
+    """Register the runs of a data directory that was moved from OLD to NEW."""
+    from glidepath.catalog import LocalTiledServer, replay_all
+    from glidepath.catalog.relocation import relocate as move
+
+    console = Console(highlight=False, emoji=False, soft_wrap=True)
+    with spoken():
+        done = move(old, new)
+        console.print(f"{done.runs} runs name their files below {new} now.", markup=False)
+        for path in done.elsewhere:
+            console.print(f"Note: {path} was not below {old} and stays there.", markup=False)
+        for path in done.missing:
+            console.print(f"Note: {path} is missing.", markup=False)
+        if replay:
+            with LocalTiledServer(new) as server:
+                client = server.client()
+                try:
+                    replayed = list(replay_all(new / "journal", client))
+                finally:
+                    client.context.http_client.close()
+            console.print(f"{len(replayed)} runs are in the new catalogue.")
+
+
+__all__ = ["relocate"]
