@@ -218,6 +218,7 @@ SETTINGS = [
     "Stats1:TS:TSAcquiring",
     *(f"HDF1:{s}_RBV" for s in ("EnableCallbacks", "NDArrayPort", "FileWriteMode", "LazyOpen")),
     *(f"HDF1:{s}_RBV" for s in ("NumFramesFlush", "NDAttributeChunk", "SWMRMode", "FilePath")),
+    "HDF1:NumFramesChunks_RBV",
 ]
 
 
@@ -248,6 +249,35 @@ async def test_settings_are_put_back_and_a_running_camera_runs_again(bench, make
     await camera.disarm()
     await camera.restore()
     assert await bench.get("CAM1:cam1:Acquire_RBV") == 0
+
+
+async def test_a_fresh_writer_gets_its_flushing_back_which_depends_on_its_chunks(
+    bench, make_camera
+):
+    await bench.put("CAM1:HDF1:NumFramesChunks", 0)
+    await bench.put("CAM1:HDF1:NumFramesFlush", 0)
+    camera = await make_camera()
+    await camera.arm(bench.settings(10, RATE))
+    await bench.pulses(10, RATE)
+    await bench.collect(camera, 10)
+    # The file that was opened has made both 1 at least, and chunks of 1 forbid flushes of 0.
+    assert await bench.get("CAM1:HDF1:NumFramesFlush_RBV") >= 1
+    await camera.restore()
+    assert await bench.get("CAM1:HDF1:NumFramesChunks_RBV") == 0
+    assert await bench.get("CAM1:HDF1:NumFramesFlush_RBV") == 0
+
+
+async def test_a_frame_of_the_same_number_comes_through_to_a_writer_that_counts_none(
+    bench, make_camera
+):
+    counted = await bench.get("CAM1:HDF1:ArrayCounter_RBV")
+    camera = await make_camera()
+    for _ in range(2):
+        # Twice: the second time the plugins show the unique id that the new frame has too.
+        await camera.arm(bench.settings(10, RATE))
+        assert await bench.get("CAM1:HDF1:ArrayCounter_RBV") == counted
+        await camera.disarm()
+        await camera.restore()
 
 
 async def test_an_attempt_that_fails_is_put_back_too(bench, make_camera):

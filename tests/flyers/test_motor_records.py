@@ -18,7 +18,7 @@ from glidepath.devices import EnergyAxis, MotionError, Motor, Undulator, read_ga
 from glidepath.devices.motor_fields import FIELDS
 from glidepath.devices.motor_record import BESIDE, OWN, MotorRecord, read_motor_record
 from glidepath.flyers import ConstantVelocity, FlightError, flight_for
-from glidepath.flyers.motion.constant_velocity import FlownVelocity
+from glidepath.flyers.motion.flown_velocity import FlownVelocity
 from glidepath.trajectory import Leg, Region, preflight
 
 UP = Leg((Region(0.0, 4.0, 4.0),))

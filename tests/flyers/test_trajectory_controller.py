@@ -1,6 +1,7 @@
 """Legs through a trajectory controller, over real Channel Access: one movement, faults included."""
 
 import asyncio
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -233,3 +234,32 @@ def test_the_ramps_of_the_driver_are_part_of_the_movement():
     assert flown.stop < motion.stop
     for one, other in zip(motion.passages, flown.passages, strict=True):
         assert flown.position(other.begin) == pytest.approx(motion.position(one.begin))
+
+
+REFUSALS = {
+    "SET": (1, 0, "is in Set mode"),
+    "SPMG": (1, 3, "does not move while .*SPMG is Pause: set it to Go"),
+    "MSTA": (0x202, 2, "its driver has a problem"),
+}
+
+
+@pytest.mark.parametrize("field", REFUSALS)
+async def test_what_the_motor_record_objects_to_is_said_before_a_profile_is_built(
+    beamline, b, field
+):
+    value, usual, sentence = REFUSALS[field]
+    usable = await b.back_end.plan(SHORT)
+    assert usable.envelope.objections == ()
+    before = await settings(b.axis), await b.axis.user_readback.get_value()
+    pv = f"{beamline.prefix}m3.{field}"
+    await aioca.caput(pv, value, wait=True)
+    try:
+        plan = await b.back_end.plan(SHORT)
+        (objection,) = preflight("m", SHORT.regions[0], 0.1, plan.envelope).objections
+        # Nor is anything written if it has changed since the pre-flight.
+        with pytest.raises(FlightError, match=sentence):
+            await b.back_end.prepare(usable)
+    finally:
+        await aioca.caput(pv, usual, wait=True)
+    assert re.search(sentence, objection), objection
+    assert (await settings(b.axis), await b.axis.user_readback.get_value()) == before

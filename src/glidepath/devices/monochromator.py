@@ -33,6 +33,8 @@ __all__ = [
     "SGM",
     "GapMethod",
     "Monochromator",
+    "MoveTiming",
+    "SimpleMonochromator",
     "Sweep",
     "SweepAction",
     "SweepState",
@@ -110,6 +112,35 @@ class SweepTiming:
     overhead: float = 0.0
     way_velocity: float | None = None
     way_acceleration: float | None = None
+
+
+@dataclass(frozen=True)
+class MoveTiming:
+    """How an ordinary move of a monochromator goes, as measured at the beamline.
+
+    Where the controller has no setting for the velocity, flights are at this one.
+
+    Parameters
+    ----------
+    velocity
+        Of a move, eV/s.
+    acceleration
+        At its ends, eV/s²: how long the run-up is.
+    overhead
+        Seconds that a flight takes beside its motions: for predictions only.
+    """
+
+    velocity: float
+    acceleration: float
+    overhead: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Refuse what moves nothing."""
+        if not (self.velocity > 0 and self.acceleration > 0):
+            raise ValueError(
+                f"A move at {self.velocity:g} eV/s with {self.acceleration:g} eV/s² does not move; "
+                "give numbers above zero."
+            )
 
 
 class Sweep(StandardReadable):
@@ -287,6 +318,10 @@ class PGM(_Monochromator):
         return _energy_move(self, self.sweep.action, self._tolerance, self._pace)
 
 
+def _velocity_setting(prefix: str, name: str | None) -> SignalRW[float] | None:
+    return None if name is None else signal_rw(float, f"{prefix}{name}", unit="eV/s")
+
+
 @default_mock_class(_MonochromatorMock)
 class SGM(_Monochromator):
     """Spherical-grating monochromator: one movable energy, without a sweep of its own.
@@ -295,6 +330,11 @@ class SGM(_Monochromator):
     ----------
     prefix, name, tolerance, pace, latency
         As for :class:`PGM`.
+    timing
+        How its moves go; flights need it.
+    velocity_pv
+        Name behind the prefix of the setting for the velocity of moves, eV/s, where the
+        controller has one: flights set it.
 
     Attributes
     ----------
@@ -312,10 +352,14 @@ class SGM(_Monochromator):
         tolerance: float = _ENERGY_TOLERANCE,
         pace: Pace = _ENERGY_PACE,
         latency: float = 0.0,
+        timing: MoveTiming | None = None,
+        velocity_pv: str | None = None,
     ) -> None:
         self._tolerance = tolerance
         self._pace = pace
         self.latency = latency
+        self.timing = timing
+        self.velocity = _velocity_setting(prefix, velocity_pv)
         with self.add_children_as_readables(Format.HINTED_SIGNAL):
             self.readback = signal_r(float, f"{prefix}monoGetEnergy", unit="eV")
         with self.add_children_as_readables(Format.CONFIG_SIGNAL):
@@ -340,6 +384,11 @@ class DCM(_Monochromator):
     ----------
     prefix, name, tolerance, pace, latency
         As for :class:`PGM`; the prefix is for example ``"u171dcm1:"``.
+    timing
+        How its moves go; flights need it.
+    velocity_pv
+        Name behind the prefix of the setting for the velocity of moves, eV/s, where the
+        controller has one: flights set it.
 
     Attributes
     ----------
@@ -369,10 +418,14 @@ class DCM(_Monochromator):
         tolerance: float = 0.1,
         pace: Pace = _ENERGY_PACE,
         latency: float = 0.0,
+        timing: MoveTiming | None = None,
+        velocity_pv: str | None = None,
     ) -> None:
         self._tolerance = tolerance
         self._pace = pace
         self.latency = latency
+        self.timing = timing
+        self.velocity = _velocity_setting(prefix, velocity_pv)
         with self.add_children_as_readables(Format.HINTED_SIGNAL):
             self.readback = signal_r(float, f"{prefix}monoGetEnergy", unit="eV")
         with self.add_children_as_readables(Format.CONFIG_SIGNAL):
@@ -412,6 +465,11 @@ class KMC3DCM(_Monochromator):
     ----------
     prefix, name, tolerance, pace, latency
         As for :class:`PGM`; the prefix is for example ``"DCM1OB013L:"``.
+    timing
+        How its moves go; flights need it.
+    velocity_pv
+        Name behind the prefix of the setting for the velocity of moves, eV/s, where the
+        controller has one: flights set it.
 
     Attributes
     ----------
@@ -429,10 +487,14 @@ class KMC3DCM(_Monochromator):
         tolerance: float = 0.1,
         pace: Pace = _ENERGY_PACE,
         latency: float = 0.0,
+        timing: MoveTiming | None = None,
+        velocity_pv: str | None = None,
     ) -> None:
         self._tolerance = tolerance
         self._pace = pace
         self.latency = latency
+        self.timing = timing
+        self.velocity = _velocity_setting(prefix, velocity_pv)
         with self.add_children_as_readables(Format.HINTED_SIGNAL):
             self.readback = signal_r(float, f"{prefix}DCM_ENERGY_MON.M", unit="eV")
         self.setpoint = signal_rw(float, f"{prefix}DCM_ENERGY_SP", unit="eV", wait=False)
@@ -449,5 +511,8 @@ class KMC3DCM(_Monochromator):
         return await read_limits(self.setpoint)
 
 
-Monochromator = PGM | SGM | DCM | KMC3DCM
+SimpleMonochromator = SGM | DCM | KMC3DCM
+"""Monochromators without a sweep of their own."""
+
+Monochromator = PGM | SimpleMonochromator
 """Monochromators of any kind."""

@@ -108,6 +108,11 @@ class ArrayRecords:
     names_arrays = True
     """Whether `UniqueId_RBV` follows the arrays."""
 
+    @property
+    def counts(self) -> bool:
+        """Whether arrays are counted now."""
+        return True
+
     def __init__(self, database: Database, prefix: str, port: str) -> None:
         self.port = port
         self.database, self.prefix = database, prefix
@@ -164,7 +169,8 @@ class ArrayRecords:
         rows, columns = batch.images.shape[1:]
         seconds = batch.stamps[-1] - EPICS_EPOCH
         whole = int(seconds)
-        await self.counter.post(int(self.counter.value) + len(batch))
+        if self.counts:
+            await self.counter.post(int(self.counter.value) + len(batch))
         if self.names_arrays:
             await self.channel("UniqueId_RBV").change(int(batch.ids[-1]))
         for name, value in (

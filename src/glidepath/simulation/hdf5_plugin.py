@@ -171,8 +171,7 @@ class Hdf5Plugin(Plugin):
             "integer",
             "NumFramesFlush",
             0,
-            # It begins with 0, and does not go back to it.
-            accept=lambda frames: frames if frames > 0 else None,
+            accept=lambda frames: frames if frames >= self._frames_per_chunk.value else None,
         )
         self._stores = self.setting("choice", "StoreAttr", "Yes", _NO_YES)
         self._disk_full = database.integer(f"{fault}disk_full", 0, writable=True)
@@ -186,6 +185,11 @@ class Hdf5Plugin(Plugin):
         self._idle.set()
         self._seen = False
         self._takes = False
+
+    @property
+    def counts(self) -> bool:
+        """Whether arrays are counted: those that are written only (NDPluginFile)."""
+        return self._takes
 
     async def publish(self, batch: Batch) -> None:
         """Queue the frames for the thread; what finds no room is dropped."""
@@ -282,10 +286,17 @@ class Hdf5Plugin(Plugin):
             await self._say("Write error", f"Error writing file, {os.strerror(error.errno or 5)}")
             return
         await self._say("Write OK", "")
+        await self._opened()
         await self._full_name.change(self._file_name())
         await self._captured.change(captured + len(batch))
         if limit > 0 and captured + len(batch) >= limit:
             await self._end()
+
+    async def _opened(self) -> None:
+        """Show the chunks of the file, and flush no more often than there are chunks."""
+        chunk = max(int(self._frames_per_chunk.value), 1)
+        await self._frames_per_chunk.change(chunk)
+        await self._frames_per_flush.change(max(int(self._frames_per_flush.value), chunk))
 
     def _file_name(self) -> str:
         parts: Sequence[Any] = (self._path.value, self._name.value, int(self._number.value))

@@ -87,6 +87,7 @@ class _EnergyMover:
         self.axis = axis
         self.limits = limits
         self.job = Job()
+        self.velocity: Number | None = None
         self._noise, self._generator = noise
         self._ripple = ripple
         self._done_value = done_value
@@ -113,12 +114,13 @@ class _EnergyMover:
 
     def plan_move(self, energy: float) -> None:
         """Plan a move from just after now on."""
+        velocity = _MOVE_VELOCITY if self.velocity is None else float(self.velocity.value)
         self.axis.plan(
             plan_move(
                 self.axis,
                 time.time() + LEAD_SECONDS,
                 energy,
-                _MOVE_VELOCITY,
+                velocity,
                 _MOVE_ACCELERATION,
                 self._ripple,
             )
@@ -529,6 +531,12 @@ class SimpleMonochromator:
         noise = _noise(seed, number, encoder_noise_eV)
         self._mover = _EnergyMover(database, axis, names, limits, noise, done_value=done_value)
 
+    def _let_velocity_be_set(self, database: Database, name: str) -> None:
+        """Add a setting for the velocity of moves; there is no common name for it."""
+        self._mover.velocity = database.number(
+            name, _MOVE_VELOCITY, "eV/s", limits=(_SWEEP_VELOCITY_MINIMUM, _MOVE_VELOCITY)
+        )
+
     async def run(self) -> None:
         """Publish the measured energy ten times a second, for ever."""
         async for tick in ticks(0.1):
@@ -565,6 +573,7 @@ class SphericalMonochromator(SimpleMonochromator):
         database.number(f"{name}minEnergy", limits[0], "eV")
         database.number(f"{name}maxEnergy", limits[1], "eV")
         database.number(f"{name}c", 30.0, "mm")
+        self._let_velocity_be_set(database, f"{name}monoSetVel")
         for read, write, value in (
             ("Order", "SetOrder", 1),
             ("ShowIdHarmonic", "Harmonic", 1),
@@ -613,6 +622,7 @@ class CrystalMonochromator(SimpleMonochromator):
             seed,
             encoder_noise_eV,
         )
+        self._let_velocity_be_set(database, f"{name}monoSetVel")
         self._spacing = database.number(f"{name}d_hkl", self._CRYSTALS[0][1], "nm", 6)
         self._band_width = database.number(f"{name}crystal_bw", 1.3, "eV")
         database.number(f"{name}minEnergy", limits[0], "eV")

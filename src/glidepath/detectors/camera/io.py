@@ -104,6 +104,8 @@ class Hdf5IO(NDFileHDF5IO):
     ----------
     array_size0, array_size1
         Of the newest array that came in: ``ArraySize0`` without ``_RBV`` is something else.
+    time_stamp, epics_nanoseconds
+        Of the newest array that came in, whether it is written or not.
     flush_now
         Put without waiting: a flush can take long (ADCore issue 593).
     write_error
@@ -112,7 +114,8 @@ class Hdf5IO(NDFileHDF5IO):
         ``MinCallbackTime``: what comes sooner after the last array is left out, uncounted; s.
     frames_per_flush
         ``NumFramesFlush``: images between two flushes; 0, as after the server's start, for none.
-        It cannot be set to 0.
+        It cannot be set to less than ``NumFramesChunks``, and a file that is opened makes both 1
+        at least.
     stores_attributes
         ``StoreAttr``: whether NDAttributes, with numbers and times of the frames, are written.
     attribute_chunk
@@ -121,6 +124,8 @@ class Hdf5IO(NDFileHDF5IO):
 
     array_size0: Annotated[SignalR[int], PvSuffix("ArraySize0_RBV")]
     array_size1: Annotated[SignalR[int], PvSuffix("ArraySize1_RBV")]
+    time_stamp: Annotated[SignalR[float], PvSuffix("TimeStamp_RBV")]
+    epics_nanoseconds: Annotated[SignalR[int], PvSuffix("EpicsTSNsec_RBV")]
     flush_now: Annotated[SignalRW[bool], PvSuffix("FlushNow"), NO_CALLBACK]
     queue_free: Annotated[SignalR[int], PvSuffix("QueueFree")]
     dropped_arrays: Annotated[SignalR[int], PvSuffix("DroppedArrays_RBV")]

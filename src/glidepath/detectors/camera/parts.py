@@ -18,6 +18,9 @@ ACTIONS = frozenset(
 )
 """Signals that do something, or count, rather than hold a setting."""
 
+DEPENDENT = frozenset({"frames_per_flush"})
+"""Settings that are refused while another one has its value of a scan."""
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -78,11 +81,14 @@ async def start(parts: Parts, ready: SignalR[bool]) -> None:
 
 
 def settings_of(*ios: NDArrayBaseIO) -> Iterator[SignalRW[Any]]:
-    """Yield all that can be set at drivers and plugins."""
-    for io in ios:
-        for name, signal in io.children():
-            if isinstance(signal, SignalRW) and name not in ACTIONS:
-                yield signal
+    """Yield all that can be set at drivers and plugins, what depends on others first.
+
+    Settings are put back in the reverse order.
+    """
+    children = [child for io in ios for child in io.children()]
+    for name, signal in sorted(children, key=lambda child: child[0] not in DEPENDENT):
+        if isinstance(signal, SignalRW) and name not in ACTIONS:
+            yield signal
 
 
 __all__ = ["ACTIONS", "Parts", "settings_of", "start"]

@@ -7,15 +7,15 @@ and whether they come through.
 
 import asyncio
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from ophyd_async.core import DetectorTriggerLogic, EnableDisable, SignalR
-from ophyd_async.epics.adcore import NDPluginBaseIO
 
 from glidepath.detectors.handshake import pv_of
 from glidepath.devices.settings import Settings
 from glidepath.devices.signals import watch
 
+from .io import Hdf5IO, StatsIO
 from .parts import Parts
 
 ARRIVAL_PERIOD: Final = 2.0
@@ -64,7 +64,7 @@ async def prime(
     driver, plugins = parts.driver, _plugins(parts)
     for plugin in plugins:
         await settings.set(plugin.enable_callbacks, EnableDisable.ENABLE)
-    counts = [await plugin.array_counter.get_value(cached=False) for plugin in plugins]
+    before = [await _arrival(plugin) for plugin in plugins]
     await driver.array_counter.set(0)
     await driver.wait_for_plugins.set(True)
     await trigger.prepare_internal(1, exposure, 0.0)
@@ -77,9 +77,8 @@ async def prime(
         shown = await parts.shown()
         await parts.extras.running.set(False)
         raise TimeoutError(f"{parts.name} {what} within {within:.3g} s: {shown}.") from error
-    for plugin, count in zip(plugins, counts, strict=True):
-        # Plugins count what they take; the driver's own id stays 0 with many drivers.
-        if not await _counted(plugin.array_counter, count):
+    for plugin, earlier in zip(plugins, before, strict=True):
+        if not await _arrived(plugin, earlier):
             source = await plugin.nd_array_port.get_value()
             raise TimeoutError(
                 f"{parts.name} made a frame, but it did not come through to "
@@ -89,13 +88,31 @@ async def prime(
     return await _look(parts)
 
 
-def _plugins(parts: Parts) -> list[NDPluginBaseIO]:
+def _plugins(parts: Parts) -> list[StatsIO | Hdf5IO]:
     return [parts.stats] if parts.hdf is None else [parts.stats, parts.hdf]
 
 
-async def _counted(counter: SignalR[int], before: int) -> bool:
-    async with watch(counter) as seen:
-        return await seen.until(lambda: seen.value(counter) != before, ARRIVAL_PERIOD)
+def _marks(plugin: StatsIO | Hdf5IO) -> tuple[SignalR[Any], ...]:
+    """Return what may change when an array comes to a plugin.
+
+    One of them is not enough: file writers count only what they write, the unique id can be that
+    of the frame before, and not every driver sets both times.
+    """
+    return (plugin.array_counter, plugin.unique_id, plugin.time_stamp, plugin.epics_nanoseconds)
+
+
+async def _arrival(plugin: StatsIO | Hdf5IO) -> list[Any]:
+    """Return what a plugin shows of the newest array that has come to it."""
+    return [await mark.get_value(cached=False) for mark in _marks(plugin)]
+
+
+async def _arrived(plugin: StatsIO | Hdf5IO, before: list[Any]) -> bool:
+    """Return whether an array comes to a plugin that is another one than before."""
+    marks = _marks(plugin)
+    async with watch(*marks) as seen:
+        return await seen.until(
+            lambda: [seen.value(mark) for mark in marks] != before, ARRIVAL_PERIOD
+        )
 
 
 async def _look(parts: Parts) -> Primed:

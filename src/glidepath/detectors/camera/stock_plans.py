@@ -122,7 +122,7 @@ class ImageFileLogic(ADHDFDataLogic):
         await self.check(datakey_name)
         await self.writer.attribute_chunk.set(self.frames_per_flush)
         if await self.writer.frames_per_flush.get_value():
-            # Else whoever reads while it is written flushes: 0 could not be put back.
+            # Else whoever reads while it is written flushes.
             await self.writer.frames_per_flush.set(
                 max(self.frames_per_flush, await self.writer.num_frames_chunks.get_value())
             )

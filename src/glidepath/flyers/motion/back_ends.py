@@ -18,7 +18,7 @@ from ophyd_async.epics.motor import Motor
 from glidepath.devices.energy import Coupling, EnergyAxis
 from glidepath.devices.extensions import load_extensions
 from glidepath.devices.flying import BACK_ENDS, flight_of
-from glidepath.devices.monochromator import PGM
+from glidepath.devices.monochromator import DCM, KMC3DCM, PGM, SGM
 from glidepath.devices.profile_move import ProfileMotor
 from glidepath.trajectory import PreflightError
 
@@ -27,6 +27,7 @@ from .constant_velocity import ConstantVelocity
 from .controller_sweep import ControllerSweep
 from .coupled import Coupled
 from .flight import Flight
+from .ordinary_move import OrdinaryMove
 from .trajectory_controller import TrajectoryController
 
 
@@ -44,8 +45,8 @@ def back_end_for(axis: Any) -> BackEnd[Any]:
     if registered is not back_end_for.dispatch(object):
         return registered(axis)
     raise PreflightError(
-        f"{getattr(axis, 'name', axis)!r} cannot be flown: an energy axis, a plane-grating "
-        "monochromator or a motor can be; choose one of these, or register a back end for it."
+        f"{getattr(axis, 'name', axis)!r} cannot be flown: an energy axis, a monochromator "
+        "or a motor can be; choose one of these, or register a back end for it."
     )
 
 
@@ -62,6 +63,11 @@ def _(axis: EnergyAxis) -> BackEnd[Any]:
 @back_end_for.register
 def _(axis: PGM) -> BackEnd[Any]:
     return ControllerSweep(axis)
+
+
+@back_end_for.register
+def _(axis: SGM | DCM | KMC3DCM) -> BackEnd[Any]:
+    return OrdinaryMove(axis)
 
 
 @back_end_for.register

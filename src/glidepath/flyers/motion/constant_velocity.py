@@ -2,9 +2,8 @@
 
 import asyncio
 from collections.abc import Awaitable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from bluesky.protocols import Reading
 from ophyd_async.core import AsyncStatus
 from ophyd_async.epics.motor import Motor
 
@@ -20,6 +19,7 @@ from glidepath.sentences import sentence_of
 from glidepath.trajectory import Envelope, Leg, Motion
 
 from .back_end import BackEnd, FlightError, MotionPlan
+from .flown_velocity import FlownVelocity
 from .follower import Follower
 from .standing import Standing
 
@@ -41,12 +41,6 @@ VELOCITY_TOLERANCE = 1e-3
 CAUSE_TIMEOUT = 1.0
 """Seconds in which the record may say why the motor does not move: it has to be stopped then."""
 
-FLOWN_TOLERANCE = 0.1
-"""Share by which the velocity that was flown may differ from it: the readback is discrete."""
-
-SHORTEST_CHECK = 1.0
-"""Seconds of flight from which on its velocity can be told from the readback."""
-
 
 @dataclass(frozen=True)
 class VelocityPlan(MotionPlan):
@@ -59,40 +53,6 @@ class VelocityPlan(MotionPlan):
     """
 
     record: MotorRecord
-
-
-@dataclass
-class FlownVelocity:
-    """The velocity that was flown, from the readback's own timestamps.
-
-    Parameters
-    ----------
-    leg
-        Only readings inside of it count.
-    """
-
-    leg: Leg
-    _first: Reading[float] | None = field(default=None, init=False)
-    _last: Reading[float] | None = field(default=None, init=False)
-
-    def update(self, reading: dict[str, Reading[float]]) -> None:
-        """Take in an update of the readback."""
-        (newest,) = reading.values()
-        low, high = sorted((self.leg.start, self.leg.stop))
-        if low <= newest["value"] <= high:
-            self._first = self._first or newest
-            self._last = newest
-
-    @property
-    def velocity(self) -> float | None:
-        """Units per second; None where the flight was too short to tell."""
-        first, last = self._first, self._last
-        if first is None or last is None:
-            return None
-        seconds = last["timestamp"] - first["timestamp"]
-        if seconds < SHORTEST_CHECK:
-            return None
-        return abs(last["value"] - first["value"]) / seconds
 
 
 @dataclass
@@ -265,7 +225,7 @@ class ConstantVelocity(BackEnd[VelocityPlan]):
                 )
             finally:
                 motor.user_readback.clear_sub(flown.update)
-        self._check_flown(plan, flown.velocity)
+        self._check_flown(plan, flown)
 
     async def _with_cause(self, following: Awaitable[None]) -> None:
         """Follow; add to a failure what the record says that could be its cause."""
@@ -277,12 +237,13 @@ class ConstantVelocity(BackEnd[VelocityPlan]):
                 raise
             raise FlightError(f"{str(error).rstrip('.')}; {causes[0]}") from error
 
-    def _check_flown(self, plan: VelocityPlan, velocity: float | None) -> None:
+    def _check_flown(self, plan: VelocityPlan, flown: FlownVelocity) -> None:
         asked, unit = plan.leg.velocity, plan.record.unit
-        if velocity is not None and abs(velocity - asked) > FLOWN_TOLERANCE * asked:
+        if flown.differs(asked):
             raise FlightError(
-                f"{self.motor.name} flew at {velocity:.3g} {unit}/s instead of {asked:g} {unit}/s: "
-                "its controller has another velocity than its record; compare their limits."
+                f"{self.motor.name} flew at {flown.velocity:.3g} {unit}/s instead of {asked:g} "
+                f"{unit}/s: its controller has another velocity than its record; compare their "
+                "limits."
             )
 
     def _where(self, seen: Watch) -> str:
@@ -328,4 +289,4 @@ def _too_short(record: MotorRecord, motion: Motion) -> list[str]:
     ]
 
 
-__all__ = ["ConstantVelocity", "FlownVelocity", "VelocityPlan"]
+__all__ = ["ConstantVelocity", "VelocityPlan"]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from glidepath.devices.motor_record import MotorRecord, read_motor_record
 from glidepath.devices.profile_move import (
     ExecuteState,
     MoveMode,
@@ -41,9 +42,6 @@ SETTLE = 0.3
 
 RAMP = 0.25
 """Seconds that a driver adds at both ends, from rest to the first element's velocity."""
-
-SHORTEST_RAMP = 1e-3
-"""Seconds of acceleration (ACCL) that are assumed at least."""
 
 OVERHEAD = 0.6
 """Seconds that a flight takes beside its motions: for predictions only."""
@@ -123,21 +121,17 @@ class TrajectoryController(BackEnd[ProfilePlan]):
             If the velocity cannot change as asked, or the controller has not enough points.
         """
         axis = self.axis
-        limits, fastest, velocity, unit, acceleration = await asyncio.gather(
-            axis.limits(),
-            axis.max_velocity.get_value(),
-            axis.velocity.get_value(),
-            axis.motor_egu.get_value(),
-            self._acceleration(),
-        )
+        record = await read_motor_record(axis)
+        velocity, unit = record.velocity, record.unit
+        acceleration = self._acceleration(record)
         motion = self._motion(leg, acceleration, unit)
         positions, times, element = await self._points(motion)
         flown = _with_ramps(motion, element)
-        low, high = limits or (None, None)
+        low, high = record.limits or (None, None)
         envelope = Envelope(
             low,
             high,
-            fastest if fastest > 0 else None,
+            record.fastest,
             unit,
             run_up=abs(leg.start - flown.start),
             run_up_time=flown.passages[0].begin,
@@ -146,17 +140,15 @@ class TrajectoryController(BackEnd[ProfilePlan]):
             approach_velocity=velocity if velocity > 0 else None,
             approach_acceleration=acceleration,
             overhead=OVERHEAD,
+            objections=_objections(record, flown),
         )
         return ProfilePlan(leg, envelope, positions, times, acceleration)
 
-    async def _acceleration(self) -> float:
+    def _acceleration(self, record: MotorRecord) -> float:
         """Return the acceleration of the flight: the motor's own at VELO unless told."""
         if self.axis.top_acceleration is not None:
             return self.axis.top_acceleration
-        velocity, ramp = await asyncio.gather(
-            self.axis.velocity.get_value(), self.axis.acceleration_time.get_value()
-        )
-        return velocity / max(ramp, SHORTEST_RAMP)
+        return record.velocity / record.ramp(record.velocity)
 
     def _motion(self, leg: Leg, acceleration: float, unit: str) -> Motion:
         try:
@@ -206,6 +198,8 @@ class TrajectoryController(BackEnd[ProfilePlan]):
         """Write the profile, let the controller check it, go to the run-up."""
         axis, profile = self.axis, self.axis.profile
         self._standing.begin()
+        if objections := _objections(await read_motor_record(axis), plan.motion):
+            raise FlightError(objections[0])
         state = await profile.execute_state.get_value()
         if state != ExecuteState.DONE:
             raise FlightError(
@@ -354,6 +348,11 @@ class TrajectoryController(BackEnd[ProfilePlan]):
     async def restore(self) -> None:
         """Put back what was set up at the controller."""
         await self._settings.restore(self._standing.patience)
+
+
+def _objections(record: MotorRecord, motion: Motion) -> tuple[str, ...]:
+    """Return why the motor would not go to the start of its profile, or not fly it."""
+    return (*record.objections(), *record.on_switch(*motion.reach))
 
 
 def _with_ramps(motion: Motion, element: float) -> Motion:
