@@ -15,7 +15,20 @@ a triggered detector    `FrameSource`                   ``glidepath.frame_source
 ======================  ==============================  ==========================
 """
 
-from glidepath.detectors import FrameSource
+from glidepath.detectors import (
+    EndsWithNext,
+    FrameFile,
+    Frames,
+    FrameSettings,
+    FrameSource,
+    MakesSeveralFrames,
+    TriggerMode,
+    check_timing,
+    frame_source_for,
+    no_frames,
+    register_frame_source,
+)
+from glidepath.devices.positioning import ControllerMove, MotionError, Pace
 from glidepath.devices.sampled import (
     BeginsSampling,
     Derived,
@@ -29,9 +42,12 @@ from glidepath.devices.sampled import (
     sampled,
 )
 from glidepath.devices.settings import SettingError, Settings
+from glidepath.devices.signals import tell
 from glidepath.flyers import (
     BackEnd,
     CapturedTriggers,
+    FlightError,
+    TriggerError,
     TriggerPlan,
     Triggers,
     TriggerSource,
@@ -39,7 +55,10 @@ from glidepath.flyers import (
 )
 from glidepath.flyers.motion.back_end import MotionPlan
 from glidepath.flyers.motion.back_ends import back_end_for
+from glidepath.flyers.motion.follower import Follower
+from glidepath.flyers.triggers.exposure import with_exposure
 from glidepath.timeline import Channel, ChannelKind, Mark
+from glidepath.trajectory import Envelope, Leg, Motion, PreflightError
 
 __all__ = [
     "BackEnd",
@@ -47,14 +66,30 @@ __all__ = [
     "CapturedTriggers",
     "Channel",
     "ChannelKind",
+    "ControllerMove",
     "Derived",
+    "EndsWithNext",
+    "Envelope",
+    "FlightError",
+    "Follower",
+    "FrameFile",
+    "FrameSettings",
     "FrameSource",
+    "Frames",
+    "Leg",
+    "MakesSeveralFrames",
     "Mark",
+    "Motion",
+    "MotionError",
     "MotionPlan",
+    "Pace",
+    "PreflightError",
     "Sampled",
     "SampledChannel",
     "SettingError",
     "Settings",
+    "TriggerError",
+    "TriggerMode",
     "TriggerPlan",
     "TriggerSource",
     "Triggers",
@@ -63,7 +98,13 @@ __all__ = [
     "WithMarks",
     "back_end_for",
     "channels_for",
+    "check_timing",
+    "frame_source_for",
     "make_trigger_source",
+    "no_frames",
     "register_channels",
+    "register_frame_source",
     "sampled",
+    "tell",
+    "with_exposure",
 ]

@@ -108,6 +108,9 @@ class FrameSource(Protocol):
 
     The order is `check_frames`, `arm`, then `frames` again and again, `disarm`, `restore`;
     `disarm` and `restore` may come at any time, and twice.
+
+    A class that inherits from it is triggered by edges, needs no more than its dead time between
+    two exposures, drops nothing and writes no file, unless it says otherwise.
     """
 
     @property
@@ -121,7 +124,7 @@ class FrameSource(Protocol):
 
     async def trigger_modes(self) -> frozenset[TriggerMode]:
         """Return what can begin an exposure."""
-        ...
+        return frozenset({TriggerMode.EDGE})
 
     async def dead_time(self) -> float:
         """Return the seconds that it needs between two exposures, as it is set up now."""
@@ -129,7 +132,10 @@ class FrameSource(Protocol):
 
     async def check_frames(self, settings: FrameSettings) -> None:
         """Refuse (ValueError, one sentence) what cannot be done. Nothing is changed."""
-        ...
+        # Only here: it knows this class.
+        from .limits import check_timing
+
+        await check_timing(self, settings)
 
     async def arm(self, settings: FrameSettings) -> None:
         """Set it up; return when it has said itself that it is ready for the first trigger.
@@ -147,11 +153,11 @@ class FrameSource(Protocol):
 
     async def dropped(self) -> int:
         """Return how many frames it, or its file writer, says that it has dropped since arming."""
-        ...
+        return 0
 
     def file(self) -> FrameFile | None:
         """Return the file with the images, once it is armed; None if there are none."""
-        ...
+        return None
 
     async def disarm(self) -> None:
         """End the acquisition, close the file; return when it stands."""

@@ -34,9 +34,9 @@ from glidepath.timeline.channel import ChannelKind
 from glidepath.trajectory import TRACKING_BOUND
 
 from .flying import AxisFlying
-from .monochromator import DCM, PGM, Monochromator
+from .monochromator import DCM, PGM
 from .motor_record import soft_limits
-from .positioning import MotionError, end_task, together
+from .positioning import MotionError, WithLimits, end_task, together
 from .sampled import Derived, SampledChannel, channels_for
 from .signals import watch
 from .undulator import STANDING, ControlMode, Undulator
@@ -48,6 +48,10 @@ STATUS_PERIOD = 0.1
 
 SMALLEST_GAP_STEP = 0.001
 """Changes of the gap in mm below which the undulator may not move at all."""
+
+
+AnyMonochromator = StandardMovable[float]
+"""What moves the energy: one of ours, a motor record, or a class of somebody else."""
 
 
 class Coupling(StrEnum):
@@ -63,7 +67,7 @@ class Coupling(StrEnum):
 class _EnergyMove(MovableLogic[float]):
     """Move the monochromator and the undulator, and wait for both."""
 
-    monochromator: Monochromator | EpicsMotor
+    monochromator: AnyMonochromator
     undulator: Undulator | None
     coupling: Coupling
     tolerance: float | None
@@ -165,7 +169,7 @@ class _EnergyMove(MovableLogic[float]):
                 await self.undulator.stop()
 
 
-async def decouple(monochromator: Monochromator | EpicsMotor, undulator: Undulator) -> None:
+async def decouple(monochromator: AnyMonochromator, undulator: Undulator) -> None:
     """Let the undulator obey its own commands, whatever the monochromator does."""
     if isinstance(monochromator, PGM | DCM) and await monochromator.id_on.get_value():
         await monochromator.id_on.set(False)
@@ -210,8 +214,9 @@ class EnergyAxis(StandardReadable, StandardMovable[float], Preparable, Flyable):
     Parameters
     ----------
     monochromator
-        The monochromator; a motor record in eV, ophyd-async's own ``Motor`` too, where no undulator
-        follows it by itself.
+        The monochromator. Where no undulator follows it by itself, it may be a motor record in eV,
+        ophyd-async's own ``Motor`` too, or any ``StandardMovable`` of ophyd-async in eV; its
+        ``limits()``, if it has them, are what it reaches.
     undulator
         The undulator that belongs to it; None for a beamline without one.
     name
@@ -248,7 +253,7 @@ class EnergyAxis(StandardReadable, StandardMovable[float], Preparable, Flyable):
 
     def __init__(
         self,
-        monochromator: Monochromator | EpicsMotor,
+        monochromator: AnyMonochromator,
         undulator: Undulator | None = None,
         name: str = "energy",
         *,
@@ -393,10 +398,11 @@ class EnergyAxis(StandardReadable, StandardMovable[float], Preparable, Flyable):
     async def limits(self) -> tuple[float, float] | None:
         """Return the range of energies in eV that all devices of the axis reach."""
         monochromator = self.monochromator()
+        ranges: list[tuple[float, float] | None] = []
         if isinstance(monochromator, EpicsMotor):
-            ranges = [await soft_limits(monochromator)]
-        else:
-            ranges = [await monochromator.limits()]
+            ranges.append(await soft_limits(monochromator))
+        elif isinstance(monochromator, WithLimits):
+            ranges.append(await monochromator.limits())
         if (undulator := self.undulator()) is not None:
             ranges.append(await undulator.energy_limits())
         known = [limits for limits in ranges if limits is not None]

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from ophyd_async.core import (
     DeviceMock,
@@ -18,7 +18,15 @@ from ophyd_async.core import (
 
 from .signals import NoAnswerError, Watch, patience_with, watch
 
-__all__ = ["ControllerMove", "InstantMove", "MotionError", "Pace", "check_range", "together"]
+__all__ = [
+    "ControllerMove",
+    "InstantMove",
+    "MotionError",
+    "Pace",
+    "WithLimits",
+    "check_range",
+    "together",
+]
 
 STANDING_TIMEOUT = 10.0
 """Seconds within which an axis must stand after it was told to stop."""
@@ -29,6 +37,15 @@ CANCELLATIONS, CANCELLATION_TIMEOUT = 20, 0.05
 
 class MotionError(RuntimeError):
     """An axis did not do what it was told."""
+
+
+@runtime_checkable
+class WithLimits(Protocol):
+    """An axis that tells what it can reach."""
+
+    async def limits(self) -> tuple[float, float] | None:
+        """Return the lowest and the highest position; None where they are not known."""
+        ...
 
 
 def check_range(name: str, position: float, limits: tuple[float, float] | None, unit: str) -> None:

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .companion import Companion
 from .motion import Motion
+from .trajectory import Leg
 
 Floats = NDArray[np.float64]
 Prediction = Callable[[Floats, Floats], Floats]
@@ -76,6 +78,47 @@ class Envelope:
     overhead: float = 0.0
     objections: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of_motion(
+        cls,
+        leg: Leg,
+        motion: Motion,
+        unit: str,
+        *,
+        low: float | None = None,
+        high: float | None = None,
+        max_velocity: float | None = None,
+        **others: Any,
+    ) -> "Envelope":
+        """Return the envelope of a leg whose motion is known, from which its run-up follows.
+
+        Parameters
+        ----------
+        leg
+            What is flown.
+        motion
+            How it is flown, run-up and run-down included.
+        unit, low, high, max_velocity, others
+            As for the class.
+
+        Examples
+        --------
+        >>> from glidepath.trajectory import Leg, Motion, Region
+        >>> leg = Leg((Region(400.0, 402.0, 1.0),))
+        >>> Envelope.of_motion(leg, Motion.along(leg, 2.0), "eV").run_up
+        0.25
+        """
+        return cls(
+            low,
+            high,
+            max_velocity,
+            unit,
+            run_up=abs(leg.start - motion.start),
+            run_up_time=motion.passages[0].begin,
+            motion=motion,
+            **others,
+        )
 
 
 __all__ = ["Envelope"]
