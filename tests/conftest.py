@@ -35,7 +35,7 @@ def beamline(tmp_path_factory):
     from glidepath.simulation import SimulatedBeamline
 
     truth = tmp_path_factory.mktemp("beamline") / "truth.h5"
-    with SimulatedBeamline(seed=1, truth=truth, panda=True) as simulated:
+    with SimulatedBeamline(seed=1, truth=truth, panda=True, later=True) as simulated:
         # Its PandA is for those who make one: not for all who connect whatever there is.
         variables = {k: v for k, v in simulated.environment.items() if k != "GLIDEPATH_PANDA"}
         before = {name: os.environ.get(name) for name in variables}

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from glidepath.simulation import NOISE_OF_A_BEAMLINE, SimulatedBeamline
+from glidepath.simulation.vacuum import VACUUM_FAMILIES
 
 __all__ = ["sim"]
 
@@ -66,6 +68,9 @@ def sim(
     panda: Annotated[
         bool, typer.Option("--panda", help="With a PandA, over PV Access (needs p4p).")
     ] = False,
+    vacuum: Annotated[
+        bool, typer.Option(help="With valves, shutters, mirrors, slits: a server of their own.")
+    ] = True,
     optics_port: Annotated[int | None, typer.Option(help="Port; default: a free one.")] = None,
     detectors_port: Annotated[int | None, typer.Option(help="Port; default: a free one.")] = None,
 ) -> None:
@@ -89,6 +94,7 @@ def sim(
             mains_Hz=mains,
             detector_noise=noise,
             panda=panda,
+            vacuum=vacuum,
         )
     except ValueError as error:
         typer.echo(str(error), err=True)
@@ -129,10 +135,20 @@ def _show(console: Console, beamline: SimulatedBeamline) -> None:
         )
         table.add_row(beamline.prefix + name, _as_text(answer), meaning)
     console.print(table)
+    if beamline.settings.vacuum_port:
+        console.print(_families(beamline.prefix, VACUUM_FAMILIES))
     console.print("For clients, in another terminal:\n")
     for name, value in beamline.environment.items():
         console.print(f'export {name}="{value}"', highlight=False, soft_wrap=True)
     console.print("\nRunning; Ctrl-C ends it.")
+
+
+def _families(prefix: str, families: Mapping[str, Sequence[str]]) -> Table:
+    """Return families of devices and their main PVs as a table."""
+    table = Table("family", "PVs", title="Vacuum and optics")
+    for family, names in families.items():
+        table.add_row(family, "  ".join(prefix + name for name in names))
+    return table
 
 
 def _as_text(answer: object) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from bluesky.protocols import Readable
+from bluesky.protocols import Movable, Readable
 
 from glidepath.flyers import BeamGuard
 from glidepath.flyers.sampling.sampler import CLOCK_BOUND
@@ -30,6 +30,8 @@ def flyscan(
     beam: BeamGuard | None = None,
     refly: str | None = None,
     triggers: TriggersAsked = None,
+    shutter: Movable[Any] | None = None,
+    path: Sequence[Any] = (),
     md: Mapping[str, Any] | None = None,
 ) -> MsgGenerator:
     """Fly ``axis`` from ``start`` to ``stop`` and record what the detectors saw on the way.
@@ -75,6 +77,12 @@ def flyscan(
         is sampled is joined by time. The frames of a detector that makes several for a row share
         the exposure. A mapping of the arguments of `Triggers` does, too. None: nothing is
         triggered.
+    shutter
+        What is set to ``"open"`` before the axis flies and to ``"closed"`` however the scan ends:
+        a valve or a shutter of `glidepath.devices`. None: nothing is opened or closed.
+    path
+        Valves, shutters and locks that must let the beam through: one that does not is a reason
+        in the pre-flight not to begin.
     md
         Metadata for the start document.
 
@@ -103,6 +111,8 @@ def flyscan(
             beam=beam,
             refly=refly,
             triggers=triggers,
+            shutter=shutter,
+            path=path,
             plan_name="flyscan",
             plan_args={
                 "start": region.start,
@@ -113,6 +123,7 @@ def flyscan(
                 "there_and_back": there_and_back,
                 "refly": refly,
                 "triggers": _described(triggers),
+                "shutter": getattr(shutter, "name", None),
             },
             md=md,
         )
@@ -132,6 +143,8 @@ def xas_flyscan(
     beam: BeamGuard | None = None,
     refly: str | None = None,
     triggers: TriggersAsked = None,
+    shutter: Movable[Any] | None = None,
+    path: Sequence[Any] = (),
     md: Mapping[str, Any] | None = None,
 ) -> MsgGenerator:
     """Fly ``axis`` over the regions of a spectrum, each at its own velocity, in one run.
@@ -142,7 +155,9 @@ def xas_flyscan(
 
     Parameters
     ----------
-    detectors, axis, period, passes, there_and_back, clock_bound, beam, refly, triggers, md
+    detectors, axis, period, passes, there_and_back, clock_bound, beam, refly, triggers, shutter
+        See `flyscan`.
+    path, md
         See `flyscan`.
     regions
         Tuples ``(start, stop, velocity)`` or ``(start, stop, velocity, period)`` in eV, eV/s and
@@ -164,6 +179,8 @@ def xas_flyscan(
             beam=beam,
             refly=refly,
             triggers=triggers,
+            shutter=shutter,
+            path=path,
             plan_name="xas_flyscan",
             plan_args={
                 "regions": [asdict(region) for region in trajectory.regions],
@@ -172,6 +189,7 @@ def xas_flyscan(
                 "there_and_back": trajectory.there_and_back,
                 "refly": refly,
                 "triggers": _described(triggers),
+                "shutter": getattr(shutter, "name", None),
             },
             md=md,
         )

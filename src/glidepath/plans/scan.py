@@ -30,6 +30,7 @@ from glidepath.storage import data_root, run_folder
 from glidepath.trajectory import Leg, Region, Trajectory
 
 from .inspection import Inspection, with_motions
+from .light_path import CLOSED, OPEN, bring
 from .messages import (
     MsgGenerator,
     answered,
@@ -67,6 +68,8 @@ class Scan:
         Largest distance in s between the clocks of the servers and this machine's.
     refly
         Whether ranges with bad rows are flown again.
+    shutter
+        What is open while the axis flies; None: nothing is opened or closed.
     """
 
     detectors: Sequence[Any]
@@ -79,11 +82,13 @@ class Scan:
     clock_bound: float
     beam: BeamGuard | None
     refly: bool
+    shutter: Any = None
     sampler: Sampler = field(init=False)
     described: int = 0
     opened: bool = False
     begun: bool = False
     over: bool = False
+    opens: bool = False
     loop: asyncio.AbstractEventLoop | None = None
     interruptions: list[tuple[str, float | None]] = field(default_factory=list)
 
@@ -204,6 +209,9 @@ class Scan:
         yield from wait_until_done(prepared, group)
         if flight.interruption:
             return False
+        yield from wait_for(self.open_shutter)
+        if flight.interruption:
+            return False
         yield from do("kickoff", sampler)
         if not flight.interruption:
             yield from do("kickoff", flight)
@@ -214,6 +222,19 @@ class Scan:
             yield from wait_until_done(flown, group)
         yield from do("complete", sampler)
         return True
+
+    async def open_shutter(self) -> None:
+        """Open the shutter, if there is one and it is not open yet."""
+        if self.shutter is not None:
+            self.opens = True
+            await bring(self.shutter, OPEN)
+
+    async def close_shutter(self) -> None:
+        """Close the shutter if this scan has opened it, or has tried to; once."""
+        if self.opens:
+            # Not again if it fails: what is toggled must not be toggled twice.
+            self.opens = False
+            await bring(self.shutter, CLOSED)
 
     def follow(self, flown: Status | None) -> MsgGenerator:
         """Announce what is recorded until the flight is over; interrupt it without beam."""
@@ -292,6 +313,7 @@ class Scan:
         # Standing first: everything else can wait. An axis that was not touched is not ours.
         if self.begun:
             yield from attempt(wait_for(self.flight.halt), reasons)
+        yield from attempt(wait_for(self.close_shutter), reasons)
         yield from attempt(wait_for(self.sampler.land), reasons)
         yield from attempt(wait_for(self.sampler.finish), reasons)
         yield from self.end("abort" if ended else "fail", reasons)
@@ -299,6 +321,7 @@ class Scan:
     def end(self, status: str, reasons: list[str]) -> MsgGenerator:
         """Announce, put everything back, close the run. What fails does not stop the rest."""
         trouble: list[str] = []
+        yield from attempt(wait_for(self.close_shutter), trouble)
         yield from attempt(self.announce(), trouble)
         for step in self.clean_up():
             yield from attempt(wait_for(step), trouble)
@@ -339,7 +362,7 @@ class Scan:
         """Do without the run engine what cannot be left undone."""
         if self.loop is not None and not self.over:
             first = [self.flight.halt] if self.begun else []
-            self.flight.abandon(self.loop, *first, *self.clean_up())
+            self.flight.abandon(self.loop, *first, self.close_shutter, *self.clean_up())
 
 
 def _unknown_run(metadata: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from importlib.metadata import version
 from typing import Any
 
 import bluesky.preprocessors as bpp
-from bluesky.protocols import Readable, Stageable
+from bluesky.protocols import Movable, Readable, Stageable
 
 from glidepath.devices.sampled import offers
 from glidepath.flyers import BeamGuard, flight_for
@@ -14,6 +14,7 @@ from glidepath.flyers.sampling.sampler import CLOCK_BOUND
 from glidepath.trajectory import PreflightError, Trajectory
 
 from .inspection import check_devices, following, inspection_of, triggering_of, unseen
+from .light_path import check_light_path, with_light_path
 from .messages import MsgGenerator, wait_for
 from .requests import TriggersAsked, old_keywords
 from .scan import Scan
@@ -35,6 +36,8 @@ def trajectory_scan(
     beam: BeamGuard | None = None,
     refly: str | None = None,
     triggers: TriggersAsked = None,
+    shutter: Movable[Any] | None = None,
+    path: Sequence[Any] = (),
     plan_name: str = "trajectory_scan",
     plan_args: Mapping[str, Any] | None = None,
     md: Mapping[str, Any] | None = None,
@@ -45,7 +48,7 @@ def trajectory_scan(
 
     Parameters
     ----------
-    detectors, axis, period, clock_bound, beam, refly, triggers, md
+    detectors, axis, period, clock_bound, beam, refly, triggers, shutter, path, md
         See `glidepath.plans.flyscan`.
     trajectory
         What is flown.
@@ -59,12 +62,15 @@ def trajectory_scan(
         raise PreflightError(f"refly can be None or {BAD_ROWS!r}, not {refly!r}.")
     triggering = triggering_of(detectors, axis, period, triggers)
     check_devices(detectors, axis, triggering)
+    check_light_path(shutter, path)
     flight = flight_for(axis)
     inspection = yield from wait_for(
         partial(inspection_of, detectors, axis, flight, trajectory, period, triggering)
     )
     if inspection is None:
         inspection = unseen(axis, flight, trajectory, period)
+    elif shutter is not None or path:
+        inspection = yield from wait_for(partial(with_light_path, inspection, shutter, path))
     inspection.report.check()
     scan = Scan(
         detectors,
@@ -77,6 +83,7 @@ def trajectory_scan(
         refly=refly is not None,
         exposure=period if triggering is None else None,
         triggering=triggering,
+        shutter=shutter,
     )
     metadata = {
         "plan_name": plan_name,

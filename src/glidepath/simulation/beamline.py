@@ -20,7 +20,12 @@ from .settings import Settings
 
 __all__ = ["SimulatedBeamline"]
 
-_NAMES = ("optics", "detectors")
+ALWAYS = ("optics", "detectors")
+"""Servers that every simulated beamline has."""
+
+OPTIONAL = ("vacuum",)
+"""Servers that are started where they are asked for."""
+
 _START_SECONDS = 90.0
 _STOP_SECONDS = 3.0
 _ARRAY_BYTES = 20_000_000
@@ -33,7 +38,7 @@ not as quiet as an electrometer."""
 class SimulatedBeamline:
     """A beamline of real Channel Access servers in processes of their own, on the loopback.
 
-    A context manager: both servers answer when the block is entered, and have ended when it is
+    A context manager: all servers answer when the block is entered, and have ended when it is
     left. They also end by themselves when this process dies.
 
     Parameters
@@ -73,6 +78,11 @@ class SimulatedBeamline:
     panda
         Whether it has a PandA; it is served over PV Access, for which p4p is needed
         (``glidepath[panda]``).
+    vacuum
+        Whether the server of valves, shutters, mirrors, slits and apertures is started.
+    later
+        Whether clients get the address of that server even if it is not started yet; see
+        `start_also`.
 
     Attributes
     ----------
@@ -108,6 +118,8 @@ class SimulatedBeamline:
         mains_Hz: float = 50.0,
         detector_noise: float = 1.0,
         panda: bool = False,
+        vacuum: bool = False,
+        later: bool = False,
     ) -> None:
         if not readback_Hz > 0:
             raise ValueError(f"readback_Hz must be above 0, but {readback_Hz} was asked.")
@@ -128,7 +140,8 @@ class SimulatedBeamline:
                 "The simulated PandA is served over PV Access, which needs p4p; install "
                 "glidepath[panda]."
             )
-        chosen = free_ports(6 if panda else 4)
+        self._asked = {"vacuum": vacuum}
+        chosen = free_ports(7)
         self.settings = Settings(
             optics_port=chosen[0] if optics_port is None else optics_port,
             detectors_port=chosen[1] if detectors_port is None else detectors_port,
@@ -151,6 +164,7 @@ class SimulatedBeamline:
             detector_noise=detector_noise,
             panda_port=chosen[4] if panda else 0,
             panda_search_port=chosen[5] if panda else 0,
+            vacuum_port=chosen[6] if vacuum or later else 0,
         )
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._errors: dict[str, IO[bytes]] = {}
@@ -163,7 +177,7 @@ class SimulatedBeamline:
     @property
     def environment(self) -> dict[str, str]:
         """The variables that a client of this beamline needs."""
-        ports = (self.settings.optics_port, self.settings.detectors_port)
+        ports = filter(None, (self.settings.port(name) for name in (*ALWAYS, *OPTIONAL)))
         search_port = self.settings.panda_search_port
         panda = {
             # Asked over TCP: of several on one machine, datagrams would reach only one.
@@ -183,7 +197,7 @@ class SimulatedBeamline:
 
     @property
     def process_ids(self) -> dict[str, int]:
-        """Process ids of the running servers, by name ("optics", "detectors")."""
+        """Process ids of the running servers, by name (such as "optics")."""
         return {name: process.pid for name, process in self._processes.items()}
 
     @property
@@ -194,7 +208,7 @@ class SimulatedBeamline:
         )
 
     def start(self) -> None:
-        """Start both servers and wait until they answer.
+        """Start the servers and wait until they answer.
 
         Raises
         ------
@@ -207,17 +221,35 @@ class SimulatedBeamline:
                     f"Port {port} of 127.0.0.1 was asked for the simulated beamline, but is in "
                     "use; end the other server or choose another port."
                 )
+        names = [*ALWAYS, *(name for name in OPTIONAL if self._asked[name])]
         try:
-            for name in _NAMES:
+            for name in names:
                 self._launch(name)
-            for name in _NAMES:
+            for name in names:
                 self._wait_until_ready(name)
         except BaseException:
             self.stop()
             raise
 
+    def start_also(self, name: str) -> None:
+        """Start one more server, "vacuum"; harmless if it runs already.
+
+        Raises
+        ------
+        ValueError
+            If it is none of these, or clients were not given its address.
+        """
+        if name not in OPTIONAL or not self.settings.port(name):
+            raise ValueError(
+                f"{name!r} cannot be started later; give later=True to the simulated beamline, "
+                f"and choose one of {', '.join(OPTIONAL)}."
+            )
+        if name not in self._processes:
+            self._launch(name)
+            self._wait_until_ready(name)
+
     def stop(self) -> None:
-        """End both servers; harmless if they have ended already."""
+        """End all servers; harmless if they have ended already."""
         for process in self._processes.values():
             process.terminate()
         deadline = time.monotonic() + _STOP_SECONDS
@@ -237,7 +269,7 @@ class SimulatedBeamline:
         self._errors.clear()
 
     def kill(self, name: str) -> None:
-        """Kill one server ("optics" or "detectors") without warning, as a crash would."""
+        """Kill one server (such as "optics") without warning, as a crash would."""
         process = self._processes[name]
         process.kill()
         process.wait()
@@ -256,7 +288,7 @@ class SimulatedBeamline:
         Parameters
         ----------
         name
-            "optics" or "detectors".
+            Such as "optics".
         **changes
             Fields of the settings that this server has from now on.
         """

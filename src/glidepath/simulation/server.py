@@ -69,7 +69,7 @@ def _counting(context_class: type) -> type:
 
 
 class _Process:
-    """What both server processes have in common."""
+    """What all server processes have in common."""
 
     def __init__(self) -> None:
         self.ended = asyncio.Event()
@@ -113,11 +113,8 @@ async def _serve(name: str, settings: Settings) -> None:
     # Imported here because caproto reads its tuning from the environment when it is imported.
     from caproto.asyncio.server import Context
 
-    from .detectors import Detectors
-    from .optics import Optics
-
     process = _Process()
-    role: _Role = Optics(settings) if name == "optics" else Detectors(settings)
+    role = _role(name, settings)
     role.database.number(
         f"FAULT:{name}_frozen", 0.0, "s", on_put=lambda seconds: process.freeze(float(seconds))
     )
@@ -162,6 +159,22 @@ def _stepper(clock: Any, offset: float) -> Callable[[float], Awaitable[None]]:
     return step
 
 
+def _role(name: str, settings: Settings) -> _Role:
+    """Return what the server of that name serves."""
+    # Each is imported where it is served: a process needs one of them only.
+    if name == "optics":
+        from .optics import Optics
+
+        return Optics(settings)
+    if name == "detectors":
+        from .detectors import Detectors
+
+        return Detectors(settings)
+    from .vacuum import Vacuum
+
+    return Vacuum(settings)
+
+
 async def _wait_until_it_listens(context: Any) -> None:
     while True:
         await asyncio.sleep(0.01)
@@ -179,7 +192,7 @@ def main() -> int:
     """Run one server process and return its exit status."""
     name, text = sys.argv[1:]
     settings = Settings.from_json(text)
-    port = settings.optics_port if name == "optics" else settings.detectors_port
+    port = settings.port(name)
     os.environ.update(
         EPICS_CA_SERVER_PORT=str(port),
         EPICS_CA_REPEATER_PORT=str(settings.repeater_port),

@@ -1,0 +1,154 @@
+"""What is open or closed: the face that all valves and shutters have, whatever moves them."""
+
+import asyncio
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Callable
+
+from bluesky.protocols import Locatable, Location, Stoppable
+from ophyd_async.core import (
+    SignalR,
+    StandardReadable,
+    WatchableAsyncStatus,
+    WatcherUpdate,
+    derived_signal_r,
+    soft_signal_rw,
+)
+from ophyd_async.core import StandardReadableFormat as Format
+
+from glidepath.devices.positioning import MotionError
+from glidepath.devices.signals import Watch, ask
+
+from .states import CLOSED, ERROR, MOVING, OPEN, StateTable, check_target, settled_error
+from .work import Work
+
+__all__ = ["Barrier"]
+
+SHARE = {CLOSED: 0.0, OPEN: 1.0}
+"""How far open it is, for a progress bar."""
+
+
+def never() -> bool:
+    """Give nothing up."""
+    return False
+
+
+class Barrier(StandardReadable, Locatable[str], Stoppable):
+    """A valve or a shutter: something in the beam that can be set to "open" or "closed".
+
+    Parameters
+    ----------
+    status
+        Tells where it is.
+    states
+        What the values of the status mean.
+    name
+        Name of the device and of its state in the data.
+
+    Attributes
+    ----------
+    position
+        ``"open"``, ``"closed"``, ``"moving"`` or ``"error"``.
+    status
+        The number that says so.
+    target
+        Where it was sent last; empty at first.
+    """
+
+    def __init__(self, status: SignalR[int], states: StateTable, name: str = "") -> None:
+        self.states, self.status = states, status
+        self.target = soft_signal_rw(str)
+        self._work, self._turn = Work(), asyncio.Lock()
+        with self.add_children_as_readables(Format.HINTED_SIGNAL):
+            self.position = derived_signal_r(self._meaning, value=self.status)
+        super().__init__(name)
+
+    def set_name(self, name: str, *, child_name_separator: str | None = None) -> None:
+        """Name the device; its state has the same name in the data."""
+        super().set_name(name, child_name_separator=child_name_separator)
+        self.position.set_name(name)
+
+    def _meaning(self, value: int) -> str:
+        return self.states.meaning(value)
+
+    async def state(self) -> str:
+        """Return ``"open"``, ``"closed"``, ``"moving"`` or ``"error"``, from its server."""
+        return self.states.meaning(await ask(self.status))
+
+    async def objection(self) -> str:
+        """Return why the beam does not get through, as a sentence; empty if it does."""
+        state = await self.state()
+        if state == OPEN:
+            return ""
+        shown = {MOVING: "moving", ERROR: "in fault"}.get(state, state)
+        return f"{self.name} is {shown}, so that there is no light behind it; open it first."
+
+    async def locate(self) -> Location[str]:
+        """Return where it was sent last, or is if it was not sent yet, and where it is."""
+        state = await self.state()
+        return Location(setpoint=await self.target.get_value() or state, readback=state)
+
+    async def check_value(self, value: str) -> None:
+        """Refuse (ValueError) what is neither ``"open"`` nor ``"closed"``."""
+        check_target(self.name, value)
+
+    @WatchableAsyncStatus.wrap
+    async def set(self, value: str) -> AsyncIterator[WatcherUpdate[float]]:
+        """Open or close it.
+
+        Raises
+        ------
+        ValueError
+            If the value is neither ``"open"`` nor ``"closed"``.
+        MotionError
+            If it may not be moved, does not get there in time, or goes back.
+        """
+        await self.check_value(value)
+        initial = SHARE.get(await self.state(), 0.5)
+        async for _ in self._work.steps(self.name, self._in_turn(value)):
+            now = SHARE.get(self._meaning(await self.status.get_value()), 0.5)
+            yield WatcherUpdate(now, initial, SHARE[value], self.name)
+
+    async def _in_turn(self, target: str) -> None:
+        async with self._turn:
+            await self.target.set(target)
+            await self._bring(target)
+
+    @abstractmethod
+    async def _bring(self, target: str) -> None:
+        """Bring it to a state, within bounded time."""
+
+    async def stop(self, success: bool = False) -> None:
+        """Wait no longer. What has begun to move goes on: there is nothing that stops it."""
+        await self._work.give_up(success)
+
+    async def _arrive(
+        self, target: str, seen: Watch, within: float, given_up: Callable[[], bool] = never
+    ) -> str:
+        """Wait, after a command, until it is where it was sent or will not get there.
+
+        Returns
+        -------
+        str
+            The state at the end; "moving" or the old state if the time was over.
+        """
+
+        def meaning() -> str:
+            return self.states.meaning(seen.value(self.status))
+
+        moved = seen.latch(lambda: meaning() == MOVING)
+
+        def over() -> bool:
+            rests_again = moved() and meaning() != MOVING
+            return meaning() in (target, ERROR) or rests_again or given_up()
+
+        await seen.until(over, within)
+        if meaning() == ERROR and not await settled_error(seen, meaning):
+            await seen.until(lambda: meaning() == target, within)
+        return meaning()
+
+    def _sentence(self, target: str, seen: Watch, what: str) -> MotionError:
+        value = seen.value(self.status)
+        return MotionError(
+            f"{self.name} was to be {target} and {what}: {self.status.source} is {value} "
+            f"({self.states.meaning(value)})."
+        )
