@@ -22,13 +22,15 @@ from ophyd_async.fastcs.panda import (
 from test_position_compare import QUICK, SLOW, Bench
 
 from glidepath.beamlines.simulated import make_devices
+from glidepath.devices import panda_box
 from glidepath.flyers import TriggerError, Triggers, flight_for, pulses_of
 from glidepath.flyers.triggers import sequencer
 from glidepath.flyers.triggers.panda_fields import NEUTRAL
 from glidepath.flyers.triggers.sequencer import Sequencer
+from glidepath.flyers.triggers.sources import source_for
 from glidepath.simulation import Truth
 from glidepath.storage import data_root
-from glidepath.trajectory import Leg, Region
+from glidepath.trajectory import Leg, PreflightError, Region
 
 FAULTS = ("never_arms", "lost_pulse", "extra_pulse", "no_file", "file_stuck")
 
@@ -347,10 +349,45 @@ async def test_it_sends_pulses_without_a_flight_and_captures_none_of_them(bench)
     assert await bench.settings() == before
 
 
-async def test_stock_ophyd_async_drives_it_and_its_file_is_as_a_real_one_s(bench, tmp_path):
-    paths = StaticPathProvider(StaticFilenameProvider("stock"), tmp_path)
+async def stock_panda(bench, folder):
+    paths = StaticPathProvider(StaticFilenameProvider("stock"), folder)
     panda = HDFPanda(f"{bench.prefix}PANDA:", paths, "stock")
     await panda.connect(timeout=10)
+    return panda
+
+
+async def test_a_stock_panda_of_ophyd_async_triggers_a_flight(bench, tmp_path):
+    await bench.put("BEAM:axis", "m3")
+    before = await bench.settings()
+    box = panda_box(await stock_panda(bench, tmp_path), axes=bench.devices["panda"].axes)
+    source = source_for(box, bench.devices["mono_motor"])
+    source.use_folder(tmp_path)
+    got = await bench.fly("mono_motor", 400.0, 402.0, 2.0, source=source, step=0.02, exposure=0.005)
+    assert np.array_equal(got.numbers, np.arange(100))
+    edges, energies, _ = await bench.truth(100)
+    assert got.positions == pytest.approx(energies, abs=2e-5)
+    assert got.times - got.times[0] == pytest.approx(edges - edges[0], abs=2e-6)
+    assert await bench.settings() == before
+
+
+async def test_a_stock_panda_that_does_not_say_what_is_connected_is_refused(bench, tmp_path):
+    panda = await stock_panda(bench, tmp_path)
+    with pytest.raises(PreflightError, match=r"give panda_box\(panda, axes=..., outputs=...\)"):
+        source_for(panda, bench.devices["mono_motor"])
+
+
+async def test_a_server_that_lacks_fields_is_refused_and_nothing_is_changed(bench, tmp_path):
+    before = await bench.settings()
+    panda = await stock_panda(bench, tmp_path)
+    del panda.pcap.trig_edge
+    box = panda_box(panda, axes=bench.devices["panda"].axes)
+    with pytest.raises(TriggerError, match="does not offer trig_edge of PCAP"):
+        await armed_at_rest(bench, source_for(box, bench.devices["mono_motor"]))
+    assert await bench.settings() == before
+
+
+async def test_stock_ophyd_async_drives_it_and_its_file_is_as_a_real_one_s(bench, tmp_path):
+    panda = await stock_panda(bench, tmp_path)
     before = await bench.settings()
     for signal, value in (
         *((panda.pcap.enable, "ONE"), (panda.pcap.gate, "SEQ2.OUTA")),

@@ -36,7 +36,7 @@ from .undulator import ControlMode, Undulator, UndulatorAxis
 from .zebra import Zebra
 
 if TYPE_CHECKING:
-    from .panda import Panda
+    from .panda import Panda, panda_box
 
 __all__ = [
     "DCM",
@@ -78,6 +78,7 @@ __all__ = [
     "Zebra",
     "channels_for",
     "flight_of",
+    "panda_box",
     "read_gap_table",
     "register_channels",
     "sampled",
@@ -90,8 +91,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import what few beamlines have only when it is asked for: it takes a third of a second."""
-    if name == "Panda":
-        from .panda import Panda
+    if name in ("Panda", "panda_box"):
+        from . import panda
 
-        return Panda
+        return getattr(panda, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,8 +8,10 @@ capture beside them; process variables are found by the box's PVI tree over PV A
 import importlib.util
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePath
+from typing import cast
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -33,10 +35,12 @@ from .pv_access import NO_PV_ACCESS
 __all__ = [
     "Panda",
     "PandaBlocks",
+    "PandaBox",
     "PandaCapture",
     "PandaEncoder",
     "PandaSequencer",
     "SequencerTable",
+    "panda_box",
 ]
 
 
@@ -190,11 +194,85 @@ class Panda(Device):
 
     def output_signals(self) -> list[SignalRW[str]]:
         """Return what decides which signal each of the outputs carries; once connected."""
-        signals = []
-        for output in self.outputs:
-            kind, number = _split(output)
-            signals.append(getattr(self.blocks, kind)[number].val)
-        return signals
+        return _signals_of(self.blocks, self.output_names())
+
+
+@dataclass(frozen=True)
+class PandaBox:
+    """An ophyd-async ``HDFPanda`` that triggers scans, and what is connected to it.
+
+    It is not a device: whoever made the ``HDFPanda`` connects it, and may use it in other plans.
+
+    Attributes
+    ----------
+    panda
+        The device.
+    axes, outputs, sequencer, at_server
+        See `Panda`.
+    """
+
+    panda: HDFPanda
+    axes: Mapping[str, AxisEncoders]
+    outputs: Sequence[str]
+    sequencer: int
+    at_server: Callable[[Path], PurePath]
+
+    @property
+    def name(self) -> str:
+        """Name of the device."""
+        return self.panda.name
+
+    @property
+    def blocks(self) -> PandaBlocks:
+        """Its blocks: once connected, those that its PVI tree tells of beside the stock ones."""
+        return cast(PandaBlocks, self.panda)
+
+    def output_names(self) -> list[tuple[str, int]]:
+        """Return block and number of each of the outputs, such as ``("ttlout", 1)``."""
+        return [_split(output) for output in self.outputs]
+
+    def output_signals(self) -> list[SignalRW[str]]:
+        """Return what decides which signal each of the outputs carries; once connected."""
+        return _signals_of(self.panda, self.output_names())
+
+
+def panda_box(
+    panda: HDFPanda,
+    *,
+    axes: Mapping[str, AxisEncoders],
+    outputs: Sequence[str] = ("TTLOUT1",),
+    sequencer: int = 1,
+    at_server: Callable[[Path], PurePath] = Path.absolute,
+) -> PandaBox:
+    """Return what lets an ophyd-async ``HDFPanda`` trigger the detectors of a scan.
+
+    Parameters
+    ----------
+    panda
+        The device; it may be connected later, but before a scan.
+    axes, outputs, sequencer, at_server
+        See `Panda`.
+
+    Raises
+    ------
+    ValueError
+        If an output is not named like a connector of a PandA.
+
+    Examples
+    --------
+    ::
+
+        box = panda_box(panda, axes={"energy": angles})
+        RE(flyscan([camera], energy, 395, 405, 1.0, triggers=Triggers(box, step=0.05)))
+    """
+    box = PandaBox(panda, dict(axes), tuple(outputs), sequencer, at_server)
+    # Said where the mistake is, not by the first scan.
+    box.output_names()
+    return box
+
+
+def _signals_of(blocks: Device | None, outputs: Sequence[tuple[str, int]]) -> list[SignalRW[str]]:
+    return [getattr(blocks, kind)[number].val for kind, number in outputs]
 
 
 def _split(output: str) -> tuple[str, int]:

@@ -16,14 +16,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from ophyd_async.core import SignalR, SignalRW
-from ophyd_async.fastcs.panda import (
-    PandaBitMux,
-    PandaCaptureMode,
-    PandaTimeUnits,
-)
+from ophyd_async.core import Device, SignalR, SignalRW
+from ophyd_async.fastcs.panda import HDFPanda, PandaBitMux, PandaCaptureMode, PandaTimeUnits
 
-from glidepath.devices.panda import NO_PV_ACCESS, Panda, PandaEncoder, SequencerTable
+from glidepath.devices.panda import (
+    NO_PV_ACCESS,
+    Panda,
+    PandaBox,
+    PandaCapture,
+    PandaEncoder,
+    PandaSequencer,
+    SequencerTable,
+)
 from glidepath.devices.settings import SettingError, confirm
 from glidepath.devices.signals import ask, watch
 from glidepath.sentences import sentence_of
@@ -102,7 +106,7 @@ class Sequencer(TriggerBox):
 
     rest = REST
 
-    def __init__(self, box: Panda, axis: Any) -> None:
+    def __init__(self, box: Panda | PandaBox, axis: Any) -> None:
         if box.blocks is None:
             raise PreflightError(NO_PV_ACCESS.format(name=box.name))
         super().__init__(box, axis)
@@ -253,6 +257,27 @@ class Sequencer(TriggerBox):
                 raise TriggerError(
                     f"{self.name} has no {kind.upper()}{number}: it has {known}; correct what the "
                     "beamline's module says is connected."
+                )
+        self._check_fields()
+
+    def _check_fields(self) -> None:
+        """Refuse a box whose server does not offer what a scan sets.
+
+        Ours does not connect then; that of somebody else may have fewer fields.
+        """
+        seq, pcap = self.blocks.seq[self.box.sequencer], self.blocks.pcap
+        needed: list[tuple[str, Device, type]] = [
+            (f"SEQ{self.box.sequencer}", seq, PandaSequencer),
+            ("PCAP", pcap, PandaCapture),
+        ]
+        for number, encoder in zip(self.encoders.inputs, self._inputs, strict=True):
+            needed.append((f"INENC{number}", encoder, PandaEncoder))
+        for name, block, kind in needed:
+            missing = [field for field in kind.__annotations__ if not hasattr(block, field)]
+            if missing:
+                raise TriggerError(
+                    f"The server of {self.name} does not offer {', '.join(missing)} of {name}, "
+                    "which a triggered scan sets; update it (PandABlocks-ioc 0.11.4 or later)."
                 )
 
     async def _idle_already(self) -> bool:
@@ -691,8 +716,16 @@ def _equal(one: SequencerTable, other: SequencerTable) -> bool:
 
 
 @make_trigger_source.register
-def _(trigger: Panda, axis: Any) -> TriggerSource:
+def _(trigger: Panda | PandaBox, axis: Any) -> TriggerSource:
     return Sequencer(trigger, axis)
+
+
+@make_trigger_source.register
+def _(trigger: HDFPanda, axis: Any) -> TriggerSource:
+    raise PreflightError(
+        f"{trigger.name} does not say which encoders and detectors are connected to it; give "
+        "panda_box(panda, axes=..., outputs=...) in its place."
+    )
 
 
 __all__ = ["Sequencer"]
