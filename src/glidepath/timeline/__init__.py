@@ -1,12 +1,6 @@
 """Time series without I/O: channels, windows, alignment, rebinning. Pure numpy."""
 
-from .accounting import (
-    PATIENCE,
-    DetectorAccount,
-    Follower,
-    MatchedRows,
-    TriggerAccounting,
-)
+from .accounting import PATIENCE, DetectorAccount, MatchedRows, TriggerAccounting
 from .aligner import Aligner
 from .channel import Channel, ChannelKind
 from .clock_steps import ClockStep, ClockWatch
@@ -16,6 +10,7 @@ from .delay import DelayEstimate, Pass, estimate_delay
 from .good_rows import EVERYTHING, HARMLESS, bits_per_bin, good_rows, joined_windows
 from .grids import ENERGY_UNITS, default_step, uniform_grid, xas_grid
 from .latched import latched_windows
+from .matching import Follower
 from .quality import Quality
 from .rebin import EnergyBins, rebin_energy, rebin_windows
 from .series import Series

@@ -2,10 +2,9 @@
 
 Triggers and frames are matched by time, on clocks that need not agree, and by the detectors' own
 counters. What was lost, dropped, late, extra or double is located and marked; nothing behind it
-moves by a row.
+moves by a row. How frames are matched is in `matching`; here is what is kept from call to call.
 """
 
-from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import isfinite
@@ -13,14 +12,15 @@ from math import isfinite
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .clocks import (
-    FEWEST,
-    FOLLOWED,
-    ClockFit,
-    find_clock,
-    follow_clock,
-    nearest,
-    one_to_one,
+from .clocks import FEWEST, FOLLOWED, ClockFit, find_clock, follow_clock, nearest
+from .matching import (
+    Events,
+    Follower,
+    Match,
+    explain_missing,
+    match_frames,
+    relative_rate,
+    too_long,
 )
 from .quality import Quality
 
@@ -29,15 +29,6 @@ Indices = NDArray[np.int64]
 
 PATIENCE = 2.0
 """Seconds after which a row does without what has not come."""
-
-PUNCTUAL = 0.05
-"""Share of the interval by which a frame may be off without a word; more if it scatters more."""
-
-UNUSUAL = 5.0
-"""Standard deviations of its scatter that a frame may be off without a word."""
-
-APART = 0.45
-"""Share of the interval within which a frame is nearer to one trigger than to its neighbours."""
 
 DISTINCT = 3.0
 """Standard deviations of the scatter that must fit in there."""
@@ -50,58 +41,6 @@ WRONG_RATE = 0.1
 
 MISSING, MATCHED, UNDECIDED = 0, 1, 2
 """What an event can be when its row is final."""
-
-
-@dataclass(frozen=True)
-class Follower:
-    """A detector that follows the triggers, and what is known of it beforehand.
-
-    Parameters
-    ----------
-    name
-        Of the detector.
-    low, high
-        Bounds of "begin of a frame on the detector's clock minus time of its trigger on the
-        clock of the triggers", in s: offset of the clocks plus latency. The wider apart they
-        are, compared with the interval of the triggers, the more the intervals must vary to
-        make clear which frame belongs to which trigger.
-    frames_per_trigger
-        Frames that one trigger makes, or that fall on it from a faster train of pulses.
-    spacing
-        Seconds from one to the next of these. None: they share the interval to the next trigger
-        evenly; the last row is then EXTRAPOLATED.
-    jitter
-        Largest distance in s of a frame's begin from where the others say that it should be.
-        None: a quarter of the interval.
-    ends_with_next
-        Whether its frames last until the next trigger, so that the one that closes a leg begins
-        none.
-
-    Raises
-    ------
-    ValueError
-        If the bounds are not finite and in order, or a number is not above zero.
-    """
-
-    name: str
-    low: float
-    high: float
-    frames_per_trigger: int = 1
-    spacing: float | None = None
-    jitter: float | None = None
-    ends_with_next: bool = False
-
-    def __post_init__(self) -> None:
-        if not (isfinite(self.low) and isfinite(self.high) and self.low <= self.high):
-            raise ValueError(
-                f"{self.name}: its clock cannot be between {self.low!r} and {self.high!r} s off; "
-                "give two finite numbers, the smaller one first."
-            )
-        positive = (self.frames_per_trigger, self.spacing, self.jitter)
-        if not all(number is None or number > 0 for number in positive):
-            raise ValueError(
-                f"{self.name}: frames per trigger, spacing and jitter must be above zero."
-            )
 
 
 @dataclass(frozen=True)
@@ -391,7 +330,7 @@ class _Growing:
 
 
 class _Track:
-    """The frames of one detector against the triggers.
+    """The frames of one detector against the triggers: what is known so far.
 
     With n frames per trigger there are n *events* for each trigger, instants at which a frame
     should begin. Indices of events count from the beginning of the leg.
@@ -400,7 +339,6 @@ class _Track:
     def __init__(self, follower: Follower) -> None:
         self._follower = follower
         self._n = follower.frames_per_trigger
-        self._shares = self._n > 1 and follower.spacing is None
         self.numbers = _Growing(np.int64)
         self.begins = _Growing()
         self.ends = _Growing()
@@ -418,44 +356,31 @@ class _Track:
         self._pairs = np.empty((2, 0))
         # Of the frames behind the first `_consumed` ones, as `look` found them.
         self._consumed = 0
-        self._events = np.empty(0)
-        self._apart = self._tolerance = np.empty(0)
-        self._interval = np.inf
-        self._at = np.empty(0)
-        self._event_of = np.empty(0, np.int64)
-        self._late = np.empty(0, bool)
-        self._judged = 0
+        self._events = Events.expected(follower, np.empty(0))
+        self._match = Match.none(0)
 
     def look(self, times: Floats, rows: int, finish: bool) -> None:
         """Match what is not final yet; ``rows`` are final."""
-        self._events = self._expected(times)
-        self._interval = np.inf
-        if len(self._events) > 1:
-            self._interval = float(np.median(np.diff(self._events)))
+        self._events = Events.expected(self._follower, times)
         self.settled = 0
         self._find_clock(times, finish)
         pending = self.begins.values[self._consumed :]
-        self._event_of = np.full(len(pending), -1)
-        self._late = np.zeros(len(pending), bool)
-        self._judged = 0
+        self._match = Match.none(len(pending))
         if self.clock is None or not len(self._events):
             return
-        self._apart, self._tolerance = self._distances(self.clock.scatter)
-        self._at = at = self.clock.trigger_times(pending)
-        k = nearest(self._events, at)
-        away = np.abs(at - self._events[k])
-        # A frame behind the newest trigger belongs to one that has not been told yet.
-        known = finish | (at <= self._events[-1] + self._tolerance[-1])
-        after = at >= self.closed - self._tolerance[-1]
-        self._ignored = int(np.sum(after))
-        in_reach = np.flatnonzero(known & ~after)
-        self._judged = int(in_reach[-1]) + 1 if len(in_reach) else 0
-        near = (away <= self._tolerance[k]) & (k >= rows * self._n)
-        chosen = _in_order(np.flatnonzero(near[: self._judged]), k, away)
-        self._event_of[chosen] = k[chosen]
-        if len(chosen):
-            self.settled = int(k[chosen[-1]]) // self._n
-        self._place_the_rest(chosen, rows * self._n)
+        self._events = self._events.within(self._follower, self.clock.scatter)
+        event, _, number = self._last
+        self._match = match_frames(
+            self._events,
+            self.clock.trigger_times(pending),
+            self.numbers.values[self._consumed :],
+            base=rows * self._n,
+            last=(event, number),
+            closed=self.closed,
+            finish=finish,
+        )
+        self._ignored = self._match.ignored
+        self.settled = max(self._match.latest, 0) // self._n
 
     def will_count(self, overdue: int) -> bool:
         """Whether counting can tell at the end what times do not: about all frames are there.
@@ -478,15 +403,16 @@ class _Track:
         n, first, stop = self._n, rows.start * self._n, rows.stop * self._n
         frames = np.full(stop - first, -1)
         bits = np.zeros(stop - first, np.uint16)
-        mine = np.flatnonzero((self._event_of >= first) & (self._event_of < stop))
+        event_of, late = self._match.event_of, self._match.late
+        mine = np.flatnonzero((event_of >= first) & (event_of < stop))
         undecided = np.zeros(stop - first, bool)
         if self.clock is not None:
-            undecided = self._apart[first:stop] < DISTINCT * self.clock.scatter
+            undecided = self._events.apart[first:stop] < DISTINCT * self.clock.scatter
         elif len(self.begins):
             undecided[:] = True
-        frames[self._event_of[mine] - first] = self._consumed + mine
-        late = mine[self._late[mine] | self._too_long(mine)]
-        bits[self._event_of[late] - first] = Quality.LATE
+        frames[event_of[mine] - first] = self._consumed + mine
+        late_ones = mine[late[mine] | self._too_long(mine)]
+        bits[event_of[late_ones] - first] = Quality.LATE
         self._explain_missing(frames, bits, first, finish)
         frames[undecided], bits[undecided] = -1, Quality.AMBIGUOUS
         state = np.where(frames >= 0, MATCHED, MISSING)
@@ -496,7 +422,7 @@ class _Track:
         row_bits = np.bitwise_or.reduce(bits.reshape(-1, n), axis=1)
         row_bits[missing == n] |= Quality.NO_DATA
         row_bits[(2 * missing > n) & (missing < n)] |= Quality.PARTIAL
-        if self._shares and rows.start < rows.stop == len(positions):
+        if self._follower.shares and rows.start < rows.stop == len(positions):
             row_bits[-1] |= Quality.EXTRAPOLATED
         account = self._account
         account.triggers += len(frames)
@@ -528,23 +454,16 @@ class _Track:
             lost=missing - self._accounted_for - self._arrived_late,
             lost_at=list(self._account.lost_at),
             dropped=int(np.sum(gaps[gaps > 0])),
-            rate=self._rate(self._expected(times)),
+            rate=self._rate(times),
             clock=self.clock,
         )
 
-    def _rate(self, events: Floats) -> float:
+    def _rate(self, times: Floats) -> float:
         """Return the frames' rate against that of the events at the same time."""
-        begins = self.begins.values[np.isfinite(self.begins.values)]
-        if not len(begins):
-            return np.nan
         offset = 0.5 * (self._follower.low + self._follower.high)
         if self.clock is not None:
             offset = self.clock.offset
-        first, stop = np.searchsorted(events, begins[[0, -1]] - offset)
-        events = events[max(first - 1, 0) : stop + 1]
-        if min(len(events), len(begins)) <= FEWEST:
-            return np.nan
-        return float(np.median(np.diff(events)) / np.median(np.diff(begins)))
+        return relative_rate(self._follower.events(times), self.begins.values, offset)
 
     def _find_clock(self, times: Floats, finish: bool) -> None:
         known = min(len(self._events), len(self.begins))
@@ -554,7 +473,7 @@ class _Track:
             # What the closing trigger made speaks for the right clock too.
             makes_one = isfinite(self.closed) and not self._follower.ends_with_next
             self.clock = find_clock(
-                self._expected(np.append(times, self.closed if makes_one else [])),
+                self._follower.events(np.append(times, self.closed if makes_one else [])),
                 self.begins.values,
                 self._follower.low,
                 self._follower.high,
@@ -563,96 +482,34 @@ class _Track:
                 numbers=self.numbers.values,
             )
 
-    def _expected(self, times: Floats) -> Floats:
-        """Return when frames should begin, shape (m n,), on the clock of the triggers."""
-        n, spacing = self._n, self._follower.spacing
-        if n == 1 or not len(times):
-            return times
-        if spacing is None:
-            gaps = np.diff(times, append=np.nan)
-            gaps[-1] = gaps[-2] if len(gaps) > 1 else 0.0
-            return (times[:, np.newaxis] + gaps[:, np.newaxis] * np.arange(n) / n).ravel()
-        return (times[:, np.newaxis] + spacing * np.arange(n)).ravel()
-
-    def _distances(self, scatter: float) -> tuple[Floats, Floats]:
-        """Return how far in s a frame of each event is from all others, and how far it may be."""
-        gaps = np.diff(self._events)
-        apart = APART * np.minimum(np.append(np.inf, gaps), np.append(gaps, np.inf))
-        if not len(gaps):
-            apart[:] = self._follower.high - self._follower.low + 20 * scatter
-        most = apart
-        if self._follower.jitter is not None:
-            most = np.minimum(apart, self._follower.jitter)
-        tolerance = np.minimum(np.maximum(UNUSUAL * scatter, PUNCTUAL / APART * apart), most)
-        if self._shares:
-            # Which interval they share is not known before the next trigger.
-            tolerance[-self._n :] = most[-self._n :]
-        return apart, tolerance
-
-    def _place_the_rest(self, chosen: Indices, base: int) -> None:
-        """Find the events of frames that are near none, in the gaps between those that are.
-
-        As many frames as events, by the counter too: their timestamps are late, their order is
-        right. Else a frame that begins after an event that has no other began late.
-        """
-        left = np.flatnonzero(self._event_of[: self._judged] < 0)
-        numbers = self.numbers.values[self._consumed :]
-        gap_of = np.searchsorted(chosen, left)
-        reached = np.searchsorted(self._events, self._at[left], "right") - 1
-        for gap in np.unique(gap_of):
-            group, latest = left[gap_of == gap], reached[gap_of == gap]
-            event, _, number = self._last
-            if gap:
-                event, number = int(self._event_of[chosen[gap - 1]]), numbers[chosen[gap - 1]]
-            begin, stop = max(event + 1, base), len(self._events)
-            if gap < len(chosen):
-                stop = int(self._event_of[chosen[gap]])
-                counted = int(numbers[chosen[gap]] - number)
-                if len(group) == stop - begin and counted == stop - event:
-                    self._event_of[group] = np.arange(begin, stop)
-                    self._late[group] = True
-                    continue
-            for frame, last in zip(group, np.minimum(latest, stop - 1).tolist(), strict=True):
-                if last >= begin and self._at[frame] - self._events[last] < self._interval:
-                    self._event_of[frame], self._late[frame] = last, True
-                    begin = last + 1
-
     def _too_long(self, pending: Indices) -> NDArray[np.bool_]:
-        """Return which frames lasted until after the next event, so that they hold both.
-
-        A counter whose bins end with the next trigger does that when it misses one.
-        """
-        if not len(pending):
-            return np.zeros(0, bool)
-        event, index = self._event_of[pending], self._consumed + pending
-        until = self._at[pending] + self.ends.values[index] - self.begins.values[index]
-        following = np.append(self._events[1:], self._events[-1] + 1.5 * self._interval)
-        return until > following[event] + self._tolerance[event]
+        """Return which of the frames that are not final lasted until after the next event."""
+        index = self._consumed + pending
+        lengths = self.ends.values[index] - self.begins.values[index]
+        until = self._match.at[pending] + lengths
+        return too_long(self._events, self._match.event_of[pending], until)
 
     def _explain_missing(
         self, frames: Indices, bits: NDArray[np.uint16], first: int, finish: bool
     ) -> None:
-        """Mark events without a frame: lost, dropped on the way, or not here in time."""
+        """Mark events without a frame with the reason."""
         missing = np.flatnonzero(frames < 0) + first
         if not len(missing):
             return
-        placed = np.flatnonzero(self._event_of >= 0)
-        placed = placed[np.argsort(self._event_of[placed], kind="stable")]
-        events = np.append(self._last[0], self._event_of[placed])
-        index = np.append(self._last[1], self._consumed + placed)
-        numbers = np.append(self._last[2], self.numbers.values[self._consumed + placed])
-        after = np.searchsorted(events, missing)
-        closed = after < len(events)
-        s, p = np.minimum(after, len(events) - 1), after - 1
-        # The counter went on by more than the frames that came.
-        free = events[s] - events[p] - 1
-        dropped = np.clip(numbers[s] - numbers[p] - (index[s] - index[p]), 0, free)
-        why = np.zeros(len(missing), np.uint16)
-        why[np.where(closed, dropped < free, finish)] |= Quality.LOST_TRIGGER
-        why[closed & (dropped > 0)] |= Quality.LOST_UPDATES
-        why[~closed & (not finish)] |= Quality.LATE
+        event_of = self._match.event_of
+        placed = np.flatnonzero(event_of >= 0)
+        placed = placed[np.argsort(event_of[placed], kind="stable")]
+        # With the last final one before them, so that the first gap has a begin too.
+        event, index, number = self._last
+        why, dropped = explain_missing(
+            missing,
+            np.append(event, event_of[placed]),
+            np.append(index, self._consumed + placed),
+            np.append(number, self.numbers.values[self._consumed + placed]),
+            finish,
+        )
         bits[missing - first] = why
-        self._accounted_for += int(np.sum(closed & (missing - events[p] <= dropped)))
+        self._accounted_for += dropped
 
     def _follow(self, frames: Indices, bits: NDArray[np.uint16], first: int) -> None:
         """Let the clock learn from frames that are in rows now."""
@@ -663,7 +520,7 @@ class _Track:
         index = int(frames[latest])
         self._last = (first + latest, index, int(self.numbers.values[index]))
         punctual = in_rows[bits[in_rows] == 0]
-        new = np.stack([self._events[first + punctual], self.begins.values[frames[punctual]]])
+        new = np.stack([self._events.times[first + punctual], self.begins.values[frames[punctual]]])
         self._pairs = np.concatenate([self._pairs, new], axis=1)[:, -FOLLOWED:]
         if self.clock is not None:
             self.clock = follow_clock(self.clock, *self._pairs)
@@ -676,26 +533,31 @@ class _Track:
             return
         limit = np.inf
         if stop < len(self._events):
-            limit = self._events[stop] - self._tolerance[stop]
+            limit = self._events.times[stop] - self._events.tolerance[stop]
         done = int(mine[-1]) + 1 if len(mine) else 0
-        while done < self._judged and self._event_of[done] < 0 and not self._at[done] >= limit:
+        match = self._match
+        # A frame without a known begin does not wait: nothing that comes later will place it.
+        while done < match.judged and match.event_of[done] < 0 and not match.at[done] >= limit:
             done += 1
-        for frame in np.flatnonzero(self._event_of[:done] < 0).tolist():
-            self._count_unplaced(float(self._at[frame]), row_bits, first_row)
+        for frame in np.flatnonzero(match.event_of[:done] < 0).tolist():
+            self._count_unplaced(float(match.at[frame]), row_bits, first_row)
         self._consumed += done
 
     def _count_unplaced(self, at: float, row_bits: NDArray[np.uint16], first_row: int) -> None:
-        event = int(nearest(self._events, np.array([at]))[0]) if isfinite(at) else -1
-        if event >= 0 and at < self._events[event] - self._tolerance[event]:
+        """Count a frame that is in no row: too late for its row, double, or extra."""
+        events = self._events
+        event = int(nearest(events.times, np.array([at]))[0]) if isfinite(at) else -1
+        if event >= 0 and at < events.times[event] - events.tolerance[event]:
+            # It began before that event by more than a frame can: the one before made it.
             event -= 1
         event = min(event, len(self._state) - 1)
         state = self._state.values[event] if event >= 0 else MATCHED
-        since = at - self._events[event] if event >= 0 else np.inf
-        if state == MISSING and since < self._interval:
+        since = at - events.times[event] if event >= 0 else np.inf
+        if state == MISSING and since < events.interval:
             self._account.late += 1
             self._arrived_late += 1
         elif state != UNDECIDED:
-            if since < 0.5 * self._interval:
+            if since < 0.5 * events.interval:
                 self._account.double += 1
             else:
                 self._account.extra += 1
@@ -703,40 +565,4 @@ class _Track:
                 row_bits[event // self._n - first_row] |= Quality.EXTRA
 
 
-def _in_order(items: Indices, events: Indices, distances: Floats) -> Indices:
-    """Return the items that are the nearest ones of their events, with events that rise.
-
-    Parameters
-    ----------
-    items
-        Indices into the other two, rising.
-    events, distances
-        Event of each frame and how far it is away.
-    """
-    while True:
-        chosen = items[one_to_one(events[items], distances[items])]
-        if np.all(np.diff(events[chosen]) > 0):
-            return chosen
-        rising = _longest_rising(events[chosen])
-        items = np.setdiff1d(items, np.delete(chosen, rising))
-
-
-def _longest_rising(values: Indices) -> list[int]:
-    """Return the indices of a longest subsequence that rises."""
-    ends: list[int] = []
-    last_of: list[int] = []
-    before: list[int] = []
-    for index, value in enumerate(values.tolist()):
-        place = bisect_left(ends, value)
-        before.append(last_of[place - 1] if place else -1)
-        ends[place : place + 1] = [value]
-        last_of[place : place + 1] = [index]
-    chain = []
-    index = last_of[-1]
-    while index >= 0:
-        chain.append(index)
-        index = before[index]
-    return chain[::-1]
-
-
-__all__ = ["PATIENCE", "DetectorAccount", "Follower", "MatchedRows", "TriggerAccounting"]
+__all__ = ["PATIENCE", "DetectorAccount", "MatchedRows", "TriggerAccounting"]
