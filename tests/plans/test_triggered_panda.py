@@ -119,6 +119,23 @@ def test_rows_are_what_was_measured_of_each_trigger_whatever_happens_in_between(
     assert s.get(s.panda.blocks.pcap.trig) == "ZERO"
 
 
+def test_a_step_without_a_row_is_flown_again_where_it_was_planned(with_panda):
+    s = with_panda
+    asked = Triggers(s.panda, step=0.05)
+    with fault(s, panda_lost_pulse=12):
+        s.run_engine(
+            flyscan([s.camera], s.energy, 400.0, 402.0, 1.0, triggers=asked, refly="bad rows")
+        )
+    table = s.run().primary
+    places = ((table["energy_lower"] + table["energy_upper"]) / 2 - 400.0) / 0.05
+    # The row behind a pulse that was not made is marked, and flown again with it at the end. So
+    # there is one good row of each step, in its middle, and no other was flown twice.
+    good = table["quality"] & np.uint16(Quality.LOST_TRIGGER) == 0
+    assert np.array_equal(np.sort(np.floor(places[good])), np.arange(40))
+    assert np.floor(places[-2:]).tolist() == [11, 12]
+    assert places - np.floor(places) == pytest.approx(0.5, abs=0.04)
+
+
 def test_without_pv_access_a_panda_is_refused_with_the_name_of_the_extra(simulated, monkeypatch):
     s = simulated
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

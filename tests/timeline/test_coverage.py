@@ -61,3 +61,21 @@ def test_what_flying_again_would_not_mend_is_no_hole(bit):
     coverage = Coverage("energy")
     coverage.add(table(np.arange(4.0), [0, bit, 0]))
     assert coverage.holes(1, 1, 0, 3, 1.0) == []
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize(("first", "last"), [(0.0, 0.01), (0.0, 1.0), (0.1, 0.9), (0.495, 0.505)])
+def test_missing_steps_are_whole_ones_wherever_in_its_step_an_exposure_lies(first, last, backwards):
+    coverage = Coverage("energy")
+    rng = np.random.default_rng(3)
+    for step in (0, 1, 4, 5, 9):
+        # With the jitter of an encoder.
+        ends = step + np.array([first, last]) + rng.uniform(-0.1, 0.1)
+        coverage.add(table(10 - ends if backwards else ends, [0]))
+    coverage.add(table([7, 8], [int(Quality.NO_DATA)]))
+    borders = np.arange(11.0)
+    expected = [(2, 4), (6, 9)]
+    if backwards:
+        borders, expected = borders[::-1], [(10 - a, 10 - b) for a, b in expected]
+    assert coverage.missing_steps(1, [1], borders) == expected
+    assert coverage.missing_steps(2, [1], borders) == [(borders[0], borders[-1])]

@@ -25,6 +25,7 @@ from glidepath.flyers import (
     rows_with,
 )
 from glidepath.flyers.sampling.row_count import ENOUGH, RowCount
+from glidepath.flyers.triggers.compare_plan import until
 from glidepath.sentences import as_connection_error, cause_of, joined
 from glidepath.storage import data_root, run_folder
 from glidepath.trajectory import Leg, Region, Trajectory
@@ -278,6 +279,19 @@ class Scan:
 
     def bad_legs(self) -> Iterator[Leg]:
         """Yield what is to be flown again: ranges in which a row is bad or missing."""
+        plans = [plan.triggers for plan in self.inspection.legs if plan.triggers is not None]
+        stepped = [(plan.leg, plan.borders) for plan in plans if plan.borders is not None]
+        if not stepped:
+            yield from self.holes()
+        for leg, borders in stepped:
+            coverage, numbers = self.sampler.coverage, set(leg.numbers)
+            for begin, end in coverage.missing_steps(leg.pass_number, numbers, borders):
+                rest = leg if begin == borders[0] else leg.after(begin)
+                if rest is not None:
+                    yield rest if end == borders[-1] else until(rest, end)
+
+    def holes(self) -> Iterator[Leg]:
+        """Yield what is to be flown again where rows are on no grid: they come by time."""
         period = self.inspection.report.period
         for leg in self.trajectory.legs():
             (region,), (number,) = leg.regions, leg.numbers
