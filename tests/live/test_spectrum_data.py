@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from glidepath.live import Display, derivative_of, display_of, mean_of, passes_of
+from glidepath.timeline import HARMLESS, Quality
 
 START = {
     "motors": ["energy"],
@@ -51,6 +52,13 @@ def test_held_rows_are_good_and_rows_without_beam_are_not():
     quality = np.array([0, 1, 64, 65, 0, 0], np.uint16)
     up, down = passes_of(table(quality=quality), Display("energy", "sample", "", "eV"))
     assert up.bad.tolist() == [False, False, True]
+    assert down.bad.tolist() == [True, False, False]
+
+
+def test_what_rebinning_takes_as_good_is_good_in_every_view():
+    quality = np.array([HARMLESS, Quality.PARTIAL, Quality.LATE, Quality.NO_DATA, 0, 0], np.uint16)
+    up, down = passes_of(table(quality=quality), Display("energy", "sample", "", "eV"))
+    assert up.bad.tolist() == [False, False, False]
     assert down.bad.tolist() == [True, False, False]
 
 

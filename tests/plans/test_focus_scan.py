@@ -8,6 +8,7 @@ from glidepath.pictures import save_focus
 from glidepath.plans import FocusData, FocusResult, flyscan, focus_scan
 from glidepath.plans.focus_scan import focus_positions
 from glidepath.simulation.spot import spot_width
+from glidepath.timeline import Quality
 
 RANGE = np.arange(-1200.0, -1100.0, 0.01)
 
@@ -154,3 +155,19 @@ def test_the_data_of_a_scan_are_taken_from_its_primary_stream_only():
         "centroid_x": [2.0],
         "centroid_y": [3.0],
     }
+
+
+def test_rows_of_a_flight_that_are_not_good_are_not_fitted(tmp_path):
+    import h5py
+
+    data, path = FocusData("m", "c"), tmp_path / "run.h5"
+    keys = ("fwhm_x", "fwhm_y", "centroid_x", "centroid_y")
+    with h5py.File(path, "w") as file:
+        file["/entry/data/m"] = [1.0, 2.0, 3.0]
+        file["/entry/data/quality"] = np.array([Quality.HELD, Quality.BEAM_LOST, 0], np.uint16)
+        for key in keys:
+            file[f"/entry/data/c_{key}"] = [5.0, 1.0, 4.0]
+    resource = {"data_key": "c_fwhm_x", "uri": f"file://localhost{path}"}
+    data("stream_resource", resource)
+    assert data.columns["position"].tolist() == [1.0, 3.0]
+    assert data.columns["fwhm_x"].tolist() == [5.0, 4.0]

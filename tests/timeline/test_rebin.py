@@ -334,3 +334,13 @@ def test_grids_that_make_no_sense_are_refused_with_a_sentence(make, sentence):
         make()
     assert str(caught.value).count(".") >= 1
     assert str(caught.value).endswith(".")
+
+
+def test_a_detector_of_unknown_exposure_has_equal_weights_and_no_time():
+    t = np.arange(0.0, 10.0, 0.125)
+    channel = Channel("mesh", ChannelKind.DETECTOR)
+    stamps = np.array([0.25, 0.5, 0.875, 1.5])
+    bins = rebin_energy(t, t, channel, stamps, [1.0, 2.0, 6.0, 5.0], [0.0, 1.0, 2.0, 3.0])
+    assert np.isnan(bins.exposure_time).all()
+    np.testing.assert_allclose(bins.mean, [3.0, 5.0, np.nan], rtol=1e-9)
+    np.testing.assert_allclose(bins.count, [3.0, 1.0, 0.0], rtol=1e-9)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         write_rebinned,
     )
     from glidepath.catalog.replay import Replay, replay_all, replay_run
+    from glidepath.catalog.run_folder import FolderRun, open_run_folder
     from glidepath.catalog.runs import (
         RunSummary,
         list_runs,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CatalogError",
     "Exporter",
+    "FolderRun",
     "LocalTiledServer",
     "Publisher",
     "PublisherStatus",
@@ -51,6 +53,7 @@ __all__ = [
     "load_run",
     "open_catalog",
     "open_local_catalog",
+    "open_run_folder",
     "read_baseline",
     "read_channel",
     "read_journal",
@@ -82,6 +85,7 @@ _MODULES = {
         "write_rebinned",
     ],
     "replay": ["Replay", "replay_all", "replay_run"],
+    "run_folder": ["FolderRun", "open_run_folder"],
     "runs": [
         "RunSummary",
         "list_runs",

@@ -41,7 +41,8 @@ class Rebinned:
         Arrays of shape (m,): ``<axis>_lower``, ``<axis>_upper`` (the bin), for each detector
         ``<detector>``, ``<detector>_count``, ``<detector>_error``, ``<detector>_time``,
         ``<detector>_<axis>``: mean, effective number of exposures, standard error of the mean,
-        time that exposures were open in the bin (s), and the mean energy meanwhile; and
+        time that exposures were open in the bin (s; NaN for a detector that does not say how
+        long an exposure is), and the mean energy meanwhile; and
         ``quality`` (uint16): the bits of the rows that went into the bin, or, where none did, of
         those that were left out.
     units
@@ -141,7 +142,7 @@ def rebin_run(
         columns[f"{channel.name}_error"] = bins.standard_error
         columns[f"{channel.name}_time"] = bins.exposure_time
         columns[f"{channel.name}_{axis}"] = bins.energy
-    filled = np.any([columns[f"{channel.name}_time"] > 0 for channel in chosen], axis=0)
+    filled = np.any([columns[f"{channel.name}_count"] > 0 for channel in chosen], axis=0)
     ends = rows[f"{axis}_lower"], rows[f"{axis}_upper"]
     used, left_out = (
         bits_per_bin(rows["quality"][which], ends[0][which], ends[1][which], edges)

@@ -9,9 +9,11 @@ from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlparse
 
 from glidepath.catalog.journal import JournalWriter, encode
 from glidepath.catalog.ledger import Ledger, Line
+from glidepath.storage import folder_in_path, keep_documents
 
 _log = logging.getLogger(__name__)
 
@@ -96,6 +98,7 @@ class Recorder:
                 ended.append(uid)
         for uid, text in lines.items():
             self._tell(self._open[uid].write, bytes(text))
+            self._open[uid].keep_in_folder()
         for uid in ended:
             self._end(uid)
         self._ledger.pass_on(passed)
@@ -115,6 +118,8 @@ class Recorder:
             uid = document["run_start"]
             if name != "stop":
                 self._run_of[document["uid"]] = uid
+            if name == "stream_resource":
+                self._open[uid].stored_at(document)
         elif "descriptor" in document:
             uid = self._run_of[document["descriptor"]]
         else:
@@ -133,6 +138,7 @@ class Recorder:
         self._next_try = time.monotonic() + _RETRY_PERIOD
         for uid, journal in list(self._unfinished.items()):
             if self._tell(journal.finish) or last:
+                journal.keep_in_folder(complete=True)
                 del self._unfinished[uid]
                 if journal.writer is not None:
                     self._ledger.recorded(uid, journal.writer)
@@ -155,6 +161,8 @@ class _Journal:
         self._folder = folder
         self._uid = uid
         self._unwritten = bytearray()
+        self._run_folder: Path | None = None
+        self._is_kept = False
         self.writer: JournalWriter | None = None
 
     def write(self, lines: bytes) -> None:
@@ -165,6 +173,27 @@ class _Journal:
         # What it cannot write it keeps itself.
         lines, self._unwritten = bytes(self._unwritten), bytearray()
         self.writer.write(lines)
+
+    def stored_at(self, resource: Mapping[str, Any]) -> None:
+        """Note the run's folder, from a document that points to a file in it."""
+        if self._run_folder is None:
+            path = Path(unquote(urlparse(str(resource.get("uri", ""))).path))
+            self._run_folder = folder_in_path(path, self._uid)
+
+    def keep_in_folder(self, *, complete: bool = False) -> None:
+        """Let the run's folder have the documents, once when it is known and once at the end."""
+        if self._run_folder is None or self.writer is None or (self._is_kept and not complete):
+            return
+        self._is_kept = True
+        try:
+            keep_documents(self.writer.path, self._run_folder)
+        except OSError as error:
+            _log.warning(
+                "The documents of run %s are not in its folder %s (%s), only in the journal.",
+                self._uid,
+                self._run_folder,
+                error.strerror,
+            )
 
     def finish(self) -> None:
         """Write what is left and force it to the disk; OSError if that cannot be."""

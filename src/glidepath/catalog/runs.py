@@ -7,11 +7,13 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from glidepath.catalog.errors import CatalogError
+from glidepath.catalog.run_folder import open_run_folder
 
 _EVENTS = "internal"
 """Tiled's name of the table that holds a stream's events."""
@@ -107,28 +109,36 @@ def list_runs(
     return summaries
 
 
-def load_run(client: Any, run: str | int) -> Any:
-    """Find one run.
+def load_run(source: Any, run: str | int = -1) -> Any:
+    """Find one run, in a catalogue or in its folder.
 
     Parameters
     ----------
-    client
-        The catalogue, from `open_catalog`.
+    source
+        The catalogue, from `open_catalog`; or the path of a run's folder, or of the
+        ``glidepath.h5`` in it. A folder is read by itself: it may have been copied anywhere.
     run
         A uid or its beginning (at least 5 characters); a scan number (the newest run with it);
         or a negative number: -1 is the newest run, -2 the one before. Text of digits only is a
-        scan number if there is a run with it, else the beginning of a uid.
+        scan number if there is a run with it, else the beginning of a uid. A folder has one run.
 
     Returns
     -------
-    bluesky_tiled_plugins.clients.bluesky_run.BlueskyRunV3
-        The run's client.
+    bluesky_tiled_plugins.clients.bluesky_run.BlueskyRunV3 or glidepath.catalog.FolderRun
+        The run's client. All readers of this package take either.
 
     Raises
     ------
     CatalogError
         There is no such run, or several uids begin like this.
+
+    Examples
+    --------
+    >>> run = load_run("copies/000012_1f2e3d4c")  # doctest: +SKIP
     """
+    if isinstance(source, str | Path):
+        return open_run_folder(source)
+    client = source
     if not isinstance(run, str):
         return _newest(client, run) if run < 0 else _numbered(client, run)
     text = run.strip()

@@ -17,18 +17,18 @@ def compare(
     data: DataOption = None,
 ) -> None:
     """Compare the baselines of two runs beyond each signal's tolerance, or within one run."""
-    from glidepath.lookback import RunIndex, StoredRun, differences, moved_during
+    from glidepath.lookback import StoredRun, differences, moved_during
 
     from .run_tables import differences_table
 
     console = Console(highlight=False, emoji=False)
     with spoken():
-        index = RunIndex(stored_data(data))
-        first = StoredRun(index, index.one(one))
+        root = stored_data(data, [one] if other is None else [one, other])
+        first = StoredRun.of(root, one)
         if other is None:
             found, names = moved_during(first), ("before", "after")
         else:
-            second = StoredRun(index, index.one(other))
+            second = StoredRun.of(root, other)
             found = differences(first, second)
             names = (f"scan {first.run.scan_id}", f"scan {second.run.scan_id}")
         if not first.baseline():

@@ -126,11 +126,11 @@ def _documents(run: str, data: Path, tiled: str | None) -> Source:
     """Find a run: by its folder, its journal, or its name in a data directory or a catalogue."""
     from glidepath.catalog import CatalogError, load_run
     from glidepath.catalog.journal_index import find_run_journal
-    from glidepath.export import DOCUMENTS, read_documents
+    from glidepath.catalog.run_folder import documents_in
 
     place = Path(run)
     if place.is_dir():
-        return Source(read_documents(place / DOCUMENTS), folder=place.absolute())
+        return Source(documents_in(place.absolute()), folder=place.absolute())
     if place.suffix == ".jsonl" and place.exists():
         return _journalled(place)
     if tiled is None:

@@ -32,7 +32,7 @@ def fit(
 
     console = Console(highlight=False, emoji=False)
     with spoken():
-        stored = StoredRun.of(stored_data(data), run)
+        stored = StoredRun.of(stored_data(data, [run]), run)
         result = (
             fit_edge_of(stored, signal, reference, at)
             if edge

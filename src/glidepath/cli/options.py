@@ -1,6 +1,7 @@
 """Options that several commands share, and the sessions that they open with them."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,7 +29,7 @@ TiledOption = Annotated[
     ),
 ]
 
-RUN_HELP = "Scan number, uid or its beginning, -1 for the newest run, -2 for the one before"
+RUN_HELP = "Scan number, uid or its beginning, a run's folder, -1 for the newest run, -2 for the one before"
 RunArgument = Annotated[str, typer.Argument(help=f"{RUN_HELP}.")]
 RunsArgument = Annotated[
     list[str] | None,
@@ -76,8 +77,11 @@ def data_directory(data: Path | None) -> Path:
     return check_data_directory(load_configuration(data=data).data)
 
 
-def stored_data(data: Path | None) -> Path:
+def stored_data(data: Path | None, runs: Sequence[str] = ()) -> Path:
     """Return the data directory that a command reads from.
+
+    It need not be there if all the runs that were asked for are folders, which are read by
+    themselves.
 
     Raises
     ------
@@ -86,6 +90,8 @@ def stored_data(data: Path | None) -> Path:
     """
     from glidepath.configuration import load_configuration
 
+    if runs and all(Path(run).is_dir() for run in runs):
+        return Path(runs[0]).absolute()
     root = load_configuration(data=data).data
     if not root.is_dir():
         raise ValueError(

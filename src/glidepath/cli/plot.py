@@ -36,13 +36,14 @@ def plot(
 
     Examples: glidepath plot; glidepath plot 12 13 --mode ratio -o ratio.png; glidepath plot -3:
     """
-    from glidepath.lookback import RunIndex, StoredRun, spectra_of
+    from glidepath.lookback import StoredRun, spectra_of
     from glidepath.lookback.figures import draw, draw_in_terminal
 
     console = Console(highlight=False, emoji=False)
     with spoken():
-        index = RunIndex(stored_data(data))
-        chosen = [StoredRun(index, run) for which in runs or ["-1"] for run in index.find(which)]
+        asked = runs or ["-1"]
+        root = stored_data(data, asked)
+        chosen = [run for which in asked for run in StoredRun.find(root, which)]
         spectra = spectra_of(
             chosen,
             mode=mode,

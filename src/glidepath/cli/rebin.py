@@ -1,10 +1,11 @@
 """`glidepath rebin`: a run on another grid of energies, from its raw updates."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -12,6 +13,10 @@ from rich.console import Console
 from .errors import spoken
 from .fly import TiledOption, catalogue
 from .serve import DataOption
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class Grid(StrEnum):
@@ -23,7 +28,10 @@ class Grid(StrEnum):
 
 def rebin(
     run: Annotated[
-        str, typer.Argument(help="Uid (or its beginning), scan number, or -1 for the newest run.")
+        str,
+        typer.Argument(
+            help="Uid (or its beginning), scan number, -1 for the newest run, or a run's folder."
+        ),
     ] = "-1",
     step: Annotated[
         float | None,
@@ -60,55 +68,81 @@ def rebin(
 
     Only what was measured in good rows counts. The column quality has the bits of each bin.
     """
-    from glidepath.catalog import axis_unit, load_run, rebin_run, write_rebinned
+    from glidepath.catalog import rebin_run, write_rebinned
     from glidepath.catalog.rebinning import check_table_name
-    from glidepath.storage import check_data_directory
-    from glidepath.timeline import EVERYTHING, HARMLESS, default_step, uniform_grid, xas_grid
+    from glidepath.timeline import EVERYTHING, HARMLESS
 
     said = Console(stderr=True, highlight=False, emoji=False)
     with spoken():
-        root = check_data_directory(data)
         if grid is Grid.XAS and edge is None:
             raise ValueError("The grid xas needs the absorption edge; give it with --edge.")
         if name is not None:
             check_table_name(name)
         if output is not None and output.exists():
             raise ValueError(f"{output} exists already; choose another name for the CSV file.")
-        with catalogue(tiled, root) as connect:
-            client = connect()
-            try:
-                found = load_run(client, run)
-                asked = found.metadata["start"].get("preflight", {})
-                low = start if start is not None else asked.get("start")
-                high = stop if stop is not None else asked.get("stop")
-                if low is None or high is None:
-                    raise ValueError(
-                        "This run does not say its range; give it with --start and --stop."
-                    )
-                low, high = min(low, high), max(low, high)
-                unit = axis_unit(found)
-                width = default_step(unit) if step is None else step
-                edges = (
-                    uniform_grid(low, high, width)
-                    if edge is None or grid is Grid.UNIFORM
-                    else xas_grid(low, high, edge, edge_step=width, unit=unit)
+        if name is not None and Path(run).is_dir():
+            raise ValueError(
+                "A table goes into Tiled beside its run, which a folder is not; leave out --name, "
+                "or name the run by its number."
+            )
+        with _found(run, tiled, data) as (client, found):
+            edges = _edges(found, grid, step, edge, start, stop)
+            result = rebin_run(found, edges, accept=EVERYTHING if every else HARMLESS)
+            _write(result.columns, output, result.units)
+            left_out = result.rows - result.rows_used
+            if left_out:
+                said.print(
+                    f"{left_out} of {result.rows} rows have quality bits and are left out; "
+                    "--all takes them, too.",
+                    soft_wrap=True,
                 )
-                result = rebin_run(found, edges, accept=EVERYTHING if every else HARMLESS)
-                _write(result.columns, output, result.units)
-                left_out = result.rows - result.rows_used
-                if left_out:
-                    said.print(
-                        f"{left_out} of {result.rows} rows have quality bits and are left out; "
-                        "--all takes them, too.",
-                        soft_wrap=True,
-                    )
-                if name is not None:
-                    place = write_rebinned(client, found, result, name)
-                    said.print(f"In Tiled: {place}", soft_wrap=True)
-            finally:
-                client.context.http_client.close()
+            if name is not None:
+                place = write_rebinned(client, found, result, name)
+                said.print(f"In Tiled: {place}", soft_wrap=True)
         if output is not None:
             said.print(f"{len(edges) - 1} bins in {output}", soft_wrap=True)
+
+
+@contextmanager
+def _found(run: str, tiled: str | None, data: Path) -> Iterator[tuple[Any, Any]]:
+    """Give the catalogue and the run in it; None and the run if the run is a folder."""
+    from glidepath.catalog import load_run
+    from glidepath.storage import check_data_directory
+
+    if Path(run).is_dir():
+        yield None, load_run(Path(run))
+        return
+    with catalogue(tiled, check_data_directory(data)) as connect:
+        client = connect()
+        try:
+            yield client, load_run(client, run)
+        finally:
+            client.context.http_client.close()
+
+
+def _edges(
+    run: Any,
+    grid: Grid,
+    step: float | None,
+    edge: float | None,
+    start: float | None,
+    stop: float | None,
+) -> "NDArray[np.float64]":
+    """Return the edges of the bins, shape (m + 1,), in the unit of the run's axis."""
+    from glidepath.catalog import axis_unit
+    from glidepath.timeline import default_step, uniform_grid, xas_grid
+
+    asked = run.metadata["start"].get("preflight", {})
+    low = start if start is not None else asked.get("start")
+    high = stop if stop is not None else asked.get("stop")
+    if low is None or high is None:
+        raise ValueError("This run does not say its range; give it with --start and --stop.")
+    low, high = min(low, high), max(low, high)
+    unit = axis_unit(run)
+    width = default_step(unit) if step is None else step
+    if edge is None or grid is Grid.UNIFORM:
+        return uniform_grid(low, high, width)
+    return xas_grid(low, high, edge, edge_step=width, unit=unit)
 
 
 def _write(columns: dict, output: Path | None, units: Mapping[str, str] | None = None) -> None:

@@ -14,7 +14,9 @@ def show(run: RunArgument = "-1", data: DataOption = None) -> None:
     from .run_tables import print_run
 
     with spoken():
-        print_run(Console(highlight=False, emoji=False), StoredRun.of(stored_data(data), run))
+        print_run(
+            Console(highlight=False, emoji=False), StoredRun.of(stored_data(data, [run]), run)
+        )
         raise typer.Exit(0)
 
 

@@ -8,12 +8,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from glidepath.devices import Pulses
 from glidepath.devices.settings import SettingError
+from glidepath.storage import open_to_read
 
 from .frame_source import FrameFile, Frames, FrameSettings, FrameSource, TriggerMode, no_frames
 
@@ -328,7 +328,7 @@ class DetectorCheck:
 
 
 def _images(file: FrameFile) -> int:
-    with h5py.File(file.path, "r", swmr=True, libver="latest") as opened:
+    with open_to_read(file.path) as opened:
         return len(opened[file.dataset])
 
 

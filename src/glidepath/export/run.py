@@ -15,8 +15,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-DOCUMENTS = "documents.jsonl"
-"""Name of the file in a run's folder that keeps the run's documents."""
+from glidepath.storage import DOCUMENTS, place_in_folder
 
 HDF5_MIMETYPE = "application/x-hdf5"
 
@@ -225,12 +224,7 @@ class Run:
 
     def _where_now(self, path: Path) -> Path:
         """Return where a file is. A copy of a run has its own, though the first may still exist."""
-        if self._moved_to is None:
-            return path
-        parts = path.parts
-        # Below the run's folder a camera may have a folder of its own.
-        candidates = [self._moved_to.joinpath(*parts[-n:]) for n in range(1, min(4, len(parts)))]
-        return next((place for place in candidates if place.exists()), candidates[0])
+        return path if self._moved_to is None else place_in_folder(self._moved_to, path, self.uid)
 
     @classmethod
     def open_folder(cls, folder: Path) -> Run:

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
+
+from glidepath.storage import open_to_read, place_in_folder
 
 RUN_FOLDER_DEPTH = 5
 """Parts of a file's path below the data directory: year, month, day, run, file."""
@@ -24,13 +25,16 @@ class PrimaryFollower:
     Parameters
     ----------
     root
-        Data directory to look in where a file is no longer where the documents say, as when the
-        directory was moved or copied.
+        Data directory to look in first: files are no longer where the documents say when it was
+        moved, and in a copy they are the copy's.
+    folder
+        The run's folder, if it was copied or moved by itself.
     """
 
-    def __init__(self, root: Path | None = None) -> None:
+    def __init__(self, root: Path | None = None, folder: Path | None = None) -> None:
         self._lock = threading.Lock()
         self._root = root
+        self._folder = folder
         self.start: Mapping[str, Any] = {}
         self.stop: Mapping[str, Any] | None = None
         self.rows = 0
@@ -108,7 +112,7 @@ class PrimaryFollower:
             rows = self.rows
         found: dict[str, NDArray[np.float64]] = {}
         for path in {place[0] for place in places.values()}:
-            with h5py.File(self._found(path), "r", libver="latest", swmr=True) as file:
+            with open_to_read(self._found(path)) as file:
                 for name, (where, dataset) in places.items():
                     if where == path:
                         found[name] = np.asarray(file[dataset][begin:rows], float)
@@ -120,7 +124,9 @@ class PrimaryFollower:
         return self._found(Path(unquote(urlparse(resource["uri"]).path)))
 
     def _found(self, path: Path) -> Path:
-        if self._root is None or path.exists():
+        if self._folder is not None:
+            return place_in_folder(self._folder, path, self.start.get("uid", ""))
+        if self._root is None or len(path.parts) <= RUN_FOLDER_DEPTH:
             return path
         moved = self._root.joinpath(*path.parts[-RUN_FOLDER_DEPTH:])
         return moved if moved.exists() else path

@@ -16,8 +16,10 @@ import numpy as np
 import traitlets
 from numpy.typing import NDArray
 
+from glidepath.timeline import HARMLESS
+
 from .follower import PrimaryFollower
-from .spectrum_data import HARMLESS, Display, display_of
+from .spectrum_data import Display, display_of
 
 PUSH_PERIOD = 0.05
 """Seconds between two looks for new rows."""
@@ -160,7 +162,7 @@ class NotebookView:
             "signal": display.signal,
             "reference": display.reference,
             "unit": display.unit,
-            "harmless": HARMLESS,
+            "harmless": int(HARMLESS),
             "columns": names,
             "expected": self._follower.expected,
             "title": f"Scan {start.get('scan_id', '')} ({start['uid'][:8]})",

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from glidepath.timeline import good_rows
 
-HARMLESS = 1
-"""Bits of ``quality`` that do not spoil a row: HELD, a channel that had nothing new to say."""
+Floats = NDArray[np.float64]
 
 BOOKKEEPING = (
     *("sample_time", "sample_duration", "region_number", "pass_number", "quality"),
@@ -145,7 +144,7 @@ def passes_of(columns: Mapping[str, NDArray[Any]], display: Display) -> list[Pas
             value = value / np.asarray(columns[display.reference], float)
     numbers = np.asarray(columns.get("pass_number", np.ones(len(position))), float)
     quality = np.nan_to_num(np.asarray(columns.get("quality", np.zeros(len(position))), float))
-    bad = (quality.astype(np.int64) & ~HARMLESS) != 0
+    bad = ~good_rows(quality)
     return [
         Pass(int(number), position[rows], value[rows], bad[rows])
         for number in np.unique(numbers[np.isfinite(numbers)])

@@ -2,8 +2,7 @@
 
 Bluesky's `BestEffortCallback`, `LiveTable`, `LivePlot` and what is built on them read ``event``
 documents. A fly scan emits ``stream_datum`` documents, which point into a file. This callback reads
-the file and hands on some of its rows as ordinary events. It needs nothing of Glidepath but h5py
-and the documents themselves.
+the file and hands on some of its rows as ordinary events. It needs nothing but the documents.
 """
 
 import time
@@ -13,8 +12,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
-import h5py
 import numpy as np
+
+from glidepath.storage import open_to_read
 
 Callback = Callable[[str, Mapping[str, Any]], Any]
 
@@ -169,7 +169,7 @@ class StreamsAsEvents:
                 places.setdefault(path, {})[resource["data_key"]] = dataset
         found: dict[str, np.ndarray] = {}
         for path, datasets in places.items():
-            with h5py.File(path, "r", libver="latest", swmr=True) as file:
+            with open_to_read(path) as file:
                 for key, dataset in datasets.items():
                     found[key] = np.asarray(file[dataset][rows.start : rows.stop])
         return found

@@ -288,7 +288,7 @@ class RunIndex:
             with (self.folder / f"{uid}{SUFFIX}").open("rb") as file:
                 start = json.loads(file.readline())["doc"]
                 last = _last_line(file)
-            return [_run_of(start, last["doc"] if last.get("name") == "stop" else {})]
+            return [run_of(start, last["doc"] if last.get("name") == "stop" else {})]
         # Whatever is no run: a file that somebody put there, or one that is just begun.
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return []
@@ -317,7 +317,8 @@ def _last_line(file: Any) -> dict[str, Any]:
         length *= 8
 
 
-def _run_of(start: Mapping[str, Any], stop: Mapping[str, Any]) -> Run:
+def run_of(start: Mapping[str, Any], stop: Mapping[str, Any]) -> Run:
+    """Return the line of a run, from its first document and its last; the latter may be empty."""
     report = start.get("preflight") or {}
     sample = start.get("sample", "")
     if isinstance(sample, Mapping):
@@ -386,4 +387,4 @@ def time_of(text: str, now: float | None = None) -> float:
         ) from None
 
 
-__all__ = ["FILE_NAME", "Run", "RunIndex", "RunNotFoundError", "time_of"]
+__all__ = ["FILE_NAME", "Run", "RunIndex", "RunNotFoundError", "run_of", "time_of"]

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glidepath.catalog.journal import read_journal
+from glidepath.catalog.run_folder import documents_in, open_run_folder
 from glidepath.live import Display, Pass, PrimaryFollower, display_of, passes_of
 
-from .index import Run, RunIndex
+from .index import Run, RunIndex, run_of
 
 if TYPE_CHECKING:
     import pandas
@@ -51,6 +52,8 @@ class StoredRun:
         The runs of the data directory.
     run
         Which one.
+    folder
+        The run's folder, if it is read from there alone, as `in_folder` does.
 
     Examples
     --------
@@ -58,14 +61,38 @@ class StoredRun:
     >>> run.table()[["energy", "sample"]]  # doctest: +SKIP
     """
 
-    def __init__(self, index: RunIndex, run: Run) -> None:
+    def __init__(self, index: RunIndex, run: Run, folder: Path | None = None) -> None:
         self.run = run
         self.journal = index.journal(run)
         self._root = index.root
+        self._folder = folder
+
+    @classmethod
+    def find(cls, root: Path, which: str | int) -> "list[StoredRun]":
+        """Return the runs that a user means: the one of a folder, or see `RunIndex.find`."""
+        if Path(str(which)).is_dir():
+            return [cls.in_folder(Path(str(which)))]
+        index = RunIndex(root)
+        return [cls(index, run) for run in index.find(which)]
+
+    @classmethod
+    def in_folder(cls, folder: Path) -> "StoredRun":
+        """Return the run of a folder, which may have been copied or moved anywhere.
+
+        Raises
+        ------
+        CatalogError
+            If it is not the folder of a run.
+        """
+        opened = open_run_folder(folder)
+        run = run_of(opened.metadata["start"], opened.metadata["stop"] or {})
+        return cls(RunIndex(opened.folder), run, opened.folder)
 
     @classmethod
     def of(cls, root: Path, which: str | int) -> "StoredRun":
-        """Return the run that a user means; see `RunIndex.find`."""
+        """Return the run that a user means: the one of a folder, or see `RunIndex.find`."""
+        if Path(str(which)).is_dir():
+            return cls.in_folder(Path(str(which)))
         index = RunIndex(root)
         return cls(index, index.one(which))
 
@@ -78,6 +105,8 @@ class StoredRun:
     @cached_property
     def documents(self) -> list[tuple[str, dict[str, Any]]]:
         """Name and document, in the order in which they were recorded."""
+        if self._folder is not None:
+            return documents_in(self._folder)
         return list(read_journal(self.journal))
 
     @property
@@ -93,7 +122,7 @@ class StoredRun:
 
     @cached_property
     def _follower(self) -> PrimaryFollower:
-        follower = PrimaryFollower(self._root)
+        follower = PrimaryFollower(self._root, self._folder)
         for name, document in self.documents:
             follower(name, document)
         return follower

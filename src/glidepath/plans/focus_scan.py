@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from glidepath.detectors import Camera
 from glidepath.physics import FocusError, FocusFit, fit_focus
 from glidepath.storage import read_columns
+from glidepath.timeline import good_rows
 
 from .flyscan import flyscan
 from .messages import MsgGenerator, wait_for
@@ -173,10 +174,11 @@ class FocusData:
 
     @property
     def columns(self) -> dict[str, NDArray[np.float64]]:
-        """What has been recorded."""
+        """What has been recorded; of a flight, what was recorded in good rows."""
         if self._path is not None:
-            read = read_columns(self._path, "/entry/data", list(self._names.values()))
-            return {key: np.asarray(read[name], float) for key, name in self._names.items()}
+            read = read_columns(self._path, "/entry/data", [*self._names.values(), "quality"])
+            good = good_rows(read["quality"])
+            return {key: np.asarray(read[name], float)[good] for key, name in self._names.items()}
         table = np.array(self._rows, dtype=np.float64).reshape(-1, len(self._names))
         return dict(zip(self._names, table.T, strict=True))
 

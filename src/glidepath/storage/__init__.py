@@ -6,10 +6,12 @@ from .growing import Column, FileError, GrowingFile, Table, read_columns
 from .hdf5 import open_hdf5, open_to_read, repair
 from .locks import FileLock
 from .paths import check_data_directory, data_root, run_folder, run_folders, use_data_root
+from .run_documents import DOCUMENTS, folder_in_path, keep_documents, place_in_folder
 from .scan_numbers import ScanNumberError, ScanNumbers
 from .validation import compile_validators
 
 __all__ = [
+    "DOCUMENTS",
     "HDF5_MIMETYPE",
     "AlignedImages",
     "Column",
@@ -27,9 +29,12 @@ __all__ = [
     "compile_validators",
     "data_root",
     "dataset_paths",
+    "folder_in_path",
     "image_shape",
+    "keep_documents",
     "open_hdf5",
     "open_to_read",
+    "place_in_folder",
     "read_columns",
     "repair",
     "run_folder",

@@ -112,7 +112,8 @@ class EnergyBins:
     standard_error
         Standard error of ``mean`` from the scatter of the exposures; NaN with less than two.
     exposure_time
-        Time that exposures were open in the bin (s), the sum of the weights w.
+        Time that exposures were open in the bin (s), the sum of the weights w; NaN where the
+        channel does not say how long an exposure is.
     """
 
     center: Floats
@@ -147,6 +148,9 @@ def rebin_energy(
     unbiased for weights that say nothing of the scatter, and the mean has the standard error
     ``s sqrt(Q) / W``: with equal weights the usual ``s / sqrt(n)``. It includes the slope of a
     spectrum within a bin. Neighbouring bins share exposures, so their errors are correlated.
+
+    A detector whose aperture is 0 does not say how long it was open: its values count with equal
+    weights, at the energy of their time stamps, and their time is NaN.
 
     Parameters
     ----------
@@ -231,7 +235,7 @@ def rebin_energy(
         mean=mean,
         count=np.where(filled, per_bin(total**2, squares, filled), 0.0),
         standard_error=np.sqrt(variance),
-        exposure_time=total,
+        exposure_time=total if detector.aperture > 0 else np.full(m, np.nan),
     )
 
 
