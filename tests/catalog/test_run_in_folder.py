@@ -291,6 +291,7 @@ def test_commands_take_a_folder_in_place_of_a_number(tmp_path):
     assert len(lines) == 9
     done("plot", new, "-o", tmp_path / "x.png", "--data", tmp_path)
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+    assert "flyscan" in done("show", new)
     done("export", new, "--csv", "--output", tmp_path / "table.csv")
     assert len((tmp_path / "table.csv").read_text().splitlines()) > ROWS
     refused = runner.invoke(app, ["rebin", str(new), "--name", "x"])

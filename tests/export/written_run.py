@@ -193,7 +193,7 @@ def _images(folder: Path, rows: int) -> Path:
     with h5py.File(pixels, "w") as file:
         file["/entry/data/data"] = np.arange(1, rows * 12 + 1, dtype=np.uint16).reshape(rows, 4, 3)
     aligned = AlignedImages(folder / "images.h5", (4, 3), np.dtype(np.uint16))
-    aligned.add(Path("camera.h5"), "/entry/data/data", np.arange(rows))
+    aligned.add(pixels, "/entry/data/data", np.arange(rows))
     aligned.write()
     return aligned.path
 

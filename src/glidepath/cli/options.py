@@ -29,7 +29,10 @@ TiledOption = Annotated[
     ),
 ]
 
-RUN_HELP = "Scan number, uid or its beginning, a run's folder, -1 for the newest run, -2 for the one before"
+RUN_HELP = (
+    "Scan number, uid or its beginning, a run's folder, -1 for the newest run, "
+    "-2 for the one before"
+)
 RunArgument = Annotated[str, typer.Argument(help=f"{RUN_HELP}.")]
 RunsArgument = Annotated[
     list[str] | None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import json
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -355,7 +356,8 @@ def _sources(path: Path) -> list[Path]:
 
 def _resolved(folder: Path, name: str) -> Path:
     """Return the file that HDF5 takes for a source: as named, or beside the file that names it."""
-    named = folder / name
+    # Without the steps up in it: a crate would take them for names.
+    named = Path(os.path.normpath(folder / name))
     beside = folder / Path(name).name
     return beside if not named.exists() and beside.exists() else named
 
