@@ -306,6 +306,24 @@ async def test_counters_and_positions_that_do_not_fit_are_found_before_anything_
     assert await bench.settings() == before
 
 
+async def test_a_counter_that_is_set_in_flight_is_a_sentence(bench):
+    await bench.put("BEAM:axis", "m3")
+    counter = bench.blocks.inenc[3]
+
+    async def set_to_zero():
+        await until(counter.val.get_value, lambda count: count > 40_100_000)
+        await counter.setp.set(0)
+
+    setting = asyncio.create_task(set_to_zero())
+    try:
+        with pytest.raises(TriggerError, match=r"^panda counted from 40\d\..* within 0\.0\d+ s, "):
+            await bench.fly("mono_motor", 400.0, 405.0, 1.0, period=0.01, exposure=0.005)
+        await setting
+    finally:
+        here = await bench.devices["mono_motor"].user_readback.get_value()
+        await counter.setp.set(round(here * 100_000))
+
+
 async def test_disarming_in_flight_ends_the_triggers_and_cuts_no_row_short(
     bench,
 ):

@@ -35,6 +35,7 @@ from glidepath.trajectory import Leg, PreflightError
 from .compare_parts import compare_parts
 from .compare_plan import RECOVERY, TICK, UNIT, ComparePlan, pulse_unit
 from .exposure import with_exposure
+from .jumps import JumpWatch
 from .request import Triggers
 from .trigger_box import TriggerBox
 from .trigger_source import CapturedTriggers, TriggerPlan
@@ -84,6 +85,7 @@ class PositionCompare(TriggerBox):
         self._over = False
         self._gone = False
         self._seen = 0
+        self._jumps: JumpWatch | None = None
         self._first_time = 0.0
 
     # -- planning ----------------------------------------------------------------------------
@@ -245,6 +247,7 @@ class PositionCompare(TriggerBox):
             ):
                 raise self._not_armed(seen)
         self._seen = 0
+        self._jumps = JumpWatch(self.name, plan.leg, self.encoders.tolerance)
         self._plan = plan
 
     async def _start(self, seen: Watch) -> None:
@@ -351,7 +354,10 @@ class PositionCompare(TriggerBox):
         else:
             assert plan.period is not None
             numbers = np.rint((times - self._first_time) / plan.period)
-        return CapturedTriggers(numbers.astype(np.int64), times, plan.geometry.position(readings))
+        positions = plan.geometry.position(readings)
+        if self._jumps is not None:
+            self._jumps.check(times, positions)
+        return CapturedTriggers(numbers.astype(np.int64), times, positions)
 
     async def _fresh(self) -> tuple[Floats, Floats]:
         """Return what was handed over since the last call."""

@@ -37,6 +37,7 @@ from glidepath.trajectory import Leg, PreflightError
 from .capture_file import CaptureFile
 from .claim import Claim
 from .exposure import with_exposure
+from .jumps import JumpWatch
 from .panda_fields import neutral_settings
 from .request import Triggers
 from .sequence_parts import sequence_parts
@@ -114,6 +115,7 @@ class Sequencer(TriggerBox):
         self._plan: SequencePlan | None = None
         self._folder: Path | None = None
         self._file: CaptureFile | None = None
+        self._jumps: JumpWatch | None = None
         self._scales: list[tuple[float, float]] = []
         self._directions: list[int] = []
         self._saved_table: SequencerTable | None = None
@@ -350,6 +352,7 @@ class Sequencer(TriggerBox):
         readings = plan.geometry.readings([plan.leg.start, plan.leg.stop])
         self._directions = [-1 if end < begin else 1 for begin, end in readings]
         self._due, self._grown = 0, (time.monotonic(), 0)
+        self._jumps = JumpWatch(self.name, plan.leg, self.encoders.tolerance)
         self._plan = plan
 
     async def _begin(self) -> None:
@@ -620,12 +623,15 @@ class Sequencer(TriggerBox):
             between = (plan.times[1:] + plan.times[:-1]) / 2
             numbers = np.searchsorted(between, begins - self._first_time, "right")
         position = plan.geometry.position
+        positions = position(np.stack(first))
+        if self._jumps is not None:
+            self._jumps.check(begins, positions)
         # Disarmed while it was open: the detectors, which a rising edge triggers, went on.
         cut = ends - begins < plan.exposure - 2 * TICK
         return CapturedTriggers(
             numbers.astype(np.int64),
             begins,
-            position(np.stack(first)),
+            positions,
             np.where(cut, begins + plan.exposure, ends),
             np.where(cut, np.nan, position(np.stack(last))),
             np.where(cut, np.nan, position(np.stack(mean))),
