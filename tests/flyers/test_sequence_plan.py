@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glidepath.devices import Panda
+from glidepath.devices.panda import LINES
 from glidepath.flyers import Triggers
-from glidepath.flyers.triggers.sequence_plan import LINES, sequence_plan
+from glidepath.flyers.triggers.sequence_plan import sequence_plan
 from glidepath.flyers.triggers.sequencer import Sequencer
 from glidepath.physics import Encoder, GratingGeometry, LinearGeometry
 from glidepath.simulation.panda_blocks import CompareRun, SequencerRun

@@ -212,10 +212,18 @@ async def test_what_a_killed_scan_has_left_running_is_taken_over(bench):
     assert await bench.settings() == before
 
 
-async def test_a_short_table_is_flown_in_parts_and_faults_are_seen_where_they_are(
-    bench, monkeypatch
-):
-    monkeypatch.setattr(sequencer, "LINES", 15)
+async def test_a_box_with_room_for_them_takes_more_lines_than_4096_at_once(bench):
+    await bench.put("BEAM:axis", "m3")
+    bench.devices["panda"].lines = 8192
+    got = await bench.fly("mono_motor", 400.0, 425.0, 5.0, step=0.005, exposure=0.000_5)
+    assert len(got.plan.table) == 5000
+    assert np.array_equal(got.numbers, np.arange(5000))
+    _, energies, _ = await bench.truth(5000)
+    assert got.positions == pytest.approx(energies, abs=2e-5)
+
+
+async def test_a_short_table_is_flown_in_parts_and_faults_are_seen_where_they_are(bench):
+    bench.devices["panda"].lines = 15
     await bench.put("BEAM:axis", "m3")
     await bench.put("FAULT:panda_lost_pulse", 7)
     await bench.put("FAULT:panda_extra_pulse", 12)

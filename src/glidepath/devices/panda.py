@@ -33,6 +33,7 @@ from .encoders import AxisEncoders
 from .pv_access import NO_PV_ACCESS
 
 __all__ = [
+    "LINES",
     "Panda",
     "PandaBlocks",
     "PandaBox",
@@ -42,6 +43,9 @@ __all__ = [
     "SequencerTable",
     "panda_box",
 ]
+
+LINES = 4096
+"""Lines that the table of every PandA's sequencer takes; ophyd-async's own takes no more."""
 
 
 class PandaEncoder(InencBlock):
@@ -132,6 +136,10 @@ class Panda(Device):
         Which of its sequencers is left to scans.
     at_server
         Turns a folder of this machine into the same folder as the box's EPICS server sees it.
+    lines
+        Lines that a table of the sequencer takes: what the box answers to
+        ``SEQ1.TABLE.MAX_LENGTH?``, divided by 4. Its EPICS server does not tell it. A leg that
+        needs more is flown in parts.
 
     Attributes
     ----------
@@ -148,13 +156,19 @@ class Panda(Device):
         outputs: Sequence[str] = ("TTLOUT1",),
         sequencer: int = 1,
         at_server: Callable[[Path], PurePath] = Path.absolute,
+        lines: int = LINES,
     ) -> None:
+        if lines < 2:
+            raise ValueError(
+                f"{name or prefix} cannot have tables of {lines!r} lines; give 2 or more."
+            )
         for output in outputs:
             _split(output)
         self.axes = dict(axes or {})
         self.outputs = tuple(outputs)
         self.sequencer = sequencer
         self.at_server = at_server
+        self.lines = lines
         # Set once: ophyd-async goes by the first value whether an attribute is a child.
         there = importlib.util.find_spec("p4p") is not None
         self.blocks = PandaBlocks(prefix, self._path) if there else None
@@ -221,6 +235,11 @@ class PandaBox:
     def name(self) -> str:
         """Name of the device."""
         return self.panda.name
+
+    @property
+    def lines(self) -> int:
+        """Lines that a table of its sequencer takes: what ophyd-async's table does."""
+        return LINES
 
     @property
     def blocks(self) -> PandaBlocks:

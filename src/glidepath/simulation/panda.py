@@ -55,7 +55,6 @@ _COLUMNS = (
     ("time2", "I"),
     *((f"out{name}2", "?") for name in "abcdef"),
 )
-_LINES = 4096
 _CAPTURES = ("Value", "Diff", "Sum", "Mean", "Min", "Max", "Min Max", "Min Max Mean", "No")
 _STAMPS = ("ts_start", "ts_end", "ts_trig")
 _EDGES = ("Rising", "Falling", "Either")

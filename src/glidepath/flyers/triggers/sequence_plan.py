@@ -37,9 +37,6 @@ LONGEST_TIME = (2**32 - 1) * TICK
 REST = TICK
 """Seconds between the end of a pulse and the next: the second phase of a line is never empty."""
 
-LINES = 4096
-"""Lines of a table, where the box does not tell how many it takes."""
-
 LINE_REPEATS = 2**16 - 1
 
 
@@ -281,4 +278,4 @@ def _as_table(lines: list[Line], high: int) -> SequencerTable:
     )
 
 
-__all__ = ["LINES", "REST", "TICK", "SequencePlan", "sequence_plan", "train_table"]
+__all__ = ["REST", "TICK", "SequencePlan", "sequence_plan", "train_table"]

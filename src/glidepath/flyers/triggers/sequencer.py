@@ -41,7 +41,7 @@ from .jumps import JumpWatch
 from .panda_fields import neutral_settings
 from .request import Triggers
 from .sequence_parts import sequence_parts
-from .sequence_plan import LINES, REST, TICK, SequencePlan, train_table
+from .sequence_plan import REST, TICK, SequencePlan, train_table
 from .sources import make_trigger_source
 from .trigger_box import TriggerBox
 from .trigger_source import CapturedTriggers, TriggerError, TriggerPlan, TriggerSource
@@ -140,7 +140,7 @@ class Sequencer(TriggerBox):
                 geometry,
                 request,
                 exposure=exposure,
-                lines=LINES,
+                lines=self.box.lines,
                 closing=closing,
             )
 
