@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 from .csv_table import csv_name, table_columns, write_csv
 from .mapping import iso_time
 from .nexus import master_name, write_nexus
+from .relinked import has_sources_elsewhere, write_relinked
 from .run import DOCUMENTS, ExportError, Run
 from .spectrum import roles_of, spectrum_of
 from .written import replaced
@@ -101,8 +103,8 @@ def write_crate(run: Run, path: Path, *, documents: bytes, license_url: str = NO
         )
         remarks += [remark for remark in master.remarks if "is missing" not in remark]
         remarks += _readable(run, made)
-        contents = {name: file for file, name in names.items()}
-        contents |= {file.name: file for file in sorted(made.iterdir())}
+        contents = {name: _as_packed(file, name, names, run, made) for file, name in names.items()}
+        contents |= {file.name: file for file in sorted(made.iterdir()) if file.is_file()}
         for file in _pictures(run):
             contents.setdefault(file.name, file)
         with replaced(path) as new:
@@ -127,6 +129,17 @@ def _names(run: Run, files: list[Path]) -> dict[Path, str]:
             )
         names[file] = name
     return names
+
+
+def _as_packed(file: Path, name: str, names: Mapping[Path, str], run: Run, made: Path) -> Path:
+    """Return a file as it goes into the crate: one that shows others, by their names there."""
+    if run.folder is None or not has_sources_elsewhere(file, run.folder):
+        return file
+    new = made / "relinked" / name
+    new.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(name).parent
+    write_relinked(file, new, {one: os.path.relpath(at, folder) for one, at in names.items()})
+    return new
 
 
 def _readable(run: Run, folder: Path) -> Iterator[str]:
