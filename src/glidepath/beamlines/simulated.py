@@ -114,7 +114,7 @@ MIRROR_ENCODER = EncoderInput(2, Encoder(360_000))
 """On the trigger box, in counts per degree: hundredths of an arcsecond."""
 
 MOTOR_ENCODER = EncoderInput(3, Encoder(100_000))
-"""On the trigger box, in counts per eV."""
+"""The encoder of the motor on the trigger box, in counts per eV."""
 
 
 def make_devices(

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from glidepath.catalog.errors import CatalogError
 
 COLUMNS_PATH = "/glidepath/columns"
-"""Of the request that `glidepath.catalog.router` takes, before the path of a run."""
+"""Path of the request that `glidepath.catalog.router` takes, before the path of a run."""
 
 RETRY_ATTEMPTS = 3
 """Attempts per request; Tiled's own default is 10."""

@@ -21,7 +21,7 @@ from glidepath.catalog.connection import COLUMNS_PATH
 from glidepath.catalog.consolidator import register
 
 COLUMNS_AT_ONCE = 64
-"""In one request, so that it takes no longer than a second."""
+"""Columns that one request takes, so that it lasts no longer than a second."""
 
 NOT_FOR_US = (401, 403, 404, 405)
 """Answers of a server that has no router of ours, or lets nobody use it."""

@@ -92,7 +92,7 @@ class DetectorCheck:
         What triggers it, on the same cable as the trigger box will; None: only its own clock is
         tried.
     exposure
-        Of the frames, in s.
+        Exposure of the frames, in s.
     folder
         Where it may write files.
     """

@@ -123,7 +123,7 @@ class MoveTiming:
     Parameters
     ----------
     velocity
-        Of a move, eV/s.
+        Velocity of a move, eV/s.
     acceleration
         At its ends, eV/s²: how long the run-up is.
     overhead

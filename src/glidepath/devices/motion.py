@@ -67,7 +67,7 @@ class Motor(EpicsMotor):
 
     @cached_property
     def flyable_logic(self) -> MotorFlyableMovableLogic:
-        """The same object: a flight is made of moves."""
+        """How the motor flies: by the object that moves it, since a flight is made of moves."""
         return self.movable_logic
 
     @property

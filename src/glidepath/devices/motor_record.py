@@ -76,7 +76,7 @@ class MotorRecord:
     Attributes
     ----------
     name
-        Of the motor.
+        Name of the motor.
     source
         Name of the record.
     unit

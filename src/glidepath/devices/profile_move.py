@@ -129,7 +129,7 @@ class ProfileMotor(Motor):
     Parameters
     ----------
     prefix
-        Of the motor record.
+        Prefix of the PVs of the motor record.
     profile
         Prefix of the profile move records of its controller.
     axis

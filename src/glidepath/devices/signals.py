@@ -47,14 +47,14 @@ HANGING_TIMEOUT = 4.0
 """Seconds in which a server must take the order to stop, or a setting that is put back."""
 
 LOST_TIMEOUT = 12.0
-"""The same where the connection is lost: the server may be coming back.
+"""Seconds for these orders where the connection is lost: the server may be coming back.
 
 libca waits for up to 10 s before it looks for a lost server again (``disconnectGovernorPeriod``
 in EPICS base).
 """
 
 GONE_TIMEOUT = 2.0
-"""The same for a server that did not answer a moment ago."""
+"""Seconds for these orders to a server that did not answer a moment ago."""
 
 SILENCE = 1.5
 """Seconds without an answer after which a server is said not to answer."""

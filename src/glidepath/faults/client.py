@@ -25,7 +25,7 @@ SETTLE_TIMEOUT = 10.0
 """Seconds in which what a scan held must be gone, on a machine that is busy with other scans."""
 
 HALTED_TIMEOUT = 40.0
-"""The same after a halt, which does not wait for the clean-up."""
+"""Seconds in which it must be gone after a halt, which does not wait for the clean-up."""
 
 OWN_SOCKETS = 2
 """Those of an event loop: the portable monitors have one of their own after their first use."""

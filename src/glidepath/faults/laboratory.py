@@ -99,7 +99,7 @@ class Axis:
     back_end
         What flies it.
     name
-        Of the device.
+        Name of the device.
     true
         Of the axis in the simulation, which sets the beam's energy.
     stall, frozen

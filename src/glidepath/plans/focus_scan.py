@@ -65,7 +65,7 @@ def focus_scan(
     fly
         Fly over the range while the camera runs freely, instead of standing at each position.
     velocity
-        Of a flight, in the motor's unit per second. None: one step per row.
+        Velocity of a flight, in the motor's unit per second. None: one step per row.
     period
         Length of the rows of a flight in s, and of the frames. None: as the camera is set.
     move
@@ -194,7 +194,7 @@ class FocusResult:
     why_not
         Why there is no focus; empty if there is one.
     unit
-        Of the positions.
+        Unit of the positions.
     """
 
     name = "focus_fit"

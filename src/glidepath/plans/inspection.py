@@ -37,13 +37,13 @@ UPDATES_PER_SECOND = 100.0
 """Updates of a channel that room is asked for."""
 
 BYTES = 8
-"""Of a number."""
+"""Size of a number in a file, in bytes."""
 
 FEWEST_ROWS = 2
 """Rows that must fit into a region that is sampled, so that there is one."""
 
 FILE_BYTES = 1e6
-"""Of a file without rows."""
+"""Size of a file without rows, in bytes."""
 
 
 @dataclass(frozen=True)
@@ -229,7 +229,7 @@ async def with_motions(
     Parameters
     ----------
     flight
-        Of the axis.
+        Flight of the axis.
     plans
         Without motions.
     known

@@ -11,7 +11,7 @@ import h5py
 from .locks import WITHOUT_LOCKS, FileLock
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
-"""With which every HDF5 file begins."""
+"""The bytes with which every HDF5 file begins."""
 FLAGS_FROM_VERSION = 2
 """Version of the superblock from which on byte 11 says who has opened the file."""
 WRITING, SWMR = 0x01, 0x04

@@ -148,8 +148,8 @@ class Motion:
         leg
             What is flown.
         acceleration
-            Of run-up, joins and run-down, units per second squared; lower where a companion
-            could not follow.
+            Acceleration of run-up, joins and run-down, units per second squared; lower where a
+            companion could not follow.
         settle
             Seconds at constant velocity between the run-up and the leg's start.
         overrun
@@ -182,7 +182,7 @@ class Motion:
                     f"an acceleration of {acceleration:g} {unit}/s²; make it longer or fly it "
                     "slower."
                 )
-        track = _Track(leg)
+        track = _Writer(leg)
         first, last = regions[0].speeds[0], regions[-1].speeds[1]
         ramp = _gentle(acceleration, companions, leg, leg.start, -leg.direction, first)
         track.begin(first**2 / (2 * ramp) + first * settle)
@@ -375,7 +375,7 @@ class Motion:
         return sum(passage.rows(period) for passage in self.passages)
 
 
-class _Track:
+class _Writer:
     """Writes the pieces of a motion down, in speeds along the way."""
 
     def __init__(self, leg: Leg) -> None:

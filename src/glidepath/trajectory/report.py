@@ -40,7 +40,7 @@ class Space:
 
     @property
     def text(self) -> str:
-        """In words."""
+        """What is found here, in words for people."""
         return f"{in_bytes(self.needed)} of {in_bytes(self.free)} free in {self.place}"
 
 
@@ -51,7 +51,7 @@ class Timing:
     Parameters
     ----------
     name
-        Of the detector.
+        Name of the detector.
     exposure
         Length of one reading, s.
     dead_time
@@ -74,7 +74,7 @@ class Timing:
 
     @property
     def text(self) -> str:
-        """In words."""
+        """What is found here, in words for people."""
         if self.dead_time is None:
             return f"reads for {self.exposure:g} s, again and again"
         return f"reads for {self.exposure:g} s, dead time {self.dead_time:g} s"
@@ -103,7 +103,7 @@ class AxisReport:
 
     @property
     def text(self) -> str:
-        """In words."""
+        """What is found here, in words for people."""
         unit = self.unit
         parts = []
         if self.needed_low is not None and self.needed_high is not None:

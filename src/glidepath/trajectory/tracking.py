@@ -58,7 +58,7 @@ class GapPath:
 
     @property
     def slopes(self) -> NDArray[np.float64]:
-        """Of each piece, mm/eV, positive; shape (segments + 2,)."""
+        """Slope of the gap in each piece, mm/eV, positive; shape (segments + 2,)."""
         return np.diff(self.gaps) / np.diff(self.energies)
 
     def gap(self, energy: ArrayLike) -> NDArray[np.float64]:

@@ -91,7 +91,7 @@ class Camera(AreaDetector[ADBaseIO]):
     Parameters
     ----------
     prefix
-        Of the camera, such as ``"SIM:CAM1:"``.
+        Prefix of the PVs of the camera, such as ``"SIM:CAM1:"``.
     name
         Name of the device; its columns begin with it.
     driver

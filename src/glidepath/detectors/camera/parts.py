@@ -29,7 +29,7 @@ class Parts:
     Attributes
     ----------
     name
-        Of the camera.
+        Name of the camera.
     driver, extras
         The driver's records.
     stats

@@ -25,7 +25,7 @@ class TimeSeries:
     Parameters
     ----------
     prefix
-        Of the plugin.
+        Prefix of the PVs of the plugin.
     stats
         The plugin.
     """

@@ -110,7 +110,7 @@ class Link:
     Attributes
     ----------
     name
-        Of the process variable.
+        Name of the process variable.
     elements
         1 for a scalar, else the largest number of elements of the waveform.
     interval

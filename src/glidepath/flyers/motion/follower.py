@@ -24,7 +24,7 @@ class Follower:
     Parameters
     ----------
     name
-        Of the axis, for messages.
+        Name of the axis, for messages.
     readback
         Its position.
     plan

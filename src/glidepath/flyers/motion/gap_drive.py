@@ -110,7 +110,7 @@ class GapDrive:
     start, stop
         The range, eV.
     velocity
-        Of the energy, eV/s.
+        Velocity of the energy, eV/s.
     velocities
         Lowest and highest velocity of the gap, mm/s.
     bound

@@ -14,7 +14,7 @@ class Standing:
     Parameters
     ----------
     name
-        Of the axis, for messages.
+        Name of the axis, for messages.
     """
 
     def __init__(self, name: str) -> None:

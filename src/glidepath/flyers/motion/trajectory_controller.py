@@ -81,7 +81,7 @@ class ProfilePlan(MotionPlan):
     positions, times
         Of the points, shape (n,), units of the axis and s.
     acceleration
-        Of the ramps that the driver adds, units per s^2.
+        Acceleration of the ramps that the driver adds, units per s^2.
     """
 
     positions: Floats

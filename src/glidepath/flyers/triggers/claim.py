@@ -13,7 +13,7 @@ class Claim:
     folder
         Where the lock's file is; processes that share it see each other.
     name
-        Of what is claimed.
+        Name of what is claimed.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
