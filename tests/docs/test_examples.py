@@ -59,7 +59,9 @@ def namespace(beamline, RE, server):
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=lambda p: p.stem)
-def test_python_examples_run(page, namespace):
+def test_python_examples_run(page, namespace, beamline):
+    if page.stem == "beam-based-alignment":
+        beamline.start_also("accelerator")
     for text in blocks(page, "python"):
         exec(compile(text, str(page), "exec"), namespace)
 

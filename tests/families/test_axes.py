@@ -107,6 +107,15 @@ async def test_the_first_mirror_has_five_axes(bench):
     assert set(reading) == {"m1-tx", "m1-ty", "m1-rx", "m1-ry", "m1-rz"}
 
 
+async def test_the_axes_of_a_mirror_share_a_status(bench):
+    mirror = await connected(MirrorM1(f"{bench.prefix}M1:", "m1"))
+    status = mirror.ry.set(await mirror.ry.readback.get_value() + 8.0)
+    await bench.becomes("M1:ExecSens", 1)
+    await status
+    assert await bench.get("M1:ExecSens") == 0
+    await mirror.ry.set(0.0)
+
+
 @pytest.fixture
 async def axis(bench):
     """A pinhole without a fault, with short bounds."""

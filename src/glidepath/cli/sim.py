@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from glidepath.simulation import NOISE_OF_A_BEAMLINE, SimulatedBeamline
+from glidepath.simulation.accelerator import ACCELERATOR_FAMILIES
 from glidepath.simulation.vacuum import VACUUM_FAMILIES
 
 __all__ = ["sim"]
@@ -71,6 +72,9 @@ def sim(
     vacuum: Annotated[
         bool, typer.Option(help="With valves, shutters, mirrors, slits: a server of their own.")
     ] = True,
+    accelerator: Annotated[
+        bool, typer.Option(help="With magnets and monitors of the ring: a server of their own.")
+    ] = True,
     optics_port: Annotated[int | None, typer.Option(help="Port; default: a free one.")] = None,
     detectors_port: Annotated[int | None, typer.Option(help="Port; default: a free one.")] = None,
 ) -> None:
@@ -95,6 +99,7 @@ def sim(
             detector_noise=noise,
             panda=panda,
             vacuum=vacuum,
+            accelerator=accelerator,
         )
     except ValueError as error:
         typer.echo(str(error), err=True)
@@ -136,16 +141,18 @@ def _show(console: Console, beamline: SimulatedBeamline) -> None:
         table.add_row(beamline.prefix + name, _as_text(answer), meaning)
     console.print(table)
     if beamline.settings.vacuum_port:
-        console.print(_families(beamline.prefix, VACUUM_FAMILIES))
+        console.print(_families("Vacuum and optics", beamline.prefix, VACUUM_FAMILIES))
+    if beamline.settings.accelerator_port:
+        console.print(_families("Accelerator", beamline.prefix, ACCELERATOR_FAMILIES))
     console.print("For clients, in another terminal:\n")
     for name, value in beamline.environment.items():
         console.print(f'export {name}="{value}"', highlight=False, soft_wrap=True)
     console.print("\nRunning; Ctrl-C ends it.")
 
 
-def _families(prefix: str, families: Mapping[str, Sequence[str]]) -> Table:
+def _families(title: str, prefix: str, families: Mapping[str, Sequence[str]]) -> Table:
     """Return families of devices and their main PVs as a table."""
-    table = Table("family", "PVs", title="Vacuum and optics")
+    table = Table("family", "PVs", title=title)
     for family, names in families.items():
         table.add_row(family, "  ".join(prefix + name for name in names))
     return table

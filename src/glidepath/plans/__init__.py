@@ -1,5 +1,6 @@
 """Bluesky plans: what the run engine does, from pre-flight to the closed run."""
 
+from .beam_based_alignment import beam_based_alignment
 from .flyscan import flyscan, xas_flyscan
 from .focus_scan import FocusData, FocusResult, focus_scan
 from .inspection import inspect
@@ -12,6 +13,7 @@ __all__ = [
     "FocusResult",
     "Move",
     "RestoreError",
+    "beam_based_alignment",
     "flyscan",
     "focus_scan",
     "inspect",

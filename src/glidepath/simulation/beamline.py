@@ -23,7 +23,7 @@ __all__ = ["SimulatedBeamline"]
 ALWAYS = ("optics", "detectors")
 """Servers that every simulated beamline has."""
 
-OPTIONAL = ("vacuum",)
+OPTIONAL = ("vacuum", "accelerator")
 """Servers that are started where they are asked for."""
 
 _START_SECONDS = 90.0
@@ -80,8 +80,10 @@ class SimulatedBeamline:
         (``glidepath[panda]``).
     vacuum
         Whether the server of valves, shutters, mirrors, slits and apertures is started.
+    accelerator
+        Whether the server of the accelerator is started.
     later
-        Whether clients get the address of that server even if it is not started yet; see
+        Whether clients get the addresses of both even if they are not started yet; see
         `start_also`.
 
     Attributes
@@ -119,6 +121,7 @@ class SimulatedBeamline:
         detector_noise: float = 1.0,
         panda: bool = False,
         vacuum: bool = False,
+        accelerator: bool = False,
         later: bool = False,
     ) -> None:
         if not readback_Hz > 0:
@@ -140,8 +143,8 @@ class SimulatedBeamline:
                 "The simulated PandA is served over PV Access, which needs p4p; install "
                 "glidepath[panda]."
             )
-        self._asked = {"vacuum": vacuum}
-        chosen = free_ports(7)
+        self._asked = {"vacuum": vacuum, "accelerator": accelerator}
+        chosen = free_ports(8)
         self.settings = Settings(
             optics_port=chosen[0] if optics_port is None else optics_port,
             detectors_port=chosen[1] if detectors_port is None else detectors_port,
@@ -165,6 +168,7 @@ class SimulatedBeamline:
             panda_port=chosen[4] if panda else 0,
             panda_search_port=chosen[5] if panda else 0,
             vacuum_port=chosen[6] if vacuum or later else 0,
+            accelerator_port=chosen[7] if accelerator or later else 0,
         )
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._errors: dict[str, IO[bytes]] = {}
@@ -232,7 +236,7 @@ class SimulatedBeamline:
             raise
 
     def start_also(self, name: str) -> None:
-        """Start one more server, "vacuum"; harmless if it runs already.
+        """Start one more server, "vacuum" or "accelerator"; harmless if it runs already.
 
         Raises
         ------

@@ -8,11 +8,34 @@ import numpy as np
 from .channels import Database, Number
 from .jobs import Job
 
-__all__ = ["Drive", "Hexapod"]
+__all__ = ["Drive", "Hexapod", "Status"]
 
 FAULTS = ("none", "stuck", "late status", "no status", "stops short", "tripped")
 PERIOD = 0.05
 LATE_SECONDS = 1.0
+
+
+class Status:
+    """A status that drives share: busy while any of them moves.
+
+    Parameters
+    ----------
+    database
+        Where the process variable is added.
+    name
+        Its name.
+    busy
+        Its value while something moves; it is ``1 - busy`` otherwise.
+    """
+
+    def __init__(self, database: Database, name: str, busy: int = 1) -> None:
+        self._channel, self._busy = database.integer(name, 1 - busy), busy
+        self._moving: set[object] = set()
+
+    async def show(self, drive: object, moving: bool) -> None:
+        """Say of one of the drives whether it moves."""
+        (self._moving.add if moving else self._moving.discard)(drive)
+        await self._channel.change(self._busy if self._moving else 1 - self._busy)
 
 
 class Drive:
@@ -27,7 +50,7 @@ class Drive:
     setpoint, readback
         Names of its process variables.
     status
-        Name of its status; None: it has none.
+        Name of its status, or one that it shares with others; None: it has none.
     unit
         Of positions.
     position
@@ -36,8 +59,6 @@ class Drive:
         Drive limits; a value outside is not taken.
     velocity
         Units per second.
-    busy
-        Value of the status while it moves; it is ``1 - busy`` otherwise.
     noise
         Standard deviation of the readback.
     stop
@@ -50,24 +71,23 @@ class Drive:
         name: str,
         setpoint: str,
         readback: str,
-        status: str | None = None,
+        status: str | Status | None = None,
         *,
         unit: str = "mm",
         position: float = 0.0,
         limits: tuple[float, float] = (-25.0, 25.0),
         velocity: float = 4.0,
-        busy: int = 1,
         noise: float = 0.0,
         stop: str | None = None,
     ) -> None:
-        self._velocity, self._busy, self._noise = velocity, busy, noise
+        self._velocity, self._noise = velocity, noise
         self._generator = np.random.default_rng(len(database))
         self.position = position
         self.setpoint: Number = database.number(
             setpoint, position, unit, limits=limits, on_put=self.go
         )
         self._readback = database.number(readback, position, unit)
-        self._status = None if status is None else database.integer(status, 1 - busy)
+        self._status = Status(database, status) if isinstance(status, str) else status
         if stop is not None:
             database.integer(stop, 0, on_put=self._on_stop)
         self.fault = database.choice(f"FAULT:{name}", "none", FAULTS, on_put=self._on_fault)
@@ -80,7 +100,7 @@ class Drive:
 
     async def _on_stop(self, _: int) -> None:
         await self._job.stop()
-        await self._show_status(1 - self._busy)
+        await self._show_status(False)
 
     async def _on_fault(self, fault: str) -> None:
         if fault == "tripped":
@@ -89,7 +109,7 @@ class Drive:
             await self._readback.post(0.0)
 
     async def _move(self, target: float) -> None:
-        await self._show_status(self._busy)
+        await self._show_status(True)
         if self.fault.value == "stops short":
             target = (self.position + target) / 2
         origin, start = self.position, time.time()
@@ -101,25 +121,25 @@ class Drive:
             await asyncio.sleep(PERIOD)
         self.position = target
         await self._readback.post(self._seen())
-        await self._show_status(1 - self._busy)
+        await self._show_status(False)
 
     def _seen(self) -> float:
         return self.position + self._noise * float(self._generator.standard_normal())
 
-    async def _show_status(self, value: int) -> None:
+    async def _show_status(self, moving: bool) -> None:
         if self._status is None or self.fault.value == "no status":
             return
         if self.fault.value == "late status":
-            task = asyncio.create_task(self._show_later(value))
+            task = asyncio.create_task(self._show_later(moving))
             self._late.add(task)
             task.add_done_callback(self._late.discard)
         else:
-            await self._status.change(value)
+            await self._status.show(self, moving)
 
-    async def _show_later(self, value: int) -> None:
+    async def _show_later(self, moving: bool) -> None:
         assert self._status is not None
         await asyncio.sleep(LATE_SECONDS)
-        await self._status.change(value)
+        await self._status.show(self, moving)
 
     async def close(self) -> None:
         """End all work."""

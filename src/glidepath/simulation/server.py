@@ -134,7 +134,8 @@ async def _serve(name: str, settings: Settings) -> None:
         await _wait_until_it_listens(context)
         # The optics are seen by the detectors, a PandA by PV Access, and the truth by the one who
         # reads it later.
-        if name == "detectors" and not settings.truth and not settings.panda_port:
+        alone = name == "detectors" and not settings.truth and not settings.panda_port
+        if alone or name == "accelerator":
             await audience.count()
         print("ready", flush=True)
         waiter = asyncio.create_task(process.ended.wait())
@@ -170,9 +171,13 @@ def _role(name: str, settings: Settings) -> _Role:
         from .detectors import Detectors
 
         return Detectors(settings)
-    from .vacuum import Vacuum
+    if name == "vacuum":
+        from .vacuum import Vacuum
 
-    return Vacuum(settings)
+        return Vacuum(settings)
+    from .accelerator import Accelerator
+
+    return Accelerator(settings)
 
 
 async def _wait_until_it_listens(context: Any) -> None:

@@ -15,9 +15,9 @@ class Settings:
     optics_port, detectors_port, link_port, repeater_port
         Ports on the loopback interface: Channel Access of the two servers, the link between
         them, and the repeater that clients register with.
-    vacuum_port
-        Channel Access of the server that is started where it is asked for. 0: the addresses of
-        clients do not have it.
+    vacuum_port, accelerator_port
+        Channel Access of the two servers that are started where they are asked for. 0: the
+        addresses of clients do not have them.
     panda_port, panda_search_port
         PV Access of the PandA: its server, and where it is searched for. 0: there is no PandA.
     """
@@ -44,6 +44,7 @@ class Settings:
     panda_port: int = 0
     panda_search_port: int = 0
     vacuum_port: int = 0
+    accelerator_port: int = 0
 
     def port(self, name: str) -> int:
         """Return the Channel Access port of a server, by its name."""

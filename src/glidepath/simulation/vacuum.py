@@ -5,7 +5,7 @@ from typing import Any
 
 from .barriers import CommandedShutter, ToggledValve
 from .channels import Clock, Database
-from .drives import Drive, Hexapod
+from .drives import Drive, Hexapod, Status
 from .settings import Settings
 
 __all__ = ["VACUUM_FAMILIES", "Vacuum"]
@@ -93,14 +93,15 @@ class Vacuum:
             database.number(f"{name}rdPress", 2e-9, "mbar", 11)
 
     def _mirror(self) -> list[Drive]:
-        """Return the five axes of a mirror, which share one status at most installations."""
+        """Return the five axes of a mirror, which share one status."""
+        status = Status(self.database, "M1:ExecSens")
         return [
             Drive(
                 self.database,
                 f"M1:{axis}",
                 f"M1:{axis}Abs",
                 f"M1:rd{axis}",
-                "M1:ExecSens" if axis == "Tx" else f"M1:ExecSens{axis}",
+                status,
                 unit="mm" if axis[0] == "T" else "mrad",
             )
             for axis in ("Tx", "Ty", "Rx", "Ry", "Rz")

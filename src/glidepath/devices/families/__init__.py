@@ -7,20 +7,45 @@ from .apertures import (
     Pinholes,
     Slits,
 )
+from .diagnostics import (
+    BeamPositionMonitor,
+    BeamPositionMonitors,
+    BeamSizeMonitor,
+    BendingMagnet,
+    BunchFeedback,
+    FillPattern,
+    TopUpRing,
+    Tune,
+)
+from .injection import InjectionEngine
+from .magnets import DelayLine, Kicker, Multiplexer, PowerConverter
 from .mirrors import HexapodMirror, MirrorM1
 from .shutters import BeamShutter, PhotonShutter, Valve
 from .undulator_lock import UndulatorLock
 
 __all__ = [
     "ApertureUnit",
+    "BeamPositionMonitor",
+    "BeamPositionMonitors",
     "BeamShutter",
+    "BeamSizeMonitor",
+    "BendingMagnet",
+    "BunchFeedback",
+    "DelayLine",
     "ExitSlit",
+    "FillPattern",
     "Filters",
     "HexapodMirror",
+    "InjectionEngine",
+    "Kicker",
     "MirrorM1",
+    "Multiplexer",
     "PhotonShutter",
     "Pinholes",
+    "PowerConverter",
     "Slits",
+    "TopUpRing",
+    "Tune",
     "UndulatorLock",
     "Valve",
 ]
