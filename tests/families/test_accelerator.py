@@ -141,7 +141,11 @@ def test_a_supply_that_is_off_cannot_be_staged(ring):
     try:
         with pytest.raises(MotionError, match=r"kicker cannot be used, for .*stat2 is off"):
             do(staged(kicker))
+        do(put(f"{prefix}PAHB:switch", 0))
+        with pytest.raises(MotionError, match=r"delay cannot be used, for .*switch is off"):
+            do(staged(delay))
     finally:
+        do(put(f"{prefix}PAHB:switch", 1))
         do(put(f"{prefix}KIK1:stat2", 1))
     do(kicker.stop())
     assert do(kicker.setpoint.get_value()) == 0.0

@@ -8,7 +8,7 @@ import bluesky.preprocessors as bpp
 import numpy as np
 
 from glidepath.devices.families import BeamPositionMonitors, Multiplexer, PowerConverter
-from glidepath.physics.alignment import CentreFit, fit_quadrupole_centre
+from glidepath.physics.alignment import fit_quadrupole_centre
 
 from .messages import MsgGenerator
 
@@ -80,6 +80,9 @@ def beam_based_alignment(
         **(md or {}),
     }
 
+    positions: list[float] = []
+    changes: list[Any] = []
+
     def orbit_at(current: float) -> MsgGenerator:
         yield from bps.mv(converter, current)
         reading = yield from bps.trigger_and_read([monitors, steerer, converter])
@@ -88,7 +91,6 @@ def beam_based_alignment(
     @bpp.stage_decorator([monitors])
     @bpp.run_decorator(md=metadata)
     def measure() -> MsgGenerator:
-        positions, changes = [], []
         yield from bps.mv(multiplexer, quadrupole)
         for bump in bumps:
             yield from bps.mv(steerer, before + bump)
@@ -96,11 +98,10 @@ def beam_based_alignment(
             low = yield from orbit_at(-step)
             positions.append((high[number] + low[number]) / 2)
             changes.append(high - low)
-        return fit_quadrupole_centre(positions, changes)
 
     def put_back() -> MsgGenerator:
         yield from bps.mv(steerer, before)
         yield from bps.mv(multiplexer, multiplexer.off)
 
-    found: CentreFit = yield from bpp.finalize_wrapper(measure(), put_back)
-    return found
+    yield from bpp.finalize_wrapper(measure(), put_back)
+    return fit_quadrupole_centre(positions, changes)

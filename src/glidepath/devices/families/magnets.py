@@ -87,12 +87,12 @@ class Kicker(ComparedAxis):
     @AsyncStatus.wrap
     async def stage(self) -> None:
         """Refuse (MotionError) a supply whose power or high voltage is off."""
-        await super().stage()
         off = [s.source for s in (self.power, self.high_voltage) if not await ask(s)]
         if off:
             raise MotionError(
                 f"{self.name} cannot be used, for {' and '.join(off)} is off; switch it on first."
             )
+        await super().stage()
 
 
 class DelayLine(ComparedAxis):
@@ -120,9 +120,11 @@ class DelayLine(ComparedAxis):
     @AsyncStatus.wrap
     async def stage(self) -> None:
         """Refuse (MotionError) a delay that is switched off."""
-        await super().stage()
         if not await ask(self.switch):
-            raise MotionError(f"{self.name} cannot be used: {self.switch.source} is off.")
+            raise MotionError(
+                f"{self.name} cannot be used, for {self.switch.source} is off; switch it on first."
+            )
+        await super().stage()
 
 
 class Multiplexer(StandardReadable, Locatable[str], Stoppable):

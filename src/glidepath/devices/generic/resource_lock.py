@@ -117,8 +117,8 @@ class ResourceLock(StandardReadable):
     @AsyncStatus.wrap
     async def stage(self) -> None:
         """Take it."""
-        await super().stage()
         await self.acquire()
+        await super().stage()
 
     @AsyncStatus.wrap
     async def unstage(self) -> None:
