@@ -42,6 +42,8 @@ def test_command_shows_the_variables_and_ends_cleanly(number):
     assert errors == ""
     assert "C:PGM1:monoGetEnergy" in text
     assert "C:RING:current" in text
+    assert "C:V1:State1" in text
+    assert "C:PMUXZR:name" in text
     assert 'export EPICS_CA_ADDR_LIST="127.0.0.1:' in text
     assert "has ended" in rest
 
