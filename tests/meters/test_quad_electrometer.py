@@ -153,6 +153,8 @@ async def test_it_can_be_sampled_while_it_runs_freely(bench, quad):
     assert (mesh.channel.name, sample.channel.name) == ("quad_mesh", "quad_sample")
     assert mesh.channel.aperture == pytest.approx(0.02)
     assert mesh.source.endswith("QE1:Current1:MeanValue_RBV")
+    # As a detector of ophyd-async it is read after a trigger.
+    await quad.trigger()
     reading = await quad.read()
     assert reading["quad_mesh"]["value"] > 1e-10
     await asyncio.gather(*(quad.set_integration_time(t) for t in (0.1,)))

@@ -84,3 +84,16 @@ def test_inspect_reports_on_it(simulated, stock):
     report = s.call(inspect([device], s.energy, trajectory, triggers=Triggers(s.zebra, step=0.05)))
     assert report.rows in (39, 40)
     assert [timing.name for timing in report.detectors] == ["stock"]
+
+
+def test_the_verdict_says_that_frames_could_only_be_counted(simulated, stock):
+    s, device = simulated, stock(VimbaDetector)
+    s.put("CAM1:HDF1:StoreAttr", "No")
+    try:
+        s.run_engine(
+            flyscan([device], s.energy, 400.0, 401.0, 1.0, triggers=Triggers(s.zebra, step=0.2))
+        )
+    finally:
+        s.put("CAM1:HDF1:StoreAttr", "Yes")
+    remarks = s.run().verdict["verdict"]
+    assert remarks.count("they can only be counted") == 1

@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
-from ophyd_async.core import Array1D, AsyncStatus, DeviceVector, SignalRW, StandardReadable
+from ophyd_async.core import Array1D, DeviceVector, SignalRW, StandardDetector
 
 from glidepath.devices.settings import Settings
 from glidepath.devices.signals import signal_r, signal_rw, watch
 
 from .frame_source import FrameFile, Frames, FrameSettings, TriggerMode, no_frames
 from .handshake import confirm, pv_of, read_together
+from .in_stock_plans import Meter, logics_of
 from .limits import check_timing
 from .scaler import Scaler
 
@@ -26,7 +27,7 @@ SPARE: Final = 64
 _ADVANCE: Final = {TriggerMode.INTERNAL: "Internal", TriggerMode.EDGE: "External"}
 
 
-class Counter(StandardReadable):
+class Counter(StandardDetector):
     """Counts between one pulse and the next: a bin for each trigger, without dead time.
 
     A pulse ends one bin and begins the next, so a frame lasts until the next trigger, whatever
@@ -39,7 +40,12 @@ class Counter(StandardReadable):
     A trigger that it misses makes a bin that holds two exposures; nothing in the counter tells
     that but the bin's length.
 
-    It is ready when ``HardwareAcquiring`` says so. Triggered by stock plans it is the scaler.
+    It is ready when ``HardwareAcquiring`` says so.
+
+    In stock plans it is a ``StandardDetector``: read once per point it is the scaler, which counts
+    for its preset time, or for the ``livetime`` of ``prepare``; in a flight of several events each
+    bin is an event, in a file in the data directory. Such a plan cannot know of a trigger that the
+    counter missed: Glidepath's own plans can.
 
     Parameters
     ----------
@@ -94,8 +100,7 @@ class Counter(StandardReadable):
         self._all_seen_at: float | None = None
         self._ended_by_software = False
         self._rest: Frames | None = None
-        with self.add_children_as_readables():
-            self.scaler = Scaler(f"{prefix}{scaler}", inputs=inputs)
+        self.scaler = Scaler(f"{prefix}{scaler}", inputs=inputs)
         self.bins = DeviceVector(
             {
                 number: signal_r(Array1D[np.int32], f"{prefix}mca{number}", unit="counts")
@@ -116,17 +121,29 @@ class Counter(StandardReadable):
         self.prescale = signal_rw(int, f"{prefix}Prescale")
         self.preset = signal_rw(float, f"{prefix}PresetReal", unit="s")
         self.dwell = signal_rw(float, f"{prefix}Dwell", unit="s")
+        self.add_config_signals(self.scaler.preset, self.scaler.frequency)
+        counts = list(self.scaler.counts.values())
+        self.add_detector_logics(
+            *logics_of(
+                Meter(
+                    self,
+                    frozenset(_ADVANCE),
+                    self.scaler.count_once,
+                    [*counts, self.scaler.elapsed],
+                    counts,
+                    self.scaler.preset,
+                    self.scaler.preset,
+                    self.scaler.set_integration_time,
+                    lambda _: 0.0,
+                )
+            )
+        )
         super().__init__(name)
 
     def set_name(self, name: str, *, child_name_separator: str | None = None) -> None:
         """Name the device, and the scaler's counts like the inputs."""
         super().set_name(name, child_name_separator=child_name_separator)
         self.scaler.set_name(name)
-
-    @AsyncStatus.wrap
-    async def trigger(self) -> None:
-        """Count for the scaler's preset time."""
-        await self.scaler.trigger()
 
     def columns(self) -> Mapping[str, str]:
         """Return the columns that each frame fills: name -> unit."""

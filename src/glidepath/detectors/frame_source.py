@@ -206,12 +206,22 @@ class MakesSeveralFrames(Protocol):
         ...
 
 
+@runtime_checkable
+class MakesRemarks(Protocol):
+    """A triggered detector that may have to say how well its frames can be followed."""
+
+    def remarks(self) -> list[str]:
+        """Return sentences without a full stop, once it was armed; empty if all is well."""
+        ...
+
+
 __all__ = [
     "EndsWithNext",
     "FrameFile",
     "FrameSettings",
     "FrameSource",
     "Frames",
+    "MakesRemarks",
     "MakesSeveralFrames",
     "TriggerMode",
     "no_frames",

@@ -20,18 +20,18 @@ from ophyd_async.core import (
     SignalDatatypeT,
     SignalR,
     SignalRW,
-    StandardReadable,
+    StandardDetector,
 )
-from ophyd_async.core import StandardReadableFormat as Format
 
 from glidepath.devices.sampled import SampledChannel
 from glidepath.devices.settings import Settings
-from glidepath.devices.signals import signal_r, signal_rw
+from glidepath.devices.signals import signal_r, signal_rw, watch
 from glidepath.timeline.channel import Channel, ChannelKind
 
 from .camera.time_series import join
 from .frame_source import FrameFile, Frames, FrameSettings, TriggerMode, no_frames
 from .handshake import confirm, put_and_confirm, pv_of, read_together
+from .in_stock_plans import Meter, logics_of
 from .limits import check_timing
 
 Floats = NDArray[np.float64]
@@ -128,7 +128,7 @@ class QuadCurrent(Device):
         return stamps[filled], means[filled], totals[filled]
 
 
-class QuadElectrometer(StandardReadable):
+class QuadElectrometer(StandardDetector):
     """Four currents, as means over an exposure: running freely and sampled, or triggered.
 
     It names its dead time and its trigger modes; it is ready when ``Acquire_RBV`` says so, after
@@ -136,6 +136,10 @@ class QuadElectrometer(StandardReadable):
     which frames were dropped on the way, only how many: their rows miss a frame (`dropped`
     tells that it was not a trigger that was lost). A frame that one input's plugin dropped is
     NaN there.
+
+    In stock plans it is a ``StandardDetector``: an event of a step scan has the next exposure that
+    began after its trigger; in a flight of several events each frame is one, in a file in the data
+    directory. Such a plan cannot know of a trigger that the meter missed: Glidepath's own can.
 
     Parameters
     ----------
@@ -187,21 +191,41 @@ class QuadElectrometer(StandardReadable):
         self._count = 0
         self._exposure = 0.0
         self._rest: Frames | None = None
-        with self.add_children_as_readables(Format.CONFIG_SIGNAL):
-            self.averaging_time = _setting(float, f"{prefix}AveragingTime", "s")
-            self.sample_time = signal_r(float, f"{prefix}SampleTime_RBV", "s")
-            self.samples = signal_r(int, f"{prefix}NumAverage_RBV")
-            self.values_per_read = _setting(int, f"{prefix}ValuesPerRead")
-            self.trigger_mode = _setting(str, f"{prefix}TriggerMode")
-            self.acquire_mode = _setting(str, f"{prefix}AcquireMode")
+        self.averaging_time = _setting(float, f"{prefix}AveragingTime", "s")
+        self.sample_time = signal_r(float, f"{prefix}SampleTime_RBV", "s")
+        self.samples = signal_r(int, f"{prefix}NumAverage_RBV")
+        self.values_per_read = _setting(int, f"{prefix}ValuesPerRead")
+        self.trigger_mode = _setting(str, f"{prefix}TriggerMode")
+        self.acquire_mode = _setting(str, f"{prefix}AcquireMode")
         self.array_counter = _setting(int, f"{prefix}ArrayCounter")
         self.running = signal_rw(bool, f"{prefix}Acquire_RBV", f"{prefix}Acquire", wait=False)
         self.array_callbacks = _setting(bool, f"{prefix}ArrayCallbacks")
         self.currents = DeviceVector(
             {number: QuadCurrent(f"{prefix}Current{number}:") for number in inputs}
         )
-        self.add_readables(
-            [current.mean for current in self.currents.values()], Format.HINTED_SIGNAL
+        self.add_config_signals(
+            self.averaging_time,
+            self.samples,
+            self.values_per_read,
+            self.trigger_mode,
+            self.acquire_mode,
+        )
+        means = [current.mean for current in self.currents.values()]
+        self.add_detector_logics(
+            *logics_of(
+                Meter(
+                    self,
+                    frozenset(self._choices),
+                    self._read_once,
+                    means,
+                    means,
+                    self.averaging_time,
+                    self.averaging_time,
+                    self.set_integration_time,
+                    lambda values: self._dead_time + values[self.sample_time],
+                    frozenset({self.sample_time}),
+                )
+            )
         )
         super().__init__(name)
 
@@ -265,6 +289,47 @@ class QuadElectrometer(StandardReadable):
             self.sample_time.get_value(), self.samples.get_value()
         )
         return sample * samples
+
+    # ---- read once, in step scans ---------------------------------------------------------
+
+    async def _read_once(self) -> None:
+        """Wait for means whose exposure began after this call; a meter that stands is started.
+
+        Raises
+        ------
+        TimeoutError
+            If no such means came.
+        """
+        if await self.running.get_value():
+            await self._next_means()
+            return
+        await put_and_confirm(self.running, True, self._ready_within)
+        try:
+            await self._next_means()
+        finally:
+            await put_and_confirm(self.running, False)
+
+    async def _next_means(self) -> None:
+        means = [current.mean for current in self.currents.values()]
+        bound = self._ready_within + 10 * await self._length()
+        async with watch(*means) as seen:
+            last = {mean: seen.timestamp(mean) for mean in means}
+            new = dict.fromkeys(means, 0)
+
+            def are_new() -> bool:
+                for mean in means:
+                    if seen.timestamp(mean) > last[mean]:
+                        last[mean] = seen.timestamp(mean)
+                        new[mean] += 1
+                # The first of them began before: exposures follow each other without a gap.
+                return all(count > 1 for count in new.values())
+
+            if not await seen.until(are_new, bound):
+                silent = next(mean for mean in means if new[mean] <= 1)
+                raise TimeoutError(
+                    f"{self.name} made no new exposure within {bound:.3g} s: {pv_of(silent)} does "
+                    "not update; does it run freely, with its statistics enabled?"
+                )
 
     # ---- triggered ------------------------------------------------------------------------
 

@@ -14,7 +14,9 @@ ALLOWANCE = 5.0
 class Scaler(StandardReadable):
     """A bank of counters that start and stop together (scaler record reference, synApps).
 
-    For step scans and `count`: each trigger counts for the preset time.
+    For step scans and `count`: each trigger counts for the preset time. The record has no memory of
+    frames and no input for triggers, so it is a readable device and no ``StandardDetector``; the
+    `Counter` in front of the same record is one.
 
     Parameters
     ----------
@@ -80,6 +82,10 @@ class Scaler(StandardReadable):
 
     @AsyncStatus.wrap
     async def trigger(self) -> None:
+        """Count for the preset time; see `count_once`."""
+        await self.count_once()
+
+    async def count_once(self) -> None:
         """Count for the preset time.
 
         Raises

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from bluesky.protocols import Reading
 from numpy.typing import NDArray
-from ophyd_async.core import Array1D, AsyncStatus, SignalR, SignalRW, StandardReadable
+from ophyd_async.core import Array1D, SignalR, SignalRW, StandardDetector
 
 from glidepath.devices import Electrometer
 from glidepath.devices.electrometer import MAINS_FREQUENCY
@@ -24,6 +24,7 @@ from glidepath.timeline.windows import OVERFLOW
 
 from .frame_source import FrameFile, Frames, FrameSettings, TriggerMode, no_frames
 from .handshake import confirm, pv_of, read_together
+from .in_stock_plans import Meter, logics_of
 from .limits import check_timing
 
 Floats = NDArray[np.float64]
@@ -32,7 +33,7 @@ _SOURCES: Final = {TriggerMode.INTERNAL: "Immediate", TriggerMode.EDGE: "Trigger
 _FILLING: Final = "Filling"
 
 
-class TriggeredElectrometer(StandardReadable):
+class TriggeredElectrometer(StandardDetector):
     """One channel of current whose exposures pulses begin; sampled, it is the meter itself.
 
     The moving average is off while it is armed, and back afterwards, as for any scan. Readings
@@ -43,6 +44,10 @@ class TriggeredElectrometer(StandardReadable):
     It is ready when its trigger source reads back and, buffered, when ``rbkBufState`` says that
     the buffer is being filled; the timestamp of that is where the buffer's times begin.
     A reading out of range is NaN.
+
+    In stock plans it is a ``StandardDetector``: an event of a step scan has the meter's next
+    reading; in a flight of several events each reading is one, in a file in the data directory.
+    Such a plan cannot know of a trigger that the meter missed: Glidepath's own plans can.
 
     Parameters
     ----------
@@ -92,14 +97,13 @@ class TriggeredElectrometer(StandardReadable):
         self._readings: list[tuple[float, float]] = []
         self._hear: Callable[[dict[str, Reading[float]]], None] | None = None
         self._rest: Frames | None = None
-        with self.add_children_as_readables():
-            self.meter = Electrometer(
-                prefix,
-                nplc_range=nplc_range,
-                latency=latency,
-                mains_frequency=mains_frequency,
-                frequency_pv=frequency_pv,
-            )
+        self.meter = Electrometer(
+            prefix,
+            nplc_range=nplc_range,
+            latency=latency,
+            mains_frequency=mains_frequency,
+            frequency_pv=frequency_pv,
+        )
         self.line = signal_rw(int, f"{prefix}rbkTrgInLine", f"{prefix}setTrgInLine")
         self.delay = signal_rw(float, f"{prefix}rbkTrgDly", f"{prefix}setTrgDly", "s")
         self.start = signal_rw(int, f"{prefix}cmdStart")
@@ -113,6 +117,36 @@ class TriggeredElectrometer(StandardReadable):
             self.buffer_read = signal_rw(int, f"{prefix}cmdBufRead")
             self.buffer = signal_r(Array1D[np.float64], f"{prefix}rdBuf", unit="A")
             self.buffer_times = signal_r(Array1D[np.float64], f"{prefix}rdBufTime", unit="s")
+        meter = self.meter
+        self.add_config_signals(
+            meter.range,
+            meter.nplc,
+            meter.line_frequency,
+            meter.integration_time,
+            meter.filter_count,
+            meter.function,
+            meter.arm_source,
+            meter.trigger_source,
+            meter.zero_check,
+            meter.scan_rate,
+        )
+        self.add_detector_logics(
+            *logics_of(
+                Meter(
+                    self,
+                    frozenset(_SOURCES),
+                    self._read_once,
+                    [self.meter.current],
+                    [self.meter.current],
+                    self.meter.integration_time,
+                    self.meter.nplc,
+                    self.meter.set_integration_time,
+                    lambda _: self._dead_time,
+                    begin=self._stage_meter,
+                    end=self._unstage_meter,
+                )
+            )
+        )
         super().__init__(name)
 
     def set_name(self, name: str, *, child_name_separator: str | None = None) -> None:
@@ -135,10 +169,15 @@ class TriggeredElectrometer(StandardReadable):
         """Set the integration time in s and wait until the meter confirms it."""
         await self.meter.set_integration_time(seconds)
 
-    @AsyncStatus.wrap
-    async def trigger(self) -> None:
+    async def _read_once(self) -> None:
         """Wait for a reading whose exposure began after this call."""
         await self.meter.trigger()
+
+    async def _stage_meter(self) -> None:
+        await self.meter.stage()
+
+    async def _unstage_meter(self) -> None:
+        await self.meter.unstage()
 
     async def channels(self) -> list[SampledChannel]:
         """Return the current as a detector whose aperture is the exposure as read back."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path, PurePath
+from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -157,14 +158,24 @@ class ImageFileLogic(ADHDFDataLogic):
 
 
 @dataclass
-class _StatisticsProvider(ReadableDataProvider):
-    signals: Sequence[SignalR[float]]
+class SignalsProvider(ReadableDataProvider):
+    """Readings of some signals, each asked of its server.
+
+    Attributes
+    ----------
+    signals
+        What is read.
+    """
+
+    signals: Sequence[SignalR[Any]]
 
     async def make_datakeys(self) -> dict[str, DataKey]:
+        """Return what the signals are."""
         described = await asyncio.gather(*(signal.describe() for signal in self.signals))
         return {key: value for part in described for key, value in part.items()}
 
     async def make_readings(self) -> dict[str, Reading]:
+        """Return what the signals are at."""
         readings = await asyncio.gather(*(signal.read(cached=False) for signal in self.signals))
         return {key: value for part in readings for key, value in part.items()}
 
@@ -190,11 +201,11 @@ class StatisticsLogic(DetectorDataLogic):
     async def prepare_single(self, datakey_name: str) -> ReadableDataProvider:
         """Let the acquisition end only when the plugins have ended."""
         await self.driver.wait_for_plugins.set(True)
-        return _StatisticsProvider(self.signals)
+        return SignalsProvider(self.signals)
 
     def get_hinted_fields(self, datakey_name: str) -> Sequence[str]:
         """Return what is worth a plot."""
         return [signal.name for signal in self.hinted]
 
 
-__all__ = ["ImageFileLogic", "RunPaths", "StatisticsLogic"]
+__all__ = ["ImageFileLogic", "RunPaths", "SignalsProvider", "StatisticsLogic"]

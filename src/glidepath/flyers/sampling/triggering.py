@@ -16,6 +16,7 @@ from glidepath.detectors import (
     FrameFile,
     Frames,
     FrameSource,
+    MakesRemarks,
     MakesSeveralFrames,
     TriggerMode,
 )
@@ -380,12 +381,20 @@ class Triggering:
                 except Exception as error:
                     trouble.append(error)
         self._armed = self._following = False
+        self._take_remarks()
         if trouble:
             raise trouble[0]
         for name, part in self._parts.items():
             dropped = await part.device.dropped()
             if dropped:
                 self.complaints.append(f"{name} says that it dropped {dropped} frames")
+
+    def _take_remarks(self) -> None:
+        for part in self._parts.values():
+            if isinstance(part.device, MakesRemarks):
+                # Each once, not once for each leg.
+                new = (said for said in part.device.remarks() if said not in self.complaints)
+                self.complaints.extend(new)
 
     async def _take_rest(self, patience: float) -> None:
         await self.source.disarm()
