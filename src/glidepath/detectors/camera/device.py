@@ -88,6 +88,9 @@ class Camera(AreaDetector[ADBaseIO]):
     Staging and arming enable what is needed in the plugins. What was changed is put back
     afterwards, and a camera that was running before runs again.
 
+    The class is long because it is one device for three uses, each with a protocol of its own. It
+    only puts them together: what they do is in the other files of this folder.
+
     Parameters
     ----------
     prefix

@@ -100,6 +100,9 @@ class Sampler:
     of the flight is made; meanwhile its streams are collected after each flush. In the end it
     finishes and is closed. It belongs to one run.
 
+    The class is long because Bluesky drives it by a protocol of many methods, and because whatever
+    fails, each part has to be ended in its turn. Rows, annotations, layout and streams are apart.
+
     Parameters
     ----------
     detectors

@@ -381,20 +381,14 @@ class Triggering:
                 except Exception as error:
                     trouble.append(error)
         self._armed = self._following = False
-        self._take_remarks()
+        # Each once, not once for each leg.
+        self.complaints += [r for r in _remarks_of(self.detectors) if r not in self.complaints]
         if trouble:
             raise trouble[0]
         for name, part in self._parts.items():
             dropped = await part.device.dropped()
             if dropped:
                 self.complaints.append(f"{name} says that it dropped {dropped} frames")
-
-    def _take_remarks(self) -> None:
-        for part in self._parts.values():
-            if isinstance(part.device, MakesRemarks):
-                # Each once, not once for each leg.
-                new = (said for said in part.device.remarks() if said not in self.complaints)
-                self.complaints.extend(new)
 
     async def _take_rest(self, patience: float) -> None:
         await self.source.disarm()
@@ -489,6 +483,10 @@ class Triggering:
         if self._double_numbers:
             imperfect.append(f"{self._double_numbers} triggers too many")
         return imperfect + self.complaints
+
+
+def _remarks_of(detectors: Sequence[FrameSource]) -> list[str]:
+    return [r for d in detectors if isinstance(d, MakesRemarks) for r in d.remarks()]
 
 
 def _sum(one: DetectorAccount, other: DetectorAccount) -> DetectorAccount:
