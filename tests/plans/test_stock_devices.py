@@ -125,3 +125,15 @@ def test_detectors_of_a_facility_are_accepted(simulated, tmp_path):
     assert [timing.name for timing in report.detectors] == ["tetramm"]
     monitor = connected(s, QBPM("X:", name="qbpm"), mock=True)
     reported(s, monitor)
+
+
+def test_a_counter_is_triggered_and_sampled_although_it_is_read_only_after_a_trigger(simulated):
+    s = simulated
+    s.run_engine(
+        flyscan([s.counter], s.energy, 400.0, 401.0, 1.0, triggers=Triggers(s.zebra, step=0.1))
+    )
+    run = s.run()
+    assert run.stop["exit_status"] == "success", run.stop
+    assert len(run.primary["counter_mesh"]) in (9, 10)
+    assert np.all(run.primary["counter_mesh"] > 0)
+    assert "counter_mesh" in {c.channel.name for c in s.call(s.counter.channels())}

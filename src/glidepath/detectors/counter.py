@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 from ophyd_async.core import Array1D, DeviceVector, SignalRW, StandardDetector
 
+from glidepath.devices.sampled import SampledChannel, channels_for
 from glidepath.devices.settings import Settings
 from glidepath.devices.signals import signal_r, signal_rw, watch
 
@@ -144,6 +145,10 @@ class Counter(StandardDetector):
         """Name the device, and the scaler's counts like the inputs."""
         super().set_name(name, child_name_separator=child_name_separator)
         self.scaler.set_name(name)
+
+    async def channels(self) -> list[SampledChannel]:
+        """Return the counts of the scaler, for scans that sample it."""
+        return await channels_for(self.scaler)
 
     def columns(self) -> Mapping[str, str]:
         """Return the columns that each frame fills: name -> unit."""

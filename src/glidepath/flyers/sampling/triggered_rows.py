@@ -10,7 +10,7 @@ from event_model import DataKey
 from numpy.typing import NDArray
 
 from glidepath.detectors import TriggerMode
-from glidepath.devices.sampled import can_be_sampled, channels_for
+from glidepath.devices.sampled import Sampled, channels_for, offers
 from glidepath.storage import AlignedImages
 from glidepath.timeline import Aligner, latched_windows
 from glidepath.timeline.windows import value_at
@@ -58,8 +58,9 @@ class TriggeredRows:
 
     async def settings(self) -> list[Setting]:
         """Return the settings on which the exposures of the detectors depend."""
-        # The same numbers that make their channels when they are sampled.
-        sampled = [d for d in self._triggering.detectors if can_be_sampled(d)]
+        # The same numbers that make their channels when they are sampled. Of a device that has no
+        # channels() nobody knows on what its exposures depend.
+        sampled = [d for d in self._triggering.detectors if offers(d, Sampled)]
         channels = [
             replace(channel, channel=replace(channel.channel, name=detector.name))
             for detector in sampled
