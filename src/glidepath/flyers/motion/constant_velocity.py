@@ -19,7 +19,7 @@ from glidepath.sentences import sentence_of
 from glidepath.trajectory import Envelope, Leg, Motion
 
 from .back_end import BackEnd, FlightError, MotionPlan
-from .flown_velocity import FlownVelocity
+from .flown_velocity import FlownVelocity, differs
 from .follower import Follower
 from .standing import Standing
 
@@ -225,7 +225,7 @@ class ConstantVelocity(BackEnd[VelocityPlan]):
                 )
             finally:
                 motor.user_readback.clear_sub(flown.update)
-        self._check_flown(plan, flown)
+        self._check_flown(plan, flown.velocity)
 
     async def _with_cause(self, following: Awaitable[None]) -> None:
         """Follow; add to a failure what the record says that could be its cause."""
@@ -237,11 +237,11 @@ class ConstantVelocity(BackEnd[VelocityPlan]):
                 raise
             raise FlightError(f"{str(error).rstrip('.')}; {causes[0]}") from error
 
-    def _check_flown(self, plan: VelocityPlan, flown: FlownVelocity) -> None:
+    def _check_flown(self, plan: VelocityPlan, velocity: float | None) -> None:
         asked, unit = plan.leg.velocity, plan.record.unit
-        if flown.differs(asked):
+        if differs(velocity, asked):
             raise FlightError(
-                f"{self.motor.name} flew at {flown.velocity:.3g} {unit}/s instead of {asked:g} "
+                f"{self.motor.name} flew at {velocity:.3g} {unit}/s instead of {asked:g} "
                 f"{unit}/s: its controller has another velocity than its record; compare their "
                 "limits."
             )

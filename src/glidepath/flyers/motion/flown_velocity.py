@@ -46,10 +46,10 @@ class FlownVelocity:
             return None
         return abs(last["value"] - first["value"]) / seconds
 
-    def differs(self, asked: float) -> bool:
-        """Return whether it was another one than asked, as far as it can be told."""
-        velocity = self.velocity
-        return velocity is not None and abs(velocity - asked) > FLOWN_TOLERANCE * asked
+
+def differs(flown: float | None, asked: float) -> bool:
+    """Return whether a flown velocity is another one than asked; False where it is not known."""
+    return flown is not None and abs(flown - asked) > FLOWN_TOLERANCE * asked
 
 
-__all__ = ["FlownVelocity"]
+__all__ = ["FlownVelocity", "differs"]

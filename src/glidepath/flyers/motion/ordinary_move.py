@@ -10,7 +10,7 @@ from glidepath.devices.signals import Watch, read_limits, watch
 from glidepath.trajectory import Envelope, Leg, Motion, PreflightError
 
 from .back_end import BackEnd, FlightError, MotionPlan
-from .flown_velocity import FlownVelocity
+from .flown_velocity import FlownVelocity, differs
 from .follower import Follower
 from .standing import Standing
 
@@ -182,7 +182,7 @@ class OrdinaryMove(BackEnd[MotionPlan]):
         self._check_flown(plan.leg.velocity, flown)
 
     def _check_flown(self, asked: float, flown: FlownVelocity) -> None:
-        if not flown.differs(asked):
+        if not differs(flown.velocity, asked):
             return
         advice = (
             "give the device that velocity in its timing"
