@@ -58,7 +58,32 @@ def namespace(beamline, RE, server):
         names.pop("run").context.http_client.close()
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=lambda p: p.stem)
+SESSION_PAGES = [ROOT / "docs" / "tour.md", ROOT / "docs" / "recipes.md"]
+"""Pages for those who sit in a session."""
+
+
+@pytest.mark.parametrize("page", SESSION_PAGES, ids=lambda p: p.stem)
+def test_python_examples_run_in_a_session(page, beamline, tmp_path, monkeypatch):
+    from glidepath import Session
+    from glidepath.shell.names import names_for
+    from glidepath.shell.shell import names_in
+
+    (tmp_path / "my_beamline.py").write_text(
+        "import glidepath.beamlines.simulated as here\nglobals().update(vars(here))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    for text in blocks(page, "python"):
+        # Each as it would be typed into a session of its own.
+        with Session("my_beamline", live=False, catalogue=False) as session:
+            session.try_to_connect(names_in(text))
+            exec(compile(text, str(page), "exec"), {**names_for(session), "s": session})
+
+
+@pytest.mark.parametrize(
+    "page",
+    [p for p in PAGES if blocks(p, "python") and p not in SESSION_PAGES],
+    ids=lambda p: p.stem,
+)
 def test_python_examples_run(page, namespace, beamline):
     if page.stem == "beam-based-alignment":
         beamline.start_also("accelerator")
