@@ -88,6 +88,7 @@ def _show(console: Console, server: Any, uid: str, root: Path) -> None:
     from glidepath.lookback.fits import with_error
     from glidepath.physics.nitrogen import N2_LINES_eV, fit_series
     from glidepath.pictures import save_spectrum
+    from glidepath.sentences import sentence_of
     from glidepath.timeline import good_rows
 
     run = load_run(server.client(), uid)
@@ -101,15 +102,23 @@ def _show(console: Console, server: Any, uid: str, root: Path) -> None:
     fit = None
     inside = np.nanmin(energy) < N2_LINES_eV[0] - 0.8 and np.nanmax(energy) > N2_LINES_eV[-1] + 0.6
     if inside:
-        fit = fit_series(energy[good], normalised[good])
+        try:
+            fit = fit_series(energy[good], normalised[good])
+        except ValueError as error:
+            console.print(
+                f"Nothing was fitted: {sentence_of(error)} {good.sum()} of {len(good)} rows are "
+                "good; they are not where the undulator does not follow, so fly slower.",
+                soft_wrap=True,
+            )
+    else:
+        console.print("The N2 series is not wholly inside this range: nothing to fit.")
+    if fit is not None:
         console.print(
             f"First N2 line: {with_error(fit.first_line, fit.first_line_error)} eV fitted, "
             f"{N2_LINES_eV[0]:.4f} eV true; Gaussian width "
             f"{with_error(1e3 * fit.gaussian_fwhm, 1e3 * fit.gaussian_fwhm_error)} meV.",
             soft_wrap=True,
         )
-    else:
-        console.print("The N2 series is not wholly inside this range: nothing to fit.")
     file = _file_of(run)
     picture = file.with_name("spectrum.png")
     when = datetime.fromtimestamp(document["time"])
