@@ -1,5 +1,7 @@
 """A beamline goes back to where it was in a run, or says before it moves why it cannot."""
 
+import sys
+
 import pytest
 from bluesky.utils import FailedStatus
 from ophyd_async.core import StandardReadable, callback_on_mock_put, init_devices, soft_signal_rw
@@ -68,7 +70,8 @@ def test_a_limit_refuses_before_anything_moves(RE, optics, puts, lines, monkeypa
     async def limits(signal):
         return (0.0, 10.0) if signal.name == "pgm-slit_width" else None
 
-    monkeypatch.setattr("glidepath.plans.restore._limits_of", limits)
+    # The package has the plan under the name of its module.
+    monkeypatch.setattr(sys.modules["glidepath.plans.restore"], "_limits_of", limits)
     with pytest.raises(RestoreError, match="slit_width was at 20, but its limits are now 0 to 10"):
         RE(restore(THEN, [optics], say=lines.append))
     assert puts == []

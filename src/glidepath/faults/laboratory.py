@@ -148,7 +148,8 @@ class Mode:
 
     name: str
     detectors: tuple[str, ...]
-    arguments: tuple[tuple[str, Any], ...]
+    # Without its hash: what is asked of a trigger box is a mapping.
+    arguments: tuple[tuple[str, Any], ...] = field(hash=False)
 
 
 MODES = (
