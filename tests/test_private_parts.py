@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 SOURCE = Path(__file__).parents[1] / "src" / "glidepath"
 WRITER = "bluesky_tiled_plugins.writing.tiled_writer:_RunWriter"
 PARTS = [

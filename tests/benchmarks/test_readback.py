@@ -5,6 +5,8 @@ import pytest
 
 from benchmarks import readback
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_run_comes_back_complete_each_way_and_no_light_is_lost_on_another_grid(monkeypatch):
     monkeypatch.setattr(readback, "BLOCK", 7000)

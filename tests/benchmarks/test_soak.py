@@ -5,6 +5,8 @@ import shutil
 import pytest
 from benchmarks.soak import draw, soak, summary
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.skipif(
     not any(map(shutil.which, ("cc", "gcc", "clang"))),

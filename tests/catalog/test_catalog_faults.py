@@ -31,6 +31,8 @@ from glidepath.catalog import (
     unpublished,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def _names(path):
     return [name for name, _ in read_journal(path)]

@@ -17,6 +17,8 @@ from written_scan import Scan, close, wait_for
 from glidepath.catalog import CatalogError, LocalTiledServer, Publisher, load_run, server
 from glidepath.catalog.lease import Lease, LeaseError, LeaseKeeper
 
+pytestmark = pytest.mark.slow
+
 USER = """
 import sys, time
 from pathlib import Path

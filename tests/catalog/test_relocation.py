@@ -10,6 +10,8 @@ from glidepath.catalog import CatalogError, LocalTiledServer, load_run, read_pri
 from glidepath.catalog.journal import JournalWriter, encode
 from glidepath.catalog.relocation import SET_ASIDE, relocate
 
+pytestmark = pytest.mark.slow
+
 
 def make(root, name="2026/11/28/000001_abc", camera=None):
     """Write a run into a data directory, with its documents in journal and folder."""

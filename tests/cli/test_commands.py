@@ -219,6 +219,7 @@ def test_the_simulation_stops_on_ctrl_c_with_status_zero():
     assert not processes_with("CLITEST:")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("presses", [1, 2, 8])
 def test_a_scan_that_is_interrupted_is_in_tiled_with_its_reason_as_the_last_sentence(
     beamline, tmp_path, presses

@@ -12,7 +12,7 @@ import pytest_asyncio
 from glidepath.detectors import FrameSettings, TriggerMode
 from glidepath.detectors.camera.claim import claim_path, is_abandoned
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 RATE = 100.0
 

@@ -15,6 +15,8 @@ from glidepath.detectors import Counter, FrameSource, QuadElectrometer, Triggere
 from glidepath.devices import Motor, PulseGenerator
 from glidepath.storage import use_data_root
 
+pytestmark = pytest.mark.slow
+
 DETECTORS = {
     "quad": lambda prefix: QuadElectrometer(
         f"{prefix}QE1:", "quad", inputs={1: "mesh", 2: "sample"}, latency=0.0005

@@ -35,7 +35,7 @@ from glidepath.detectors import (
 from glidepath.detectors.check import _joined
 from glidepath.detectors.frame_sources import register_frame_source
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 RATE = 50.0
 

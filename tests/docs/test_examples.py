@@ -62,6 +62,7 @@ SESSION_PAGES = [ROOT / "docs" / "tour.md", ROOT / "docs" / "recipes.md"]
 """Pages for those who sit in a session."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", SESSION_PAGES, ids=lambda p: p.stem)
 def test_python_examples_run_in_a_session(page, beamline, tmp_path, monkeypatch):
     from glidepath import Session
@@ -79,6 +80,7 @@ def test_python_examples_run_in_a_session(page, beamline, tmp_path, monkeypatch)
             exec(compile(text, str(page), "exec"), {**names_for(session), "s": session})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "page",
     [p for p in PAGES if blocks(p, "python") and p not in SESSION_PAGES],

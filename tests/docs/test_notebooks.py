@@ -10,7 +10,10 @@ FOLDER = Path(__file__).parents[2] / "docs" / "notebooks"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 # The kernel's client leaves what it closes to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 
 def executed(name, tmp_path, monkeypatch, beamline):

@@ -20,6 +20,8 @@ from glidepath.export import (
     write_nexus,
 )
 
+pytestmark = pytest.mark.slow
+
 pynxtools = pytest.importorskip("pynxtools", reason="the validators are in the extra 'dev'")
 BIN = Path(sys.executable).parent
 NEW_FAMILY = Path(pynxtools.__file__).parent / "definitions"

@@ -28,6 +28,8 @@ from glidepath.plans.beam_based_alignment import beam_based_alignment
 from glidepath.simulation.accelerator import STRENGTH_PER_AMPERE
 from glidepath.simulation.ring_optics import QUADRUPOLES, REVOLUTION_KHZ, RingOptics
 
+pytestmark = pytest.mark.slow
+
 BOUND = 60.0
 SEED = 1
 QUADRUPOLE = "Q4M1D4R"

@@ -17,6 +17,8 @@ from glidepath.devices.families import (
 from glidepath.devices.generic import BladeSlits, ComparedAxis, Pose, StatusAxis, Tolerance
 from glidepath.devices.positioning import MotionError
 
+pytestmark = pytest.mark.slow
+
 BOUND = 60.0
 QUICK = Pace(slowest=2.0, allowance=2.0, start=1.5, arrival=1.0, confirmation=0.5)
 

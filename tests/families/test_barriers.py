@@ -12,6 +12,8 @@ from glidepath.devices.generic import OPEN, LockedError, ResourceLock, StateTabl
 from glidepath.devices.generic.states import FOUR_BITS
 from glidepath.devices.positioning import MotionError
 
+pytestmark = pytest.mark.slow
+
 BOUND = 30.0
 
 CLIENT = """

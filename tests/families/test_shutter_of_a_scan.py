@@ -12,6 +12,8 @@ from glidepath.flyers import FlightError
 from glidepath.plans import flyscan
 from glidepath.trajectory import PreflightError
 
+pytestmark = pytest.mark.slow
+
 BOUND = 60.0
 
 

@@ -7,6 +7,8 @@ import pytest
 from glidepath.faults.laboratory import cases
 from glidepath.faults.random_faults import drawn
 
+pytestmark = pytest.mark.slow
+
 CASES = cases(all_of_them=os.environ.get("GLIDEPATH_FAULTS") == "all")
 
 RANDOM = list(drawn(scans=4, seed=4))

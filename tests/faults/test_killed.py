@@ -9,6 +9,7 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
+import pytest
 from caproto.sync.client import write
 
 from glidepath.catalog import (
@@ -22,6 +23,8 @@ from glidepath.catalog import (
     replay_run,
 )
 from glidepath.storage import read_columns
+
+pytestmark = pytest.mark.slow
 
 GLIDEPATH = [sys.executable, "-m", "glidepath"]
 

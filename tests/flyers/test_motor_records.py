@@ -21,6 +21,8 @@ from glidepath.flyers import ConstantVelocity, FlightError, flight_for
 from glidepath.flyers.motion.flown_velocity import FlownVelocity
 from glidepath.trajectory import Leg, Region, preflight
 
+pytestmark = pytest.mark.slow
+
 UP = Leg((Region(0.0, 4.0, 4.0),))
 DOWN = Leg((Region(4.0, 0.0, 4.0),))
 DEFAULTS = {

@@ -20,6 +20,8 @@ from glidepath.devices import (
 from glidepath.flyers import FlightError, flight_for
 from glidepath.trajectory import Leg, PreflightError, Region, preflight
 
+pytestmark = pytest.mark.slow
+
 TIMING = MoveTiming(velocity=25.0, acceleration=50.0)
 SETTING = "monoSetVel"
 FAMILIES = {"SGM": (SGM, "SGM1:", 200.0), "DCM": (DCM, "DCM1:", 2500.0), "KMC3": (KMC3DCM, "", 7e3)}

@@ -14,6 +14,8 @@ from glidepath.detectors import DetectorCheck, Finding, QuadElectrometer, Result
 from glidepath.devices import PulseGenerator, Pulses
 from glidepath.flyers import pulses_of
 
+pytestmark = pytest.mark.slow
+
 SIMULATED = "glidepath.beamlines.simulated"
 EXPOSURE = 0.002
 

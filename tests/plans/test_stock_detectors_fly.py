@@ -12,6 +12,8 @@ from glidepath.flyers.triggers.request import Triggers
 from glidepath.plans import flyscan, inspect
 from glidepath.trajectory import Region, Trajectory
 
+pytestmark = pytest.mark.slow
+
 LATENCY = 0.001
 """Seconds from the end of an exposure of the simulated camera to the timestamp of its frame."""
 

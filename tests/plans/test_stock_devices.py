@@ -16,6 +16,8 @@ from glidepath.devices import Panda
 from glidepath.plans import flyscan, inspect
 from glidepath.trajectory import Region, Trajectory
 
+pytestmark = pytest.mark.slow
+
 TRAJECTORY = Trajectory([Region(400.0, 402.0, 2.0)])
 
 

@@ -17,6 +17,8 @@ from glidepath.catalog import (
 from glidepath.plans import flyscan
 from glidepath.storage import use_data_root
 
+pytestmark = pytest.mark.slow
+
 BOUND = 60.0
 
 
