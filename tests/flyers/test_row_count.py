@@ -38,9 +38,13 @@ def test_missing_rows_are_said_with_both_numbers_and_many_are_a_failure(count, f
 
 def rows_at(velocity, number=1, begin=400.0, count=20, step=0.1):
     times = 1e9 + step * np.arange(count)
+    energy = begin + velocity * (times - times[0])
+    half = 0.5 * abs(velocity) * step
     return {
         "sample_time": times,
-        "energy": begin + velocity * (times - times[0]),
+        "energy": energy,
+        "energy_lower": energy - half,
+        "energy_upper": energy + half,
         "region_number": np.full(count, number, np.uint16),
     }
 
@@ -70,6 +74,14 @@ def test_neither_a_corner_nor_a_coarse_readback_is_taken_for_another_velocity():
     coarse = FlownVelocity("energy", Leg((Region(400.0, 404.0, 2.0),)))
     coarse.add(rows)
     coarse.check()
+
+
+def test_rows_of_a_readback_that_was_silent_say_nothing_of_the_velocity():
+    velocity = FlownVelocity("energy", Leg((Region(400.0, 404.0, 2.0),)))
+    held = rows_at(0.0)
+    velocity.add(held)
+    velocity.add({**rows_at(2.0, begin=404.0, count=3), "sample_time": held["sample_time"][:3] + 2})
+    velocity.check()
 
 
 def test_rows_of_which_nothing_is_known_say_nothing_of_the_velocity():

@@ -116,7 +116,9 @@ class Client:
     def __init__(self, beamline: str, folder: Path) -> None:
         from glidepath.session import Session
 
-        self.session = Session(beamline, folder, catalogue=False, baseline=False, live=False)
+        # What is left behind of a scan is counted: nothing else may run beside.
+        nothing: dict[str, Any] = dict.fromkeys(("catalogue", "baseline", "live", "exports"), False)
+        self.session = Session(beamline, folder, **nothing)
         self.engine = self.session.RE
         self.loop = self.engine._loop
         self.engine.subscribe(self._note, "start")

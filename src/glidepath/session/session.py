@@ -79,6 +79,8 @@ class Session:
         Whether the beamline's baseline is read before and after every run.
     live
         Whether a running scan is shown, in the terminal or in the notebook.
+    exports
+        Whether files for other programs are made of a run when it stops, in a process of its own.
     interrupts
         What Ctrl-C does while the run engine works.
 
@@ -103,6 +105,7 @@ class Session:
         catalogue: bool = True,
         baseline: bool = True,
         live: bool = True,
+        exports: bool = True,
         interrupts: type[Interrupts] = PauseOnInterrupt,
     ) -> None:
         # First of all: an attribute that is looked up while this fails must not recurse.
@@ -141,7 +144,8 @@ class Session:
         self._exporter = ExportAtStop(
             self.root / "journal", EXPORT_COMMAND, lambda _: self._logbook.delivery.wake()
         )
-        self.RE.subscribe(self._exporter, "stop")
+        if exports:
+            self.RE.subscribe(self._exporter, "stop")
         self._connections = Connections(self.beamline, self.call)
         self._preparation = RunPreparation(self._metadata)
         self.RE.preprocessors.append(self._preparation)

@@ -564,6 +564,9 @@ class Camera(AreaDetector[ADBaseIO]):
         if status is not None and not status.done:
             status.task.cancel()
             await asyncio.wait({status.task})
+        if self._image_logic is not None:
+            # A capture that goes on there is a leftover of ours, for whoever comes next.
+            self._image_logic.give_up()
 
 
 @dataclass

@@ -143,6 +143,10 @@ class ImageFileLogic(ADHDFDataLogic):
         if claim is not None:
             claim.release()
 
+    def give_up(self) -> None:
+        """Hold the file writer no longer, whatever it does: its server does not answer."""
+        self._release()
+
     async def stop(self) -> None:
         """Close the file, unless the capture is somebody else's."""
         if self._claim is None and await self._is_someone_elses():

@@ -53,7 +53,9 @@ class FlownVelocity:
 
     def add(self, rows: Columns) -> None:
         """Take the next rows of the flight."""
-        columns = (rows["region_number"], rows["sample_time"], rows[self._axis])
+        # Where a readback was silent, a row begins and ends at the same place: that tells nothing.
+        seen = rows[f"{self._axis}_upper"] > rows[f"{self._axis}_lower"]
+        columns = (rows["region_number"], rows["sample_time"], rows[self._axis], seen)
         self._rows.append(tuple(np.array(column) for column in columns))
 
     def check(self) -> None:
@@ -66,11 +68,15 @@ class FlownVelocity:
         """
         if not self._rows:
             return
-        numbers, times, positions = (np.concatenate(c) for c in zip(*self._rows, strict=True))
+        columns = (np.concatenate(column) for column in zip(*self._rows, strict=True))
+        numbers, times, positions, seen = columns
         for region, number in zip(self._leg.regions, self._leg.numbers, strict=True):
             of_region = (numbers == number) & np.isfinite(positions) & np.isfinite(times)
-            if np.sum(of_region) < FEWEST:
+            told = of_region & seen
+            if np.sum(told) < max(FEWEST, 0.5 * np.sum(of_region)):
+                # Too few of them, or a readback that was silent, which its rows say themselves.
                 continue
+            of_region = told
             found = flown_velocities(times[of_region], positions[of_region])
             slowest, fastest = min(region.speeds), max(region.speeds)
             low, high = slowest * (1 - VELOCITY_TOLERANCE), fastest * (1 + VELOCITY_TOLERANCE)
