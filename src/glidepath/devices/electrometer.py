@@ -7,6 +7,7 @@ mains do; and a moving average over several readings can be on: good for looking
 for a scan that moves meanwhile.
 """
 
+from contextlib import suppress
 from typing import Any
 
 from ophyd_async.core import (
@@ -27,6 +28,7 @@ from glidepath.timeline.channel import Channel, ChannelKind
 from .sampled import SampledChannel
 from .signals import (
     NoAnswerError,
+    ask,
     put_back,
     signal_r,
     signal_rw,
@@ -175,7 +177,7 @@ class Electrometer(StandardReadable):
 
     async def _look_at_mains(self) -> None:
         if self._tells_frequency:
-            told = await self.line_frequency.get_value()
+            told = await ask(self.line_frequency)
             self.mains_frequency = _possible(told, f"{self.name} ({self.line_frequency.source})")
 
     async def exposure(self) -> float:
@@ -205,7 +207,9 @@ class Electrometer(StandardReadable):
         TimeoutError
             If the meter does not confirm it within five seconds.
         """
-        await self._look_at_mains()
+        with suppress(NoAnswerError):
+            # What was known holds: an exposure can be put back at a server that is slow just now.
+            await self._look_at_mains()
         self.check_integration_time(seconds)
         nplc = seconds * self.mains_frequency
         low, _ = self.nplc_range

@@ -472,8 +472,15 @@ class Sampler:
 
     async def restore(self) -> None:
         """Put the exposures back that were set. May come at any time."""
+        trouble: list[Exception] = []
         while self._undo:
-            await self._undo.pop()()
+            try:
+                await self._undo.pop()()
+            except Exception as error:
+                # What one server does not take must not keep the others from being put back.
+                trouble.append(error)
+        if trouble:
+            raise trouble[0]
 
     async def _stop_task(self) -> BaseException | None:
         """End the task; return what it died of, if it did."""

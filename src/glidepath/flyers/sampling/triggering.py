@@ -58,6 +58,9 @@ TOLERATED = 0.05
 ENOUGH = 20
 """Triggers before which a scan is not ended for that."""
 
+OF_AT_LEAST = 50
+"""Triggers of which it is a share at least, where so many are planned."""
+
 
 @dataclass
 class _Detector:
@@ -465,14 +468,17 @@ class Triggering:
                 )
 
     def _planned(self, name: str, account: DetectorAccount) -> int:
-        """Return how many triggers there will have been at the end of this leg.
+        """Return of how many triggers a detector's share of wrong ones is to be taken.
 
-        What went wrong is a share of these: a few at the beginning of a long flight are few.
+        Of those made so far; early in a flight of those that are planned, up to `OF_AT_LEAST`:
+        two of the first twenty are few if many more follow.
         """
         if self.mode is TriggerMode.INTERNAL or self._leg_plan is None:
             return account.triggers
         before = self._past[name].triggers if name in self._past else 0
-        return max(account.triggers, before + len(self._plan.positions) * self._frames[name])
+        planned = before + len(self._plan.positions) * self._frames[name]
+        # A detector that misses every fourth trigger need not fly to the end to be found out.
+        return max(account.triggers, min(planned, OF_AT_LEAST * self._frames[name]))
 
     def to_verdict(self) -> dict[str, Any]:
         """Return the accounts for the verdict, as JSON knows them."""
