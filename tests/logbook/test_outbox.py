@@ -114,6 +114,31 @@ def test_what_is_refused_for_good_does_not_hold_up_the_others(tmp_path):
     assert recorder.texts == ["note 0", "note 2", "note 1"]
 
 
+def test_an_error_that_nobody_expected_is_said_and_tried_again(tmp_path, caplog):
+    recorder = Recorder(KeyError("sessionId"))
+    outbox = filled(tmp_path, notes(2))
+    delivered(outbox, recorder)
+    assert recorder.texts == ["note 0", "note 1"]
+    assert any("sessionId" in record.getMessage() for record in caplog.records)
+    filled(tmp_path, notes(1))
+    said: list[str] = []
+    send_now(outbox, [Recorder(KeyError("sessionId"))], said.append)
+    assert "sessionId" in said[0]
+    assert len(outbox.waiting("recorder")) == 1
+
+
+def test_a_spoiled_file_is_set_aside_and_the_others_are_sent(tmp_path, caplog):
+    outbox, recorder = Outbox(tmp_path), Recorder()
+    for message in notes(3):
+        path = outbox.put("recorder", message)
+        if message.text == "note 1":
+            path.write_bytes(path.read_bytes()[:40])
+    send_now(outbox, [recorder], lambda _: None)
+    assert recorder.texts == ["note 0", "note 2"]
+    assert "is no message" in caplog.text
+    assert len(list((outbox.folder / "recorder").glob("*.unreadable"))) == 1
+
+
 def test_a_destination_that_hangs_holds_up_no_other(tmp_path, server):
     server.behaviour = "hangs"
     box = filled(tmp_path, notes(3))

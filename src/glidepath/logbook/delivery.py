@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from glidepath.sentences import sentence_of
+
 from .outbox import Entry, Message, Outbox
 
 _log = logging.getLogger(__name__)
@@ -148,10 +150,12 @@ class Delivery:
             news.clear()
             try:
                 self._send_all(destination, standing)
-            except (NotDelivered, OSError) as error:
-                if str(error) != standing.trouble:
-                    _log.warning("%s: %s", destination.name, error)
-                standing.trouble = str(error)
+            # Whatever a destination raises is caught: a thread that ended would be silent.
+            except Exception as error:
+                said = sentence_of(error)
+                if said != standing.trouble:
+                    _log.warning("%s: %s", destination.name, said)
+                standing.trouble = said
                 # New messages wait too: the order is kept, and a server in trouble is spared.
                 self._closing.wait(next(pauses))
             else:
@@ -220,8 +224,8 @@ def send_now(
                     sent += 1
         except BlockingIOError:
             said(f"{destination.name}: another process sends to it just now.")
-        except (NotDelivered, OSError) as error:
-            said(f"{destination.name}: {error}")
+        except Exception as error:  # of one destination; the others are tried all the same
+            said(f"{destination.name}: {sentence_of(error)}")
         if sent:
             said(f"{destination.name}: {sent} sent.")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import time
 import uuid
@@ -25,7 +26,9 @@ from .run_record import RunRecord, iso
 FOLDER = "outbox"
 """Name of the outbox in a data directory."""
 
-_WAITING, _SENDING, _REFUSED = ".json", ".sending", ".refused"
+_WAITING, _SENDING, _REFUSED, _UNREADABLE = ".json", ".sending", ".refused", ".unreadable"
+
+_log = logging.getLogger(__name__)
 
 Kind = Literal["run", "note"]
 
@@ -206,6 +209,14 @@ def _read(path: Path) -> Entry | None:
     try:
         message = Message.from_json(json.loads(path.read_bytes()))
     except FileNotFoundError:  # another process has just sent it
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        # One file that a disk or another version spoiled does not hold up all that follow.
+        aside = path.with_suffix(_UNREADABLE)
+        path.replace(aside)
+        _log.warning(
+            "%s is no message (%s); it was set aside and is not sent.", aside, type(error).__name__
+        )
         return None
     return Entry(path, message, path.suffix == _SENDING)
 
