@@ -38,7 +38,7 @@ class Watching:
     async def arm_source(self):
         """Nothing has to be done."""
 
-    async def land(self):
+    async def end_flight(self):
         """Nothing is on its way."""
 
     def rows(self, *, finish=False):
@@ -62,7 +62,7 @@ async def test_frames_of_the_way_to_the_run_up_and_of_the_way_back_are_no_rows(u
     moved(aligner, 0.0, armed)
     await rows.arm()
     moved(aligner, armed, 21.0)
-    await rows.land()
+    await rows.end_flight()
 
     table = rows.final(0.0, finish=True)
 

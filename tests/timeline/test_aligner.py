@@ -388,7 +388,7 @@ def test_a_flight_that_is_cut_ends_at_the_newest_update_of_the_axis():
     aligner.arm(Span(400, 404))
     send(aligner, 0, *ramp(0.1, 3.0))
     send(aligner, 1, [0.5, 1.0, 1.5, 2.0, 2.5], [5.0] * 5)
-    aligner.cut()
+    aligner.end_early()
     assert aligner.passed
     send(aligner, 0, *ramp(3.1, 3.5))
     rows = rows_at(aligner, 3.5, finish=True)
@@ -515,7 +515,7 @@ def test_a_cut_ends_in_the_span_that_is_flown_and_says_how_far_the_rows_reach():
     aligner.arm(Span(400, 402), Span(402, 404, region=2))
     assert aligner.reached is None
     send(aligner, 0, *bent([(0, 399), (4.05, 403.05)]))
-    aligner.cut()
+    aligner.end_early()
     assert aligner.passed
     send(aligner, 0, np.array([4.1, 4.2]), np.array([403.1, 403.1]))
     rows = rows_at(aligner, 4.3)

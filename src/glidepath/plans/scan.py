@@ -102,7 +102,7 @@ class Scan:
             make_rows=rows_with(self.triggering),
             clock_bound=self.clock_bound,
         )
-        self.flight.before_interruption = self.sampler.cut
+        self.flight.before_interruption = self.sampler.end_early
         if self.triggering is not None:
             self.flight.after_interruption = self.triggering.source.disarm
 
@@ -323,12 +323,12 @@ class Scan:
         """Stop what moves, keep what was recorded, and close the run with the reason."""
         ended = isinstance(error, RequestAbort | RequestStop | FailedPause)
         reasons = [reason_of(error)]
-        self.sampler.cut()
+        self.sampler.end_early()
         # Standing first: everything else can wait. An axis that was not touched is not ours.
         if self.begun:
             yield from attempt(wait_for(self.flight.halt), reasons)
         yield from attempt(wait_for(self.close_shutter), reasons)
-        yield from attempt(wait_for(self.sampler.land), reasons)
+        yield from attempt(wait_for(self.sampler.end_flight), reasons)
         yield from attempt(wait_for(self.sampler.finish), reasons)
         yield from self.end("abort" if ended else "fail", reasons)
 

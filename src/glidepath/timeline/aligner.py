@@ -101,12 +101,12 @@ class Aligner:
 
     @property
     def passed(self) -> bool:
-        """True when the axis was seen at or beyond the last stop, or the flight was cut."""
+        """True when the axis was seen at or beyond the last stop, or the flight was ended early."""
         return self._flight.passed
 
     @property
     def arrived(self) -> bool:
-        """True when the axis was seen at or beyond the last stop, before any cut."""
+        """True when the axis was seen at or beyond the last stop, before any early end."""
         return self._flight.arrived
 
     def finished(self, now: float) -> bool:
@@ -129,9 +129,9 @@ class Aligner:
         self.reached = None
         self._flight.arm(*spans)
 
-    def cut(self) -> None:
+    def end_early(self) -> None:
         """End the flight at the newest update of the axis: it was stopped early."""
-        self._flight.cut_short()
+        self._flight.end_early()
 
     def add(
         self, index: int, timestamps: Floats, values: Floats, arrivals: Floats, now: float

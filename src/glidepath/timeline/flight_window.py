@@ -44,8 +44,8 @@ class FlightWindow:
         The range that is looked for, or flown through; None before `arm`.
     exit
         When the axis left it (POSIX s); infinity if not yet.
-    cut
-        When the flight was cut short (POSIX s); infinity if it was not.
+    early_end
+        When the flight was ended early (POSIX s); infinity if it was not.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class FlightWindow:
         self._period, self._hold_after = period, hold_after
         self._waiting: deque[Span] = deque()
         self.span: Span | None = None
-        self.exit = self.cut = inf
+        self.exit = self.early_end = inf
         self._armed_after = -inf
         self._entry: float | None = None
         # Where the first row of the span begins, and the number of the next row from there.
@@ -65,7 +65,7 @@ class FlightWindow:
     def arm(self, *spans: Span) -> None:
         """Look for the beginning of a flight in the updates that come after this."""
         self._waiting = deque(spans)
-        self.cut = inf
+        self.early_end = inf
         self._begin(self._axis.series.last_timestamp)
 
     def _begin(self, after: float) -> None:
@@ -75,33 +75,33 @@ class FlightWindow:
         self._entry, self.exit, self._origin = None, inf, None
         self._next_row = 0
 
-    def cut_short(self) -> None:
+    def end_early(self) -> None:
         """End the flight at the newest update of the axis."""
-        self.cut = min(self.cut, self._axis.covered_until)
+        self.early_end = min(self.early_end, self._axis.covered_until)
 
     @property
     def passed(self) -> bool:
-        """True when the axis was seen at or beyond the last stop, or the flight was cut."""
-        return self.cut < inf or self.arrived
+        """True when the axis was seen at or beyond the last stop, or the flight was ended early."""
+        return self.early_end < inf or self.arrived
 
     @property
     def arrived(self) -> bool:
-        """True when the axis was seen at or beyond the last stop, before any cut."""
-        return self.exit < inf and self.exit <= self.cut and not self._waiting
+        """True when the axis was seen at or beyond the last stop, before any early end."""
+        return self.exit < inf and self.exit <= self.early_end and not self._waiting
 
     @property
     def end(self) -> float:
-        """When the axis left the present span, or was cut in it; infinity if not yet."""
-        return min(self.exit, self.cut)
+        """When the axis left the present span, or was ended early in it; infinity if not yet."""
+        return min(self.exit, self.early_end)
 
     def finished(self, watermark: float) -> bool:
         """Return whether it has left the last range, and every row of it is final."""
-        last = self.cut if self._waiting else self.end
+        last = self.early_end if self._waiting else self.end
         return self.passed and watermark >= last
 
     def go_on(self, watermark: float) -> bool:
         """Look for the next span, if this one is behind the watermark; False if there is none."""
-        if not self._waiting or self.exit >= self.cut or watermark < self.exit:
+        if not self._waiting or self.exit >= self.early_end or watermark < self.exit:
             return False
         # The update that crossed the stop is also the first one in the next span.
         self._begin(self.exit + self._axis.channel.latency - CLOCK_RESOLUTION)
@@ -153,7 +153,7 @@ class FlightWindow:
                 return float(done)
         elif self._entry is not None:
             return self._entry
-        if self._waiting and self.exit < self.cut:
+        if self._waiting and self.exit < self.early_end:
             return self.exit
         return otherwise
 

@@ -19,8 +19,8 @@ Columns = dict[str, NDArray]
 class Rows(Protocol):
     """Makes the rows of one run, flight by flight.
 
-    The order is `prepare`, `arm`, then `poll` and `final` again and again, `land`, `final` with
-    ``finish``. `disarm` and `restore` may come at any time, and twice.
+    The order is `prepare`, `arm`, then `poll` and `final` again and again, `end_flight`, and
+    `final` with ``finish``. `disarm` and `restore` may come at any time, and twice.
     """
 
     @property
@@ -73,11 +73,11 @@ class Rows(Protocol):
         """
         ...
 
-    def cut(self) -> None:
+    def end_early(self) -> None:
         """End the flight at the axis's newest update: it is about to be stopped early."""
         ...
 
-    async def land(self) -> None:
+    async def end_flight(self) -> None:
         """Take what is still on its way: the motion has ended.
 
         Raises

@@ -61,11 +61,11 @@ class SampledRows:
         """Return the rows that became final; see `Rows.final`."""
         return self._aligner.final_rows(now, finish=finish)
 
-    def cut(self) -> None:
+    def end_early(self) -> None:
         """End the flight at the axis's newest update."""
-        self._aligner.cut()
+        self._aligner.end_early()
 
-    async def land(self) -> None:
+    async def end_flight(self) -> None:
         """Do nothing: updates arrive by themselves."""
 
     def finished(self, now: float) -> bool:

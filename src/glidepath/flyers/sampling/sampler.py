@@ -53,7 +53,7 @@ POLL_PERIOD = 0.25
 PATIENCE = 3.0
 """Seconds to wait after the motion's end for updates that are still on their way."""
 
-CUT_PATIENCE = 0.5
+EARLY_END_PATIENCE = 0.5
 """Seconds to wait for them when the flight ended early."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.001, 0.02
@@ -152,7 +152,7 @@ class Sampler:
         self._rows_pending: list[Columns] = []
         self._flags = np.zeros(16, np.int64)
         self._slowest_write = 0.0
-        self._cut = self._opened = False
+        self._ended_early = self._opened = False
         self._velocity: FlownVelocity | None = None
         self._armed_settings: Sequence[Setting] = ()
         self._undo: list[Callable[[], Awaitable[None]]] = []
@@ -296,15 +296,15 @@ class Sampler:
             If the clock of a server is off; see `check_clocks`.
         """
         self.check_clocks()
-        self._cut = False
+        self._ended_early = False
         await self._rows.arm()
 
-    def cut(self) -> None:
+    def end_early(self) -> None:
         """End the flight at the axis's newest update: it is about to be stopped early."""
-        self._cut = True
+        self._ended_early = True
         if self._intake is not None:
             self._intake.take()
-            self._rows.cut()
+            self._rows.end_early()
 
     @property
     def arrived(self) -> bool:
@@ -346,22 +346,22 @@ class Sampler:
         FlightError
             If rows could not be made, or the axis flew at another velocity than was planned.
         """
-        await self.land()
+        await self.end_flight()
         for setting in self._armed_settings:
             setting.release()
         self.check()
-        if self._velocity is not None and not self._cut:
+        if self._velocity is not None and not self._ended_early:
             self._velocity.check()
 
-    async def land(self) -> None:
+    async def end_flight(self) -> None:
         """Make the last rows of a flight that ended, however it ended."""
         if self._file is None:
             return
         try:
             # A failure keeps nothing back: what has come makes rows all the same.
-            await self._rows.land()
+            await self._rows.end_flight()
         finally:
-            deadline = time.monotonic() + (CUT_PATIENCE if self._cut else PATIENCE)
+            deadline = time.monotonic() + (EARLY_END_PATIENCE if self._ended_early else PATIENCE)
             await self._wait_for_updates(deadline)
             self._take_rows(finish=True)
 
@@ -421,7 +421,7 @@ class Sampler:
     # ---- the end --------------------------------------------------------------------------
 
     async def finish(self) -> None:
-        """Write everything: the last flight has landed.
+        """Write everything: the last flight has ended.
 
         Raises
         ------

@@ -197,13 +197,13 @@ class TriggeredRows:
         rows["pass_number"] = np.full(len(region), leg.pass_number, np.uint16)
         return rows
 
-    def cut(self) -> None:
+    def end_early(self) -> None:
         """Do nothing: triggers that are made while the axis slows down are as good as any."""
 
-    async def land(self) -> None:
+    async def end_flight(self) -> None:
         """Make no more triggers, and wait for the frames that are still on their way."""
         try:
-            await self._triggering.land()
+            await self._triggering.end_flight()
         finally:
             # What has come makes rows, even if a device failed.
             self._accept(finish=True)

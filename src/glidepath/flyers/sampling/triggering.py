@@ -49,7 +49,7 @@ RESTART = 0.002
 SAME = 0.001
 """Share by which an exposure and the pulse of the source may differ and be taken for one."""
 
-REST_PATIENCE = 3.0
+FRAME_PATIENCE = 3.0
 """Seconds to wait at the end of a flight for frames that are still on their way."""
 
 TOLERATED = 0.05
@@ -354,7 +354,7 @@ class Triggering:
         order = np.argsort(times, kind="stable")
         return self._zero + times[order], positions[order]
 
-    async def land(self, *, patience: float = REST_PATIENCE) -> None:
+    async def end_flight(self, *, patience: float = FRAME_PATIENCE) -> None:
         """Make no more triggers, and take what is still on its way.
 
         Raises
