@@ -69,8 +69,8 @@ def test_steps_are_equal_in_the_unit_of_the_axis_to_a_count(
     # The middle of each exposure is the middle of a step.
     middles = ahead + velocity * plan.exposure / 2
     assert np.abs(middles - step * (np.arange(number) + 0.5)).max() < 0.6 * count
-    borders = flight.direction * (plan.borders - flight.start)
-    assert borders == pytest.approx(step * np.arange(number + 1))
+    step_edges = flight.direction * (plan.step_edges - flight.start)
+    assert step_edges == pytest.approx(step * np.arange(number + 1))
     assert ahead[0] >= -1e-6
     _, positions = triggers(plan, flight)
     assert positions == pytest.approx(plan.positions, abs=velocity * 2e-6)
@@ -82,7 +82,7 @@ def test_by_time_each_region_begins_at_its_start_with_its_own_period():
     # In the middle of its period lies each exposure.
     first, second = 400.15 + 0.5 * np.arange(4), 402.0125 + 0.125 * np.arange(8)
     assert plan.positions == pytest.approx([*first, *second])
-    assert plan.borders is None
+    assert plan.step_edges is None
     assert plan.shortest_period == 0.25
     assert plan.times == pytest.approx([0, 0.5, 1, 1.5, *(1.875 + np.arange(8) * 0.25)])
     # The first of a region waits for a count, the last for nobody.

@@ -73,9 +73,9 @@ def test_missing_steps_are_whole_ones_wherever_in_its_step_an_exposure_lies(firs
         ends = step + np.array([first, last]) + rng.uniform(-0.1, 0.1)
         coverage.add(table(10 - ends if backwards else ends, [0]))
     coverage.add(table([7, 8], [int(Quality.NO_DATA)]))
-    borders = np.arange(11.0)
+    step_edges = np.arange(11.0)
     expected = [(2, 4), (6, 9)]
     if backwards:
-        borders, expected = borders[::-1], [(10 - a, 10 - b) for a, b in expected]
-    assert coverage.missing_steps(1, [1], borders) == expected
-    assert coverage.missing_steps(2, [1], borders) == [(borders[0], borders[-1])]
+        step_edges, expected = step_edges[::-1], [(10 - a, 10 - b) for a, b in expected]
+    assert coverage.missing_steps(1, [1], step_edges) == expected
+    assert coverage.missing_steps(2, [1], step_edges) == [(step_edges[0], step_edges[-1])]

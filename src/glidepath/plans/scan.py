@@ -280,15 +280,15 @@ class Scan:
     def bad_legs(self) -> Iterator[Leg]:
         """Yield what is to be flown again: ranges in which a row is bad or missing."""
         plans = [plan.triggers for plan in self.inspection.legs if plan.triggers is not None]
-        stepped = [(plan.leg, plan.borders) for plan in plans if plan.borders is not None]
+        stepped = [(plan.leg, plan.step_edges) for plan in plans if plan.step_edges is not None]
         if not stepped:
             yield from self.holes()
-        for leg, borders in stepped:
+        for leg, step_edges in stepped:
             coverage, numbers = self.sampler.coverage, set(leg.numbers)
-            for begin, end in coverage.missing_steps(leg.pass_number, numbers, borders):
-                rest = leg if begin == borders[0] else leg.after(begin)
+            for begin, end in coverage.missing_steps(leg.pass_number, numbers, step_edges):
+                rest = leg if begin == step_edges[0] else leg.after(begin)
                 if rest is not None:
-                    yield rest if end == borders[-1] else until(rest, end)
+                    yield rest if end == step_edges[-1] else until(rest, end)
 
     def holes(self) -> Iterator[Leg]:
         """Yield what is to be flown again where rows are on no grid: they come by time."""

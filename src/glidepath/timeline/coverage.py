@@ -81,30 +81,32 @@ class Coverage:
         return found
 
     def missing_steps(
-        self, pass_number: int, regions: Iterable[int], borders: Floats
+        self, pass_number: int, regions: Iterable[int], step_edges: Floats
     ) -> list[tuple[float, float]]:
-        """Return the ranges of whole steps without a good row, in the order of the borders.
+        """Return the ranges of whole steps without a good row, in the order of the edges.
 
-        What is flown again between two of the borders has its rows where the others are, and
+        What is flown again between two of the edges has its rows where the others are, and
         measures no step twice.
 
         Parameters
         ----------
         pass_number, regions
             Which rows count.
-        borders
+        step_edges
             Shape (n + 1,): where the planned steps begin, and the last one ends, rising or falling.
         """
-        sign = 1.0 if borders[-1] > borders[0] else -1.0
+        sign = 1.0 if step_edges[-1] > step_edges[0] else -1.0
         known = [
             sign * middles for n in regions for middles in self._middles.get((pass_number, n), [])
         ]
-        rising = sign * borders
+        rising = sign * step_edges
         begins = rising[:-1] - EARLY * np.diff(rising)
         steps = np.searchsorted(begins, np.concatenate([*known, np.empty(0)]), "right") - 1
         missing = np.setdiff1d(np.arange(len(begins)), steps)
         runs = np.split(missing, np.flatnonzero(np.diff(missing) > 1) + 1)
-        return [(float(borders[run[0]]), float(borders[run[-1] + 1])) for run in runs if len(run)]
+        return [
+            (float(step_edges[run[0]]), float(step_edges[run[-1] + 1])) for run in runs if len(run)
+        ]
 
 
 __all__ = ["REPAIRABLE", "Coverage"]

@@ -297,10 +297,10 @@ class Triggering:
         return RowBlock(begins, begins + lengths, means, following, columns, quality, images)
 
     def _next_steps(self, numbers: NDArray[np.int64]) -> Floats:
-        borders = self._plan.borders
-        if borders is None:
+        step_edges = self._plan.step_edges
+        if step_edges is None:
             return np.full(len(numbers), np.nan)
-        return borders[np.minimum(numbers + 1, len(borders) - 1)]
+        return step_edges[np.minimum(numbers + 1, len(step_edges) - 1)]
 
     def _lengths(self, matched: MatchedRows) -> tuple[Floats, Floats]:
         """Return how long the exposures of rows were, s: as long as all of its frames lasted.

@@ -149,7 +149,7 @@ def compare_plan(
         step=counts,
         period=period,
         closing=closing,
-        borders=None if counts is None else np.append(positions, leg.stop),
+        step_edges=None if counts is None else np.append(positions, leg.stop),
     )
 
 

@@ -150,11 +150,11 @@ def sequence_plan(
         period=period,
         table=_table(direction, blocks, pulse),
         closing=closing,
-        borders=None if step is None else _borders(leg, step, number),
+        step_edges=None if step is None else _step_edges(leg, step, number),
     )
 
 
-def _borders(leg: Leg, step: float, number: int) -> Floats:
+def _step_edges(leg: Leg, step: float, number: int) -> Floats:
     ahead = np.minimum(step * np.arange(number + 1), leg.length)
     return leg.start + leg.direction * ahead
 

@@ -36,7 +36,7 @@ class TriggerPlan:
         Smallest time in s between two triggers at the leg's velocity.
     closing
         Whether one more trigger follows that begins no row; see `TriggerSource.plan`.
-    borders
+    step_edges
         Shape (n + 1,): where the steps begin in which the exposures lie, and the last one ends. A
         flight that was interrupted goes on at one of them. None if triggers come by time.
     """
@@ -46,7 +46,7 @@ class TriggerPlan:
     exposure: float
     shortest_period: float
     closing: bool = field(default=False, kw_only=True)
-    borders: Floats | None = field(default=None, kw_only=True)
+    step_edges: Floats | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
