@@ -168,8 +168,8 @@ def source(box, axis=1):
     return PositionCompare(box[0], box[axis])
 
 
-async def planned(compare, whole, *, closing=False, **asked):
-    return await compare.plan(whole, Triggers(compare, **asked), closing=closing)
+async def planned(compare, whole, *, end_trigger=False, **asked):
+    return await compare.plan(whole, Triggers(compare, **asked), end_trigger=end_trigger)
 
 
 async def test_an_axis_without_an_encoder_is_refused(box):
@@ -230,17 +230,17 @@ async def test_parts_fit_and_miss_none_and_repeat_none(box, capacity, ends, axis
 async def test_a_trigger_that_ends_the_last_row_is_inside_and_each_part_has_one(box, asked):
     set_mock_value(box[0].capacity, 61)
     compare, whole = source(box), leg((395, 405, 1))
-    plans = await planned(compare, whole, closing=True, exposure=0.03, **asked)
+    plans = await planned(compare, whole, end_trigger=True, exposure=0.03, **asked)
     parts = [plan.leg for plan in plans]
     assert [len(plan.positions) for plan in plans[:-1]] == [60] * (len(plans) - 1)
     for plan, part, following in zip(plans, parts, [*parts[1:], None], strict=True):
         numbers = [(s.name, value) for s, value in compare._compare_settings(plan)]
         assert ("zebra-pulses", len(plan.positions) + 1) in numbers
-        closing = 2 * plan.positions[-1] - plan.positions[-2]
-        assert closing <= part.stop + 2e-4
+        end_trigger = 2 * plan.positions[-1] - plan.positions[-2]
+        assert end_trigger <= part.stop + 2e-4
         if following is not None:
             # Where the first row of the next part begins.
-            assert closing == pytest.approx(following.start, abs=2e-4)
+            assert end_trigger == pytest.approx(following.start, abs=2e-4)
     positions = np.concatenate([plan.positions for plan in plans])
     assert np.diff(positions) == pytest.approx(0.05, abs=0.005)
     assert 405 - positions[-1] < 0.105

@@ -95,7 +95,7 @@ def test_by_time_each_region_begins_at_its_start_with_its_own_period():
 def test_one_more_trigger_ends_the_last_row_inside_the_leg(asked):
     flight = leg((400, 401, 1))
     whole = sequence_plan("box", flight, MOTOR, **asked, exposure=0.09)
-    plan = sequence_plan("box", flight, MOTOR, **asked, exposure=0.09, closing=True)
+    plan = sequence_plan("box", flight, MOTOR, **asked, exposure=0.09, end_trigger=True)
     assert (len(whole.positions), len(plan.positions)) == (10, 10)
     assert len(plan.counts) == 11
     begins, positions = triggers(plan, flight)
@@ -104,7 +104,7 @@ def test_one_more_trigger_ends_the_last_row_inside_the_leg(asked):
     late = 1e-6 if asked["step"] else 1.1e-5
     assert 401 - 2e-5 < positions[-1] <= 401 + late
     shorter = leg((400, 400.99, 1))
-    plan = sequence_plan("box", shorter, MOTOR, **asked, exposure=0.085, closing=True)
+    plan = sequence_plan("box", shorter, MOTOR, **asked, exposure=0.085, end_trigger=True)
     assert (len(plan.positions), len(plan.counts)) == (9, 10)
 
 

@@ -167,7 +167,7 @@ def test_where_counter_and_time_agree_equal_intervals_are_no_riddle(lost, droppe
 
 
 @pytest.mark.parametrize("made", [0, 1])
-def test_a_closing_trigger_begins_no_row_whether_a_frame_came_or_not(made):
+def test_an_end_trigger_begins_no_row_whether_a_frame_came_or_not(made):
     times = intervals("ripple", NUMBER + 1, PERIOD)
     camera = make_detector(times[: NUMBER + made], Faults(lost=(NUMBER - 1,)))
     outcome = count(times[:NUMBER], [camera], closed=times[NUMBER])

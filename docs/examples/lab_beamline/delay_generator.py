@@ -49,7 +49,7 @@ class TrainOfPulses(TriggerSource):
         self._known, self._period = 0, 0.0
 
     async def plan(
-        self, leg: Leg, request: Triggers, *, dead_time: float = 0.0, closing: bool = False
+        self, leg: Leg, request: Triggers, *, dead_time: float = 0.0, end_trigger: bool = False
     ) -> Sequence[TriggerPlan]:
         period = request.period
         if period is None:

@@ -227,7 +227,7 @@ class Counter(StandardDetector):
         """End the bin of the last trigger, if no trigger ends it, when its period is over."""
         if settings.mode is TriggerMode.INTERNAL or self._ended_by_software or not settings.number:
             return
-        if settings.closing:
+        if settings.end_trigger:
             return
         # The bin before the first pulse is complete too.
         if await self.bins_complete.get_value() != settings.number:
@@ -273,9 +273,9 @@ class Counter(StandardDetector):
         settings, self._settings = self._settings, None
         if settings is not None:
             pulses = await self.bins_complete.get_value()
-            # What the closing trigger has begun must not look like one more frame. Where it cannot
+            # What the end trigger has begun must not look like one more frame. Where it cannot
             # be told whether it came, or another one was missed, the last frame is left out.
-            closed = self._ended_by_software or (settings.closing and pulses >= settings.number)
+            closed = self._ended_by_software or (settings.end_trigger and pulses >= settings.number)
             if settings.mode is TriggerMode.EDGE and pulses and not closed:
                 await self.advance_now.set(1)
         await self._stop()

@@ -43,7 +43,7 @@ class FrameSettings:
     frames
         Frames that each trigger makes, one after the other, each as soon as it can: for a
         detector that `MakesSeveralFrames`.
-    closing
+    end_trigger
         Whether one more trigger follows that begins nothing: for a detector that `EndsWithNext`.
     """
 
@@ -53,7 +53,7 @@ class FrameSettings:
     mode: TriggerMode
     folder: Path
     frames: int = 1
-    closing: bool = False
+    end_trigger: bool = False
 
 
 @dataclass(frozen=True)

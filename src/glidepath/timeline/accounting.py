@@ -470,7 +470,7 @@ class _Track:
         grown = known >= self._tried_with + max(FEWEST, self._tried_with // 2)
         if self.clock is None and (grown or finish):
             self._tried_with = known
-            # What the closing trigger made speaks for the right clock too.
+            # What the end trigger made speaks for the right clock too.
             makes_one = isfinite(self.closed) and not self._follower.ends_with_next
             self.clock = find_clock(
                 self._follower.events(np.append(times, self.closed if makes_one else [])),

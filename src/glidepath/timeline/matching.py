@@ -164,7 +164,7 @@ class Match:
     judged
         Of how many of the first is decided; those behind may belong to triggers not yet told.
     ignored
-        How many began with the closing trigger or later.
+        How many began with the end trigger or later.
     latest
         The last event to which a punctual frame belongs; -1 if there is none.
     """

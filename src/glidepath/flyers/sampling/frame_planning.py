@@ -44,7 +44,7 @@ class FramePlanning:
     ) -> None:
         self.source, self.detectors = source, list(detectors)
         self._request = request
-        self._closing = any(ends_with_next(detector) for detector in detectors)
+        self._end_trigger = any(ends_with_next(detector) for detector in detectors)
         self.frames_per_row = {
             d.name: d.frames_per_row if isinstance(d, MakesSeveralFrames) else 1 for d in detectors
         }
@@ -103,7 +103,7 @@ class FramePlanning:
             leg,
             self._request,
             dead_time=max(dead.values(), default=0.0),
-            closing=self._closing,
+            end_trigger=self._end_trigger,
         ):
             frames = {d.name: self._settings(d, triggers, dead[d.name]) for d in self.detectors}
             await self.check(frames)
@@ -141,12 +141,12 @@ class FramePlanning:
                     f"since it needs {1e3 * dead:.4g} ms between two of them; make fewer frames a "
                     "row, fly slower or choose larger steps."
                 )
-        # The closing trigger is one like any other for those whose exposures it does not end.
-        triggers = len(plan.positions) + (plan.closing and not ends_with_next(detector))
+        # The end trigger is one like any other for those whose exposures it does not end.
+        triggers = len(plan.positions) + (plan.end_trigger and not ends_with_next(detector))
         # One that triggers itself runs through run-up and run-down too.
         number = 0 if self.mode is TriggerMode.INTERNAL else n * triggers
         return FrameSettings(
-            number, exposure, plan.shortest_period, self.mode, Path(), n, plan.closing
+            number, exposure, plan.shortest_period, self.mode, Path(), n, plan.end_trigger
         )
 
 

@@ -258,7 +258,7 @@ class Triggering:
             self._triggers.append(tuple(column[fresh] for column in columns))
             kept = numbers[fresh], times[fresh], positions[fresh]
             rows = len(self._plan.positions)
-            if self._plan.closing and kept[0][-1] >= rows:
+            if self._plan.end_trigger and kept[0][-1] >= rows:
                 # It ends the last row and begins none.
                 self._accounting.close(float(kept[1][-1]))
                 kept = numbers[fresh][:-1], times[fresh][:-1], positions[fresh][:-1]

@@ -21,7 +21,7 @@ def compare_parts(
     *,
     exposure: float,
     capacity: int,
-    closing: bool = False,
+    end_trigger: bool = False,
 ) -> list[ComparePlan]:
     """Return what a box has to be told for each part of a leg.
 
@@ -41,7 +41,7 @@ def compare_parts(
         Length of the pulses in s.
     capacity
         Rows that the box holds of one arming.
-    closing
+    end_trigger
         See `compare_plan`.
 
     Raises
@@ -56,7 +56,9 @@ def compare_parts(
 
     def planned(part: Leg) -> ComparePlan:
         asked = {"step": request.step, "period": request.period}
-        return compare_plan(box, part, geometry, **asked, exposure=exposure, closing=closing)
+        return compare_plan(
+            box, part, geometry, **asked, exposure=exposure, end_trigger=end_trigger
+        )
 
     parts: list[ComparePlan] = []
     rest: Leg | None = leg

@@ -74,7 +74,7 @@ def compare_plan(
     step: float | None,
     period: float | None,
     exposure: float,
-    closing: bool = False,
+    end_trigger: bool = False,
 ) -> ComparePlan:
     """Return what a box has to be told for a leg, whatever it can hold.
 
@@ -90,7 +90,7 @@ def compare_plan(
         One of them: units of the axis, s.
     exposure
         Length of the pulses in s.
-    closing
+    end_trigger
         Whether each row lasts until the next trigger, the last one until one that begins no row.
 
     Raises
@@ -113,7 +113,7 @@ def compare_plan(
         period = _whole_ticks(box, period)
         number = floor(leg.duration / period * (1 + 1e-9)) + 1
         positions = Motion.plain(leg, 0.0, 0.0).position(period * np.arange(number))
-    if closing:
+    if end_trigger:
         # The last one is as good as any to end the row before it.
         positions = positions[:-1]
     speeds = speeds_at(leg, positions)
@@ -126,7 +126,7 @@ def compare_plan(
         assert period is not None
         shortest = period
         width = floor(end + 0.5 + ROUNDING) - first
-        if closing:
+        if end_trigger:
             # An axis that is a little fast must not shut it before the last trigger, behind
             # which there is none.
             width += ceil(0.5 * speeds[-1] * period * (end - begin) / leg.length)
@@ -134,7 +134,7 @@ def compare_plan(
         assert step is not None
         shortest = shortest_interval(positions, speeds, step / leg.velocity)
         # Shut half a step behind the last, so that it is clear that there is no other.
-        width = (len(positions) - 1 + closing) * counts + counts // 2
+        width = (len(positions) - 1 + end_trigger) * counts + counts // 2
     if pulse + RECOVERY > shortest:
         raise too_close(box, exposure, shortest, RECOVERY, "period" if counts is None else "step")
     return ComparePlan(
@@ -148,7 +148,7 @@ def compare_plan(
         width=max(width, 1),
         step=counts,
         period=period,
-        closing=closing,
+        end_trigger=end_trigger,
         step_edges=None if counts is None else np.append(positions, leg.stop),
     )
 

@@ -35,7 +35,7 @@ class InternalClock(TriggerSource):
         self._waiting: list[Frames] = []
 
     async def plan(
-        self, leg: Leg, request: Triggers, *, dead_time: float = 0.0, closing: bool = False
+        self, leg: Leg, request: Triggers, *, dead_time: float = 0.0, end_trigger: bool = False
     ) -> tuple[TriggerPlan, ...]:
         """Return what the leader will do; see `TriggerSource.plan`.
 

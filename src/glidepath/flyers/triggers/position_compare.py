@@ -91,7 +91,7 @@ class PositionCompare(TriggerBox):
     # -- planning ----------------------------------------------------------------------------
 
     async def plan(
-        self, leg: Leg, request: Triggers, *, dead_time: float = 0.0, closing: bool = False
+        self, leg: Leg, request: Triggers, *, dead_time: float = 0.0, end_trigger: bool = False
     ) -> tuple[ComparePlan, ...]:
         """Return what it will do; see `TriggerSource.plan`.
 
@@ -108,8 +108,8 @@ class PositionCompare(TriggerBox):
                 geometry,
                 request,
                 exposure=exposure,
-                capacity=capacity - closing,
-                closing=closing,
+                capacity=capacity - end_trigger,
+                end_trigger=end_trigger,
             )
 
         return with_exposure(leg, request, max(dead_time, self.rest), planned)
@@ -159,7 +159,7 @@ class PositionCompare(TriggerBox):
             (box.gate_width, plan.width * abs(resolution)),
             (box.pulse_step, pulse_step),
             (box.pulse_width, pulse_width),
-            (box.pulses, len(plan.positions) + plan.closing),
+            (box.pulses, len(plan.positions) + plan.end_trigger),
             *self._output_settings(plan.exposure),
         ]
 

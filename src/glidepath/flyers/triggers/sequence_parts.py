@@ -18,7 +18,7 @@ def sequence_parts(
     *,
     exposure: float,
     lines: int,
-    closing: bool = False,
+    end_trigger: bool = False,
 ) -> list[SequencePlan]:
     """Return what a box has to be told for each part of a leg.
 
@@ -39,7 +39,7 @@ def sequence_parts(
         Length of the pulses in s.
     lines
         That a table can have.
-    closing
+    end_trigger
         See `sequence_plan`.
 
     Raises
@@ -47,7 +47,7 @@ def sequence_parts(
     PreflightError
         If there is no such plan; one sentence.
     """
-    parts = _cut(leg, request.step, lines - closing)
+    parts = _cut(leg, request.step, lines - end_trigger)
     plans = []
     for part in parts:
         plan = sequence_plan(
@@ -57,7 +57,7 @@ def sequence_parts(
             step=request.step,
             period=request.period,
             exposure=exposure,
-            closing=closing,
+            end_trigger=end_trigger,
         )
         if len(plan.table) > lines:
             raise PreflightError(

@@ -52,7 +52,7 @@ class SequencePlan(TriggerPlan):
         1 if the counts of the compared encoder rise during the leg, -1 if they fall.
     counts
         Shape (n,), int64: count of that encoder at which each exposure begins; by time, where
-        it should be then. One more for a closing trigger.
+        it should be then. One more for an end trigger.
     times
         As many: when they should begin, s from the first on; None if they come by position.
     period
@@ -77,13 +77,13 @@ def sequence_plan(
     step: float | None,
     period: float | None,
     exposure: float,
-    closing: bool = False,
+    end_trigger: bool = False,
 ) -> SequencePlan:
     """Return what a box has to be told for a leg, however many lines that takes.
 
     By position, each exposure lies in the middle of a step, and steps are equal in the axis's unit,
     to a count. By time, it lies in the middle of a period; each region has the period that it says,
-    or else ``period``. Where something lasts until the next trigger (``closing``), steps and
+    or else ``period``. Where something lasts until the next trigger (``end_trigger``), steps and
     periods are what it covers, and triggers come at their beginnings.
 
     Parameters
@@ -98,7 +98,7 @@ def sequence_plan(
         One of them: units of the axis, s.
     exposure
         Length of the pulses in s.
-    closing
+    end_trigger
         Whether one more trigger follows the last row, which ends what lasts until the next.
 
     Raises
@@ -117,22 +117,22 @@ def sequence_plan(
     blocks: Blocks
     times: Floats | None
     if step is not None:
-        counts = _equal_steps(box, leg, geometry, direction, step, begin, end, pulse, closing)
+        counts = _equal_steps(box, leg, geometry, direction, step, begin, end, pulse, end_trigger)
         positions = geometry.position((counts - 0.5 * direction)[np.newaxis])
         speeds = speeds_at(leg, positions)
         left = leg.direction * (leg.stop - positions) - speeds * pulse
         # An exposure that would end behind the stop is not begun.
         late = left < -1e-9 * leg.length
         number = int(np.argmax(late)) if late.any() else len(positions)
-        number = min(number, len(positions) - closing)
-        shortest = shortest_interval(positions[: number + closing], speeds, step / leg.velocity)
-        times, blocks = None, [(counts[: number + closing], None)]
+        number = min(number, len(positions) - end_trigger)
+        shortest = shortest_interval(positions[: number + end_trigger], speeds, step / leg.velocity)
+        times, blocks = None, [(counts[: number + end_trigger], None)]
     else:
         assert period is not None
         positions, times, blocks, shortest = _equal_times(
-            leg, geometry, direction, period, pulse, closing
+            leg, geometry, direction, period, pulse, end_trigger
         )
-        number = len(positions) - closing
+        number = len(positions) - end_trigger
         counts = np.concatenate([np.empty(0, np.int64), *(block for block, _ in blocks)])
     if number < 1:
         raise nothing_fits(leg, exposure)
@@ -145,11 +145,11 @@ def sequence_plan(
         shortest_period=shortest,
         geometry=geometry,
         direction=direction,
-        counts=counts[: number + closing],
+        counts=counts[: number + end_trigger],
         times=times,
         period=period,
         table=_table(direction, blocks, pulse),
-        closing=closing,
+        end_trigger=end_trigger,
         step_edges=None if step is None else _step_edges(leg, step, number),
     )
 
@@ -181,11 +181,11 @@ def _equal_steps(
     begin: float,
     end: float,
     pulse: float,
-    closing: bool,
+    end_trigger: bool,
 ) -> Counts:
     number = floor(leg.length / step * (1 + 1e-9)) + 1
     wanted: Floats = leg.start + leg.direction * step * np.arange(number, dtype=np.float64)
-    if not closing:
+    if not end_trigger:
         lengths = speeds_at(leg, wanted) * pulse
         wanted = wanted + leg.direction * np.maximum(step - lengths, 0.0) / 2
         inside = leg.direction * (leg.stop - wanted) >= lengths - 1e-9 * leg.length
@@ -207,7 +207,7 @@ def _equal_times(
     direction: int,
     period: float,
     pulse: float,
-    closing: bool,
+    end_trigger: bool,
 ) -> tuple[Floats, Floats, Blocks, float]:
     """Return positions, times, counts and period of each region, and the shortest period."""
     motion = Motion.plain(leg, 0.0, 0.0)
@@ -216,9 +216,9 @@ def _equal_times(
     begin, shortest = 0.0, np.inf
     for region in leg.regions:
         own = round((getattr(region, "period", None) or period) / TICK) * TICK
-        before = 0.0 if closing else max(own - pulse, 0.0) / 2
-        # The closing trigger's own pulse may end behind the stop.
-        last = closing and region is leg.regions[-1]
+        before = 0.0 if end_trigger else max(own - pulse, 0.0) / 2
+        # The end trigger's own pulse may end behind the stop.
+        last = end_trigger and region is leg.regions[-1]
         room = region.duration - before - (0.0 if last else pulse)
         number = floor(room / own * (1 + 1e-9)) + 1 if own > 0 else 0
         if number > 0:

@@ -128,7 +128,7 @@ class Sequencer(TriggerBox):
     # -- planning ----------------------------------------------------------------------------
 
     async def plan(
-        self, leg: Leg, request: Triggers, *, dead_time: float = 0.0, closing: bool = False
+        self, leg: Leg, request: Triggers, *, dead_time: float = 0.0, end_trigger: bool = False
     ) -> tuple[SequencePlan, ...]:
         """Return what it will do; see `TriggerSource.plan` and `sequence_plan`."""
         geometry = await self.encoders.geometry()
@@ -141,7 +141,7 @@ class Sequencer(TriggerBox):
                 request,
                 exposure=exposure,
                 lines=self.box.lines,
-                closing=closing,
+                end_trigger=end_trigger,
             )
 
         return with_exposure(leg, request, max(dead_time, self.rest), planned)

@@ -34,7 +34,7 @@ class TriggerPlan:
         Length of an exposure in s.
     shortest_period
         Smallest time in s between two triggers at the leg's velocity.
-    closing
+    end_trigger
         Whether one more trigger follows that begins no row; see `TriggerSource.plan`.
     step_edges
         Shape (n + 1,): where the steps begin in which the exposures lie, and the last one ends. A
@@ -45,7 +45,7 @@ class TriggerPlan:
     positions: Floats
     exposure: float
     shortest_period: float
-    closing: bool = field(default=False, kw_only=True)
+    end_trigger: bool = field(default=False, kw_only=True)
     step_edges: Floats | None = field(default=None, kw_only=True)
 
 
@@ -92,7 +92,7 @@ class TriggerSource(ABC):
 
     @abstractmethod
     async def plan(
-        self, leg: Leg, request: Triggers, *, dead_time: float = 0.0, closing: bool = False
+        self, leg: Leg, request: Triggers, *, dead_time: float = 0.0, end_trigger: bool = False
     ) -> Sequence[TriggerPlan]:
         """Return what it will do during a leg. Nothing is changed.
 
@@ -105,7 +105,7 @@ class TriggerSource(ABC):
             exposure is the longest that fits; see `with_exposure`.
         dead_time
             Seconds that the detectors need between two exposures.
-        closing
+        end_trigger
             Whether somebody's exposures last until the next trigger. Then a source that can do so
             makes one trigger behind the last row, inside the leg; its number is the number of rows.
 
