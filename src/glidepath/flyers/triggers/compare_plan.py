@@ -186,11 +186,14 @@ def nothing_fits(leg: Leg, exposure: float) -> PreflightError:
     )
 
 
-def too_close(box: str, exposure: float, shortest: float, rest: float, what: str) -> PreflightError:
-    """Return what is said when exposures, with a rest between two (all s), do not fit."""
+def too_close(
+    box: str, exposure: float, shortest: float, recovery: float, what: str
+) -> PreflightError:
+    """Return what is said when exposures, with a recovery time between two (all s), do not fit."""
+    longest = shortest - recovery
     return PreflightError(
         f"{box} would have to begin an exposure of {exposure:g} s each {shortest:.4g} s; "
-        f"choose an exposure below {shortest - rest:.4g} s, a larger {what} or a lower velocity."
+        f"choose an exposure below {longest:.4g} s, a larger {what} or a lower velocity."
     )
 
 

@@ -68,7 +68,7 @@ class PositionCompare(TriggerBox):
         If the box has no encoder of the axis.
     """
 
-    rest = RECOVERY
+    recovery = RECOVERY
 
     def __init__(self, box: Zebra, axis: Any) -> None:
         super().__init__(box, axis)
@@ -112,7 +112,7 @@ class PositionCompare(TriggerBox):
                 end_trigger=end_trigger,
             )
 
-        return with_exposure(leg, request, max(dead_time, self.rest), planned)
+        return with_exposure(leg, request, max(dead_time, self.recovery), planned)
 
     async def _read_scales(self) -> None:
         """Read the units of the support's positions; refuse encoders that have none."""

@@ -34,7 +34,7 @@ TICK = 1e-6
 LONGEST_TIME = (2**32 - 1) * TICK
 """Of a phase of a line, s."""
 
-REST = TICK
+RECOVERY = TICK
 """Seconds between the end of a pulse and the next: the second phase of a line is never empty."""
 
 LINE_REPEATS = 2**16 - 1
@@ -136,8 +136,8 @@ def sequence_plan(
         counts = np.concatenate([np.empty(0, np.int64), *(block for block, _ in blocks)])
     if number < 1:
         raise nothing_fits(leg, exposure)
-    if pulse + REST > shortest * (1 + 1e-9):
-        raise too_close(box, exposure, shortest, REST, "step" if period is None else "period")
+    if pulse + RECOVERY > shortest * (1 + 1e-9):
+        raise too_close(box, exposure, shortest, RECOVERY, "step" if period is None else "period")
     return SequencePlan(
         leg=leg,
         positions=positions[:number],
@@ -278,4 +278,4 @@ def _as_table(lines: list[Line], high: int) -> SequencerTable:
     )
 
 
-__all__ = ["REST", "TICK", "SequencePlan", "sequence_plan", "train_table"]
+__all__ = ["RECOVERY", "TICK", "SequencePlan", "sequence_plan", "train_table"]

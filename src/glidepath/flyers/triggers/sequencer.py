@@ -41,7 +41,7 @@ from .jumps import JumpWatch
 from .panda_fields import neutral_settings
 from .request import Triggers
 from .sequence_parts import sequence_parts
-from .sequence_plan import REST, TICK, SequencePlan, train_table
+from .sequence_plan import RECOVERY, TICK, SequencePlan, train_table
 from .sources import make_trigger_source
 from .trigger_box import TriggerBox
 from .trigger_source import CapturedTriggers, TriggerError, TriggerPlan, TriggerSource
@@ -105,7 +105,7 @@ class Sequencer(TriggerBox):
         If the box has no encoder of the axis, or PV Access is not installed.
     """
 
-    rest = REST
+    recovery = RECOVERY
 
     def __init__(self, box: Panda | PandaBox, axis: Any) -> None:
         if box.blocks is None:
@@ -144,7 +144,7 @@ class Sequencer(TriggerBox):
                 end_trigger=end_trigger,
             )
 
-        return with_exposure(leg, request, max(dead_time, self.rest), planned)
+        return with_exposure(leg, request, max(dead_time, self.recovery), planned)
 
     # -- settings ----------------------------------------------------------------------------
 

@@ -87,7 +87,7 @@ class TriggerSource(ABC):
 
     name: str
 
-    rest: float = 0.0
+    recovery: float = 0.0
     """Seconds that it needs between the end of an exposure and the next."""
 
     @abstractmethod
