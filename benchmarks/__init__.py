@@ -4,6 +4,6 @@ A benchmark is a module with ``rows(quick=False)``, which measures and returns a
 that JSON can hold, and ``table(rows)``, which returns them as a `rich.table.Table`.
 """
 
-import glidepath.early  # noqa: F401 (before all others)
+import glidepath.epics_libraries_first  # noqa: F401 (before all others)
 
 __all__: list[str] = []

@@ -55,7 +55,7 @@ from glidepath.flyers import (
 )
 from glidepath.flyers.motion.back_end import MotionPlan
 from glidepath.flyers.motion.back_ends import back_end_for
-from glidepath.flyers.motion.follower import Follower
+from glidepath.flyers.motion.follower import MotionFollower
 from glidepath.flyers.triggers.exposure import with_exposure
 from glidepath.timeline import Channel, ChannelKind, Mark
 from glidepath.trajectory import Envelope, Leg, Motion, PreflightError
@@ -71,7 +71,6 @@ __all__ = [
     "EndsWithNext",
     "Envelope",
     "FlightError",
-    "Follower",
     "FrameFile",
     "FrameSettings",
     "FrameSource",
@@ -81,6 +80,7 @@ __all__ = [
     "Mark",
     "Motion",
     "MotionError",
+    "MotionFollower",
     "MotionPlan",
     "Pace",
     "PreflightError",

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from glidepath.timeline import Follower, Quality, TriggerAccounting
+from glidepath.timeline import FollowingDetector, Quality, TriggerAccounting
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -22,7 +22,7 @@ async def account_for(bench, **expected: int):
         await detector.check_frames(settings)
         await detector.arm(settings)
     # A busy machine may hold the servers up for longer than a scan would wait.
-    followers = [Follower(name, -1e-3, 1e-3) for name in names]
+    followers = [FollowingDetector(name, -1e-3, 1e-3) for name in names]
     accounting = TriggerAccounting(followers, patience=20.0)
     times = await bench.pulses(NUMBER, RATE)
     parts, told = [], 0

@@ -60,11 +60,11 @@ def test_a_device_that_does_not_connect_names_its_pvs():
 
 
 def test_what_glidepath_did_not_expect_says_where_it_was_raised():
-    from glidepath.cli.asked import names_in
+    from glidepath.cli.scan_arguments import names_in
 
     with pytest.raises(AttributeError) as caught:
         names_in(5)
-    assert "in cli/asked.py, line" in sentence_of(caught.value)
+    assert "in cli/scan_arguments.py, line" in sentence_of(caught.value)
 
 
 def test_what_a_user_did_is_a_reason_and_no_error():

@@ -15,7 +15,7 @@ from trigger_worlds import (
     make_detector,
 )
 
-from glidepath.timeline import Follower, Quality, TriggerAccounting, find_clock
+from glidepath.timeline import FollowingDetector, Quality, TriggerAccounting, find_clock
 
 seeds = st.integers(0, 10**6)
 kinds = st.sampled_from(["equal", "ripple", "chirp", "random"])
@@ -195,7 +195,7 @@ def test_the_clock_of_one_leg_makes_the_next_one_clear():
     again = make_detector(second, Faults(lost=(0,)), width=2.0, offset=0.6, drift=5e-5, jitter=1e-5)
     low, high = account.clock.bounds(float(again.begins[0]))
     assert high - low < PERIOD
-    again.follower = Follower("camera", low, high)
+    again.follower = FollowingDetector("camera", low, high)
     outcome, _ = flown(second, again)
     assert rows_with(outcome, Quality.LOST_TRIGGER) == [0]
     assert_clean_except(outcome, (0,))
@@ -451,7 +451,7 @@ def test_triggers_of_another_leg_are_refused():
 @pytest.mark.parametrize("bounds", [(1.0, 0.0), (nan, 1.0), (0.0, inf)])
 def test_bounds_that_are_none_are_refused(bounds):
     with pytest.raises(ValueError, match="give two finite numbers"):
-        Follower("camera", *bounds)
+        FollowingDetector("camera", *bounds)
 
 
 def test_a_sentence_says_what_and_where():

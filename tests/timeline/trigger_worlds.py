@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from glidepath.timeline import Follower, Quality, TriggerAccounting
+from glidepath.timeline import FollowingDetector, Quality, TriggerAccounting
 
 EPOCH = 1.7e9
 """True POSIX time at which the clock of the triggers is zero."""
@@ -44,7 +44,7 @@ class Faults:
 class Detector:
     """What a detector did, frame by frame, in its order."""
 
-    follower: Follower
+    follower: FollowingDetector
     numbers: np.ndarray
     begins: np.ndarray
     ends: np.ndarray
@@ -109,7 +109,9 @@ def make_detector(
     if batch:
         arrivals = np.ceil(arrivals / batch) * batch
     middle = EPOCH + offset + rng.uniform(-0.4, 0.4) * width
-    follower = Follower(name, middle - width / 2, middle + width / 2, n, spacing, allowed_jitter)
+    follower = FollowingDetector(
+        name, middle - width / 2, middle + width / 2, n, spacing, allowed_jitter
+    )
     kept = ~dropped
     ends = begins + 0.5 * np.min(step)
     if contiguous:

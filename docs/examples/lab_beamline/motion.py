@@ -5,9 +5,9 @@ from glidepath.extend import (
     BackEnd,
     Envelope,
     FlightError,
-    Follower,
     Leg,
     Motion,
+    MotionFollower,
     MotionPlan,
     Settings,
     back_end_for,
@@ -51,7 +51,7 @@ class VelocityAndSetpoint(BackEnd[MotionPlan]):
     async def follow(self, plan: MotionPlan) -> None:
         mono = self.mono
         async with watch(mono.readback, mono.stands) as seen:
-            await Follower(mono.name, mono.readback, plan).follow(
+            await MotionFollower(mono.name, mono.readback, plan).follow(
                 seen,
                 finished=lambda: seen.value(mono.stands),
                 where=lambda: f"it is at {seen.value(mono.readback):g} eV",

@@ -8,7 +8,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from .asked import (
+from .errors import BAD_INPUT, spoken
+from .options import BeamlineOption, DataOption, TiledOption, open_session
+from .scan_arguments import (
     DetectorsOption,
     ExposureOption,
     PassesOption,
@@ -24,8 +26,6 @@ from .asked import (
     names_in,
     rows_asked,
 )
-from .errors import BAD_INPUT, spoken
-from .options import BeamlineOption, DataOption, TiledOption, open_session
 
 
 @contextmanager

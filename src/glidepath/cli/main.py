@@ -127,7 +127,7 @@ def load(name: str) -> Any:
     entry = COMMANDS[name]
     if not entry.offline:
         # Before all others: what is slow to import late.
-        import glidepath.early  # noqa: F401
+        import glidepath.epics_libraries_first  # noqa: F401
 
     found = getattr(import_module(f".{entry.module or name}", __package__), name)
     if isinstance(found, typer.Typer):

@@ -7,7 +7,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from .asked import (
+from .errors import BAD_INPUT, spoken
+from .options import BeamlineOption, DataOption, open_session
+from .scan_arguments import (
     DetectorsOption,
     ExposureOption,
     PassesOption,
@@ -23,8 +25,6 @@ from .asked import (
     names_in,
     rows_asked,
 )
-from .errors import BAD_INPUT, spoken
-from .options import BeamlineOption, DataOption, open_session
 
 LISTENING = 1.0
 """Seconds to listen to all channels for the clocks of their servers."""

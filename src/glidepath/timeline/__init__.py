@@ -10,7 +10,7 @@ from .delay import DelayEstimate, Pass, estimate_delay
 from .good_rows import EVERYTHING, HARMLESS, bits_per_bin, good_rows, joined_windows
 from .grids import ENERGY_UNITS, default_step, uniform_grid, xas_grid
 from .latched import latched_windows
-from .matching import Follower
+from .matching import FollowingDetector
 from .quality import Quality
 from .rebin import EnergyBins, rebin_energy, rebin_windows
 from .series import Series
@@ -38,7 +38,7 @@ __all__ = [
     "DelayEstimate",
     "DetectorAccount",
     "EnergyBins",
-    "Follower",
+    "FollowingDetector",
     "Mark",
     "MatchedRows",
     "Pass",

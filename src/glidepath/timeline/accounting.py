@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from .clocks import FEWEST, FOLLOWED, ClockFit, find_clock, follow_clock, nearest
 from .matching import (
     Events,
-    Follower,
+    FollowingDetector,
     Match,
     explain_missing,
     match_frames,
@@ -174,8 +174,8 @@ class TriggerAccounting:
         clock runs.
     """
 
-    def __init__(self, followers: Sequence[Follower], patience: float = PATIENCE) -> None:
-        self._tracks = {follower.name: _Track(follower) for follower in followers}
+    def __init__(self, followers: Sequence[FollowingDetector], patience: float = PATIENCE) -> None:
+        self._detectors = {follower.name: _DetectorFrames(follower) for follower in followers}
         self._patience = patience
         self._numbers = _Growing(np.int64)
         self._times = _Growing()
@@ -239,10 +239,10 @@ class TriggerAccounting:
         begins, ends
             Shape (n,): of the exposure (s, clock of the detector); NaN where not known.
         """
-        track = self._tracks[name]
-        track.numbers.append(np.asarray(numbers, np.int64))
-        track.begins.append(np.asarray(begins, float))
-        track.ends.append(np.asarray(ends, float))
+        detector = self._detectors[name]
+        detector.numbers.append(np.asarray(numbers, np.int64))
+        detector.begins.append(np.asarray(begins, float))
+        detector.ends.append(np.asarray(ends, float))
 
     def close(self, time: float) -> None:
         """Take a last trigger that begins no row: it ends exposures that last until the next.
@@ -253,8 +253,8 @@ class TriggerAccounting:
             Of it (s, clock of the triggers). Frames that begin with it, or later, are not looked
             at: some detectors make one, some do not.
         """
-        for track in self._tracks.values():
-            track.closed = time
+        for detector in self._detectors.values():
+            detector.closed = time
 
     def final_rows(self, now: float, *, finish: bool = False) -> MatchedRows:
         """Return the rows that became final.
@@ -267,22 +267,22 @@ class TriggerAccounting:
             No more triggers and frames will come: all rows are final.
         """
         times = self._times.values
-        tracks = self._tracks.values()
-        for track in tracks:
-            track.look(times, self.rows, finish)
+        detectors = self._detectors.values()
+        for detector in detectors:
+            detector.look(times, self.rows, finish)
         stop = len(times)
         if not finish:
-            settled = min((track.settled for track in tracks), default=stop)
+            settled = min((detector.settled for detector in detectors), default=stop)
             overdue = self._overdue(now)
-            if any(track.will_count(overdue) for track in tracks):
+            if any(detector.will_count(overdue) for detector in detectors):
                 overdue = self.rows
             stop = max(settled, overdue, self.rows)
         rows = slice(self.rows, stop)
         quality = np.zeros(stop - self.rows, np.uint16)
         frames, durations = {}, {}
-        for name, track in self._tracks.items():
-            frames[name] = track.close(self._positions.values, rows, quality, finish)
-            durations[name] = track.durations(frames[name])
+        for name, detector in self._detectors.items():
+            frames[name] = detector.close(self._positions.values, rows, quality, finish)
+            durations[name] = detector.durations(frames[name])
         self.rows = stop
         return MatchedRows(
             self._numbers.values[rows].copy(),
@@ -296,7 +296,9 @@ class TriggerAccounting:
     def _overdue(self, now: float) -> int:
         """Return how many of the first rows have waited long enough."""
         patience = self._patience
-        if len(self._times) > 1 and not all(track.clock for track in self._tracks.values()):
+        if len(self._times) > 1 and not all(
+            detector.clock for detector in self._detectors.values()
+        ):
             interval = float(np.median(np.diff(self._times.values)))
             patience = max(patience, 1.5 * FEWEST * interval)
         return int(np.searchsorted(self._known_since.values, now - patience))
@@ -304,7 +306,7 @@ class TriggerAccounting:
     def accounts(self) -> dict[str, DetectorAccount]:
         """Return what became of the triggers so far, by detector."""
         times = self._times.values
-        return {name: track.account(times) for name, track in self._tracks.items()}
+        return {name: detector.account(times) for name, detector in self._detectors.items()}
 
 
 class _Growing:
@@ -329,14 +331,14 @@ class _Growing:
         self._size = size
 
 
-class _Track:
+class _DetectorFrames:
     """The frames of one detector against the triggers: what is known so far.
 
     With n frames per trigger there are n *events* for each trigger, instants at which a frame
     should begin. Indices of events count from the beginning of the leg.
     """
 
-    def __init__(self, follower: Follower) -> None:
+    def __init__(self, follower: FollowingDetector) -> None:
         self._follower = follower
         self._n = follower.frames_per_trigger
         self.numbers = _Growing(np.int64)

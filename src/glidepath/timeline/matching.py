@@ -31,7 +31,7 @@ APART = 0.45
 
 
 @dataclass(frozen=True)
-class Follower:
+class FollowingDetector:
     """A detector that follows the triggers, and what is known of it beforehand.
 
     Parameters
@@ -125,13 +125,13 @@ class Events:
         return len(self.times)
 
     @classmethod
-    def expected(cls, follower: Follower, times: Floats) -> "Events":
+    def expected(cls, follower: FollowingDetector, times: Floats) -> "Events":
         """Return the events of triggers at times, before anything is known of the scatter."""
         at = follower.events(times)
         interval = float(np.median(np.diff(at))) if len(at) > 1 else np.inf
         return cls(at, np.empty(0), np.empty(0), interval)
 
-    def within(self, follower: Follower, scatter: float) -> "Events":
+    def within(self, follower: FollowingDetector, scatter: float) -> "Events":
         """Return the same events for frames with a standard deviation of ``scatter`` s."""
         gaps = np.diff(self.times)
         apart = APART * np.minimum(np.append(np.inf, gaps), np.append(gaps, np.inf))
@@ -378,7 +378,7 @@ def _longest_rising(values: Indices) -> list[int]:
 
 __all__ = [
     "Events",
-    "Follower",
+    "FollowingDetector",
     "Match",
     "explain_missing",
     "match_frames",

@@ -20,7 +20,7 @@ from glidepath.trajectory import Envelope, Leg, Motion
 
 from .back_end import BackEnd, FlightError, MotionPlan
 from .flown_velocity import FlownVelocity, differs
-from .follower import Follower
+from .follower import MotionFollower
 from .standing import Standing
 
 SETTLE = 0.3
@@ -211,7 +211,7 @@ class ConstantVelocity(BackEnd[VelocityPlan]):
         if self._flight is None or self._flight.move is None:
             raise FlightError(f"{motor.name} was not started.")
         ending = ALLOWANCE + 2 * plan.record.settling
-        follower = Follower(motor.name, motor.user_readback, plan, ending=ending)
+        follower = MotionFollower(motor.name, motor.user_readback, plan, ending=ending)
         flown = FlownVelocity(plan.leg)
         async with watch(motor.user_readback, motor.motor_done_move) as seen:
             motor.user_readback.subscribe_reading(flown.update)

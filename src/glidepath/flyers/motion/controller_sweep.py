@@ -13,7 +13,7 @@ from glidepath.trajectory import TRACKING_BOUND, Companion, Envelope, Leg, Motio
 
 from .back_end import BackEnd, FlightError, MotionPlan
 from .companions import harmonic_companion, reaches
-from .follower import Follower
+from .follower import MotionFollower
 from .standing import Standing
 
 
@@ -206,7 +206,7 @@ class ControllerSweep(BackEnd[MotionPlan]):
     async def follow(self, plan: MotionPlan) -> None:
         """Watch the sweep to its end: finished, stalled, ended early or overdue."""
         mono, sweep, bounds = self.monochromator, self.monochromator.sweep, self.bounds
-        follower = Follower(
+        follower = MotionFollower(
             mono.name,
             mono.readback,
             plan,

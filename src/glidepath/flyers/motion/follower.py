@@ -18,7 +18,7 @@ ARRIVAL = 1.0
 
 
 @dataclass(frozen=True)
-class Follower:
+class MotionFollower:
     """Follows one axis through its leg.
 
     Parameters
@@ -131,4 +131,4 @@ class Follower:
         )
 
 
-__all__ = ["Follower"]
+__all__ = ["MotionFollower"]

@@ -11,7 +11,7 @@ from glidepath.trajectory import Envelope, Leg, Motion, PreflightError
 
 from .back_end import BackEnd, FlightError, MotionPlan
 from .flown_velocity import FlownVelocity, differs
-from .follower import Follower
+from .follower import MotionFollower
 from .standing import Standing
 
 SETTLE = 0.3
@@ -164,7 +164,7 @@ class OrdinaryMove(BackEnd[MotionPlan]):
     async def follow(self, plan: MotionPlan) -> None:
         """Watch the move to its end, and compare the velocity that was flown."""
         axis, bounds = self.axis, self.bounds
-        follower = Follower(
+        follower = MotionFollower(
             axis.name,
             axis.readback,
             plan,

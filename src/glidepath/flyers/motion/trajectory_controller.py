@@ -26,7 +26,7 @@ from glidepath.devices.signals import (
 from glidepath.trajectory import Envelope, Leg, Motion, Piece, PreflightError
 
 from .back_end import BackEnd, FlightError, MotionPlan
-from .follower import Follower
+from .follower import MotionFollower
 from .standing import Standing
 
 Floats = NDArray[np.float64]
@@ -276,7 +276,7 @@ class TrajectoryController(BackEnd[ProfilePlan]):
     async def follow(self, plan: ProfilePlan) -> None:
         """Watch the profile to its end: finished, failed, stalled, ended early or overdue."""
         axis, profile = self.axis, self.axis.profile
-        follower = Follower(
+        follower = MotionFollower(
             axis.name,
             axis.user_readback,
             plan,

@@ -28,7 +28,7 @@ from glidepath.storage import AlignedImages, image_shape
 from glidepath.timeline import (
     ClockFit,
     DetectorAccount,
-    Follower,
+    FollowingDetector,
     MatchedRows,
     Quality,
     TriggerAccounting,
@@ -198,7 +198,7 @@ class Triggering:
         self._triggers = [(np.empty(0, np.int64), *(np.empty(0) for _ in range(5)))]
         self._following = True
 
-    async def _follower(self, detector: FrameSource, tolerance: float) -> Follower:
+    async def _follower(self, detector: FrameSource, tolerance: float) -> FollowingDetector:
         assert self._leg_plan is not None
         n, spacing = self._frames[detector.name], None
         if n > 1:
@@ -212,7 +212,7 @@ class Triggering:
             least, most = (self._zero - zero + end for end in clock.bounds(self._zero))
             if max(low, least - margin) <= min(high, most + margin):
                 low, high = max(low, least - margin), min(high, most + margin)
-        return Follower(
+        return FollowingDetector(
             detector.name, low, high, n, spacing, ends_with_next=ends_with_next(detector)
         )
 
