@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from .errors import spoken
+from .errors import errors_as_sentences
 
 PACKAGE = "benchmarks"
 """Name of the folder in the checkout, and of the Python package in it."""
@@ -47,7 +47,7 @@ def bench(
 ) -> None:
     """Measure speed and accuracy on this machine, beside the peers."""
     console = Console(highlight=False, emoji=False)
-    with spoken():
+    with errors_as_sentences():
         folder = benchmarks_folder()
         chosen = choose(folder, names or [])
         if json_file is not None:

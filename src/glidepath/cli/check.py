@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from .errors import FAILED, spoken
+from .errors import FAILED, errors_as_sentences
 from .options import BeamlineOption, DataOption, open_session
 
 check = typer.Typer(help="Measure whether a device does what a scan relies on.")
@@ -41,7 +41,7 @@ def detector(
     from glidepath.flyers import pulses_of
 
     console = Console(highlight=False, emoji=False)
-    with spoken(), open_session(beamline, data, catalogue=False) as session:
+    with errors_as_sentences(), open_session(beamline, data, catalogue=False) as session:
         checked = find_frame_source(*session.devices([name]))
         if checked is None:
             raise ValueError(f"{name} is no triggered detector; name one that is.")

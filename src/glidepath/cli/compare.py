@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from .errors import spoken
+from .errors import errors_as_sentences
 from .options import DataOption, RunArgument, stored_data
 
 
@@ -22,7 +22,7 @@ def compare(
     from .run_tables import differences_table
 
     console = Console(highlight=False, emoji=False)
-    with spoken():
+    with errors_as_sentences():
         root = stored_data(data, [one] if other is None else [one, other])
         first = StoredRun.of(root, one)
         if other is None:

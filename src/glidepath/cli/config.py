@@ -4,7 +4,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from .errors import spoken
+from .errors import errors_as_sentences
 
 
 def config() -> None:
@@ -25,7 +25,7 @@ def config() -> None:
     from glidepath.configuration import FILE_NAME, SETTINGS, load_configuration
 
     console = Console(highlight=False, emoji=False)
-    with spoken():
+    with errors_as_sentences():
         found = load_configuration()
         table = Table("setting", "value", "comes from", "meaning", box=None, title_justify="left")
         for setting in SETTINGS:

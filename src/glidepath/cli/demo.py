@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from .errors import spoken
+from .errors import errors_as_sentences
 from .options import open_session
 from .serve import wait_for_interrupt
 
@@ -38,7 +38,7 @@ def demo(
     from .report import print_end, print_preflight
 
     console = Console(highlight=False, emoji=False)
-    with spoken():
+    with errors_as_sentences():
         trajectory = Trajectory((Region(start, stop, velocity),))
         root = check_data_directory(data)
         server = LocalTiledServer(root).start()

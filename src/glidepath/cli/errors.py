@@ -15,7 +15,7 @@ FAILED = 1
 
 
 @contextmanager
-def spoken() -> Iterator[None]:
+def errors_as_sentences() -> Iterator[None]:
     """Turn every exception into a sentence and an exit status.
 
     The traceback of an error goes to the log of the data directory, where there is a session.
@@ -33,4 +33,4 @@ def spoken() -> Iterator[None]:
         raise typer.Exit(BAD_INPUT if refused else FAILED) from None
 
 
-__all__ = ["BAD_INPUT", "FAILED", "ScanError", "errors", "spoken"]
+__all__ = ["BAD_INPUT", "FAILED", "ScanError", "errors", "errors_as_sentences"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from .errors import FAILED, spoken
+from .errors import FAILED, errors_as_sentences
 from .fly import catalogue
 from .options import DataOption, TiledOption, data_directory
 
@@ -73,7 +73,7 @@ def export(
 ) -> None:
     """Export one run, or the common spectrum of several."""
     console = Console(highlight=False, emoji=False, soft_wrap=True)
-    with spoken():
+    with errors_as_sentences():
         if check is not None:
             _check(console, check)
             return

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from .errors import spoken
+from .errors import errors_as_sentences
 from .options import DataOption, ReferenceOption, RunArgument, SignalOption, stored_data
 
 
@@ -31,7 +31,7 @@ def fit(
     from glidepath.lookback import StoredRun, fit_edge_of, fit_n2_of
 
     console = Console(highlight=False, emoji=False)
-    with spoken():
+    with errors_as_sentences():
         stored = StoredRun.of(stored_data(data, [run]), run)
         result = (
             fit_edge_of(stored, signal, reference, at)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from .errors import BAD_INPUT, spoken
+from .errors import BAD_INPUT, errors_as_sentences
 from .options import BeamlineOption, DataOption, TiledOption, open_session
 from .scan_arguments import (
     DetectorsOption,
@@ -22,9 +22,9 @@ from .scan_arguments import (
     ThereAndBackOption,
     TriggerOption,
     VelocityArgument,
-    asked,
     names_in,
-    rows_asked,
+    row_arguments,
+    trajectory_from,
 )
 
 
@@ -85,14 +85,14 @@ def fly(
     from .report import print_end, print_preflight
 
     console = Console(highlight=False, emoji=False)
-    with spoken(), ExitStack() as ending:
-        trajectory = asked(start, stop, velocity, region, passes, there_and_back)
+    with errors_as_sentences(), ExitStack() as ending:
+        trajectory = trajectory_from(start, stop, velocity, region, passes, there_and_back)
         with open_session(beamline, data, catalogue=False) as session:
             names = session.beamline.detectors if detectors is None else names_in(detectors)
             (moved,) = session.devices([axis])
             sampled = session.devices(names)
             box = session.devices([trigger])[0] if trigger is not None else None
-            rows = rows_asked(box, step, period, exposure)
+            rows = row_arguments(box, step, period, exposure)
             report = session.call(lambda: inspect(sampled, moved, trajectory, **rows))
             print_preflight(console, report)
             if dry_run:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from .errors import spoken
+from .errors import errors_as_sentences
 from .fly import in_catalogue
 from .options import BeamlineOption, DataOption, TiledOption, open_session
 
@@ -31,7 +31,7 @@ def focus(
     from .report import print_end
 
     console = Console(highlight=False, emoji=False)
-    with spoken(), open_session(beamline, data, catalogue=False) as session:
+    with errors_as_sentences(), open_session(beamline, data, catalogue=False) as session:
         moved: Any
         moved, looking = session.devices([motor, camera])
         recorded = FocusData(motor, camera)

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from .errors import spoken
+from .errors import errors_as_sentences
 from .options import DataOption, ReferenceOption, SignalOption, stored_data
 
 POLL_PERIOD = 0.1
@@ -26,7 +26,7 @@ def live(
     from glidepath.live import JournalFollower, LiveView
 
     console = Console(highlight=False, emoji=False)
-    with spoken():
+    with errors_as_sentences():
         try:
             with JournalFollower(stored_data(data)) as journal:
                 follower = journal.follower

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from .errors import spoken
+from .errors import errors_as_sentences
 from .options import DataOption, data_directory
 
 
@@ -25,7 +25,7 @@ def note(
     from glidepath.storage import run_folder
 
     console = Console(highlight=False, emoji=False, soft_wrap=True)
-    with spoken():
+    with errors_as_sentences():
         if not text.strip():
             raise ValueError("A note needs a text.")
         root = data_directory(data)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from .errors import FAILED, spoken
+from .errors import FAILED, errors_as_sentences
 from .options import DataOption, data_directory
 
 
@@ -22,7 +22,7 @@ def outbox(
     from glidepath.logbook import Outbox, destinations_of, send_now
 
     console = Console(highlight=False, emoji=False, soft_wrap=True)
-    with spoken():
+    with errors_as_sentences():
         root = data_directory(data)
         box = Outbox(root)
         if retry:

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from .errors import spoken
+from .errors import errors_as_sentences
 from .options import DataOption, ReferenceOption, RunsArgument, SignalOption, stored_data
 
 
@@ -40,7 +40,7 @@ def plot(
     from glidepath.lookback.figures import draw, draw_in_terminal
 
     console = Console(highlight=False, emoji=False)
-    with spoken():
+    with errors_as_sentences():
         asked = runs or ["-1"]
         root = stored_data(data, asked)
         chosen = [run for which in asked for run in StoredRun.find(root, which)]

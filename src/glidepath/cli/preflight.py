@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from .errors import BAD_INPUT, spoken
+from .errors import BAD_INPUT, errors_as_sentences
 from .options import BeamlineOption, DataOption, open_session
 from .scan_arguments import (
     DetectorsOption,
@@ -21,9 +21,9 @@ from .scan_arguments import (
     ThereAndBackOption,
     TriggerOption,
     VelocityArgument,
-    asked,
     names_in,
-    rows_asked,
+    row_arguments,
+    trajectory_from,
 )
 
 LISTENING = 1.0
@@ -57,14 +57,14 @@ def preflight(
     from .report import print_preflight
 
     console = Console(highlight=False, emoji=False)
-    with spoken():
-        trajectory = asked(start, stop, velocity, region, passes, there_and_back)
+    with errors_as_sentences():
+        trajectory = trajectory_from(start, stop, velocity, region, passes, there_and_back)
         with open_session(beamline, data, catalogue=False) as session:
             names = session.beamline.detectors if detectors is None else names_in(detectors)
             (moved,) = session.devices([axis])
             sampled = session.devices(names)
             box = session.devices([trigger])[0] if trigger is not None else None
-            rows = rows_asked(box, step, period, exposure)
+            rows = row_arguments(box, step, period, exposure)
             report = session.call(lambda: inspect(sampled, moved, trajectory, **rows))
             clocks = session.call(lambda: _listen([moved, *sampled]))
         report = with_clocks(report, clocks)

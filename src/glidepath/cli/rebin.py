@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from .errors import spoken
+from .errors import errors_as_sentences
 from .fly import TiledOption, catalogue
 from .serve import DataOption
 
@@ -73,7 +73,7 @@ def rebin(
     from glidepath.timeline import EVERYTHING, HARMLESS
 
     said = Console(stderr=True, highlight=False, emoji=False)
-    with spoken():
+    with errors_as_sentences():
         if grid is Grid.XAS and edge is None:
             raise ValueError("The grid xas needs the absorption edge; give it with --edge.")
         if name is not None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from .errors import spoken
+from .errors import errors_as_sentences
 
 
 def relocate(
@@ -21,7 +21,7 @@ def relocate(
     from glidepath.catalog.relocation import relocate as move
 
     console = Console(highlight=False, emoji=False, soft_wrap=True)
-    with spoken():
+    with errors_as_sentences():
         done = move(old, new)
         console.print(f"{done.runs} runs name their files below {new} now.", markup=False)
         for path in done.elsewhere:

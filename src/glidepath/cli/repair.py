@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from .errors import spoken
+from .errors import errors_as_sentences
 from .options import DataOption, data_directory
 
 
@@ -25,7 +25,7 @@ def repair(
     from glidepath.storage import repair as repair_file
 
     console = Console(highlight=False, emoji=False)
-    with spoken():
+    with errors_as_sentences():
         for path in _files(what, data):
             mended = repair_file(path)
             said = "can be opened by any program now" if mended else "needs no repair"

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from .errors import FAILED, spoken
+from .errors import FAILED, errors_as_sentences
 from .fly import TiledOption, catalogue
 from .serve import DataOption
 
@@ -26,7 +26,7 @@ def replay(
     from glidepath.storage import check_data_directory
 
     console = Console(highlight=False, emoji=False)
-    with spoken():
+    with errors_as_sentences():
         root = check_data_directory(data)
         journal = root / "journal"
         with catalogue(tiled, root) as connect:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .errors import spoken
+from .errors import errors_as_sentences
 from .options import DataOption, stored_data
 
 
@@ -26,7 +26,7 @@ def runs(
     from glidepath.lookback import RunIndex
     from glidepath.lookback.index import time_of
 
-    with spoken():
+    with errors_as_sentences():
         found = RunIndex(stored_data(data)).runs(
             limit=limit or None,
             sample=sample,

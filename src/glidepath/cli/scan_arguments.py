@@ -1,4 +1,4 @@
-"""What a scan is asked to fly on the command line: a range, or regions, and how often."""
+"""The arguments of a scan on the command line: a range or regions, how often, and which rows."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -52,7 +52,7 @@ ThereAndBackOption = Annotated[
 ]
 
 
-def asked(
+def trajectory_from(
     start: float | None,
     stop: float | None,
     velocity: float | None,
@@ -60,12 +60,12 @@ def asked(
     passes: int = 1,
     there_and_back: bool = False,
 ) -> Trajectory:
-    """Return what the words of a command mean.
+    """Return the trajectory that the words of a command describe.
 
     Raises
     ------
     ValueError
-        In one sentence, if they mean nothing.
+        In one sentence, if they describe none.
     """
     if regions and start is not None:
         raise ValueError("Give either START STOP VELOCITY or --region, not both.")
@@ -93,7 +93,7 @@ def _region(text: str) -> Region:
     return Region(*numbers)
 
 
-def rows_asked(
+def row_arguments(
     box: Any, step: float | None, period: float | None, exposure: float | None
 ) -> dict[str, Any]:
     """Return the arguments of a plan that say which rows it makes: ``period`` or ``triggers``.
@@ -132,7 +132,7 @@ __all__ = [
     "ThereAndBackOption",
     "TriggerOption",
     "VelocityArgument",
-    "asked",
     "names_in",
-    "rows_asked",
+    "row_arguments",
+    "trajectory_from",
 ]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from .errors import spoken
+from .errors import errors_as_sentences
 
 DataOption = Annotated[
     Path,
@@ -36,7 +36,7 @@ def serve(data: DataOption = Path("glidepath-data")) -> None:
     from glidepath.storage import check_data_directory
 
     console = Console(highlight=False, emoji=False)
-    with spoken():
+    with errors_as_sentences():
         root = check_data_directory(data)
         with LocalTiledServer(root) as server:
             console.print(f"Runs of {root}: {server.web_url}", soft_wrap=True)

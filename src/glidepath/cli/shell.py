@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .errors import spoken
+from .errors import errors_as_sentences
 from .options import BeamlineOption, DataOption, TiledOption
 
 
@@ -25,7 +25,7 @@ def shell(
 
     With --sim, one command gives a beamline to play with.
     """
-    with spoken(), ExitStack() as stack:
+    with errors_as_sentences(), ExitStack() as stack:
         if sim:
             from glidepath.configuration import SIMULATED
             from glidepath.simulation import NOISE_OF_A_BEAMLINE, SimulatedBeamline

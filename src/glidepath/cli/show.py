@@ -3,7 +3,7 @@
 import typer
 from rich.console import Console
 
-from .errors import spoken
+from .errors import errors_as_sentences
 from .options import DataOption, RunArgument, stored_data
 
 
@@ -13,7 +13,7 @@ def show(run: RunArgument = "-1", data: DataOption = None) -> None:
 
     from .run_tables import print_run
 
-    with spoken():
+    with errors_as_sentences():
         print_run(
             Console(highlight=False, emoji=False), StoredRun.of(stored_data(data, [run]), run)
         )

@@ -115,12 +115,12 @@ def _words(text: str) -> Iterable[str]:
 
 def _print_result(session: Session) -> Any:
     def print_result(result: RunEngineResult, printer: Any, cycle: bool) -> None:
-        printer.text(said_of_result(session, result))
+        printer.text(sentence_of_result(session, result))
 
     return print_result
 
 
-def said_of_result(session: Session, result: RunEngineResult) -> str:
+def sentence_of_result(session: Session, result: RunEngineResult) -> str:
     """Return what came of a plan, in a sentence."""
     if not result.run_start_uids:
         return "Done; no run was made."
@@ -176,4 +176,4 @@ def _complete_device(device: Device, words: list[str]) -> list[str]:
     return [word for word in words if word not in _PLUMBING and not word.startswith("_")]
 
 
-__all__ = ["install", "names_in", "said_of_result", "start"]
+__all__ = ["install", "names_in", "sentence_of_result", "start"]

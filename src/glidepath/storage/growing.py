@@ -151,7 +151,7 @@ class GrowingFile:
         memory = h5py.h5s.create_simple((length,))
         place = h5py.h5s.create_simple((begin + length,), (h5py.h5s.UNLIMITED,))
         place.select_hyperslab((begin,), (length,))
-        with _said_of(self.path):
+        with _as_file_error(self.path):
             for name, dataset in datasets.items():
                 dataset.set_extent((begin + length,))
                 dataset.write(memory, place, values[name])
@@ -159,21 +159,21 @@ class GrowingFile:
 
     def flush(self) -> None:
         """Make everything appended so far visible to readers; FileError if the disk refuses."""
-        with _said_of(self.path):
+        with _as_file_error(self.path):
             self._file.flush()
 
     def close(self) -> None:
         """Flush and close; FileError if the disk refuses. Closing twice is harmless."""
         try:
-            with contextlib.suppress(ValueError), _said_of(self.path):
+            with contextlib.suppress(ValueError), _as_file_error(self.path):
                 self._file.close()
         finally:
             self._lock.release()
 
 
 @contextlib.contextmanager
-def _said_of(path: Path) -> Iterator[None]:
-    """Say in a sentence what HDF5 says in a page."""
+def _as_file_error(path: Path) -> Iterator[None]:
+    """Turn what HDF5 says in a page into a `FileError` of one sentence."""
     try:
         yield
     except (OSError, RuntimeError) as error:
