@@ -34,6 +34,14 @@ and, for what is exported,
     lines ``[path, source, unit]`` that `glidepath.export.Fact` explains: what else of a run goes
     where in its NeXus file.
 
+and, for tests that the hardware passes (`glidepath.acceptance`),
+
+``SAFE_RANGES``
+    name of an axis, also one of a device's parts such as ``"m1-tx"`` -> the range
+    ``(low, high)`` in which a test may move it;
+``ACCEPTANCE``
+    name of a device or an axis -> what its tests go by: see `glidepath.acceptance.Needs`.
+
 A ``make_devices`` that has a parameter ``mains_frequency`` is told the frequency of the mains (Hz)
 of the configuration.
 
@@ -47,6 +55,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from inspect import signature
+from math import nan
 from types import ModuleType
 from typing import Any
 
@@ -84,6 +93,10 @@ class Beamline:
     for_export
         What every start document says for exports: ``spectra`` and ``nexus``, where the module
         has them.
+    safe_ranges
+        Name of an axis -> lowest and highest position to which a test may move it.
+    acceptance
+        Name of a device or an axis -> what its acceptance tests go by.
     """
 
     name: str
@@ -95,6 +108,8 @@ class Beamline:
     silent: tuple[str, ...] = ()
     reference: str = ""
     for_export: Mapping[str, object] = field(default_factory=dict)
+    safe_ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    acceptance: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def load_beamline(
@@ -167,6 +182,8 @@ def load_beamline(
         _names(module, "SILENT", devices),
         str(getattr(module, "REFERENCE", "")),
         {name.lower(): getattr(module, name) for name in EXPORTED if hasattr(module, name)},
+        _ranges(module),
+        _mappings(module, "ACCEPTANCE"),
     )
 
 
@@ -193,6 +210,44 @@ def _current_folder() -> Iterator[None]:
 def _text(error: BaseException) -> str:
     """Return an error in one line, without a full stop at its end."""
     return " ".join(f"{type(error).__name__}: {error}".split()).rstrip(" .:")
+
+
+def _ranges(module: ModuleType) -> dict[str, tuple[float, float]]:
+    """Return the safe ranges of a module, checked."""
+    found: dict[str, tuple[float, float]] = {}
+    for name, given in _mapping(module, "SAFE_RANGES").items():
+        try:
+            low, high = map(float, given)
+        except (TypeError, ValueError):
+            low = high = nan
+        if not low < high:
+            raise BeamlineError(
+                f"Beamline {module.__name__!r} has the safe range {given!r} for {name!r}; give "
+                "(low, high), two numbers of which the first is the lower one."
+            )
+        found[name] = (low, high)
+    return found
+
+
+def _mappings(module: ModuleType, which: str) -> dict[str, Mapping[str, Any]]:
+    found = _mapping(module, which)
+    for name, said in found.items():
+        if not isinstance(said, Mapping):
+            raise BeamlineError(
+                f"Beamline {module.__name__!r} says {said!r} of {name!r} in {which}; give a "
+                "mapping, such as {'tolerance': 0.1}."
+            )
+    return found
+
+
+def _mapping(module: ModuleType, which: str) -> dict[str, Any]:
+    given = getattr(module, which, {})
+    if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
+        raise BeamlineError(
+            f"Beamline {module.__name__!r} has a {which} that is no mapping of names of devices "
+            "or axes."
+        )
+    return dict(given)
 
 
 def _names(module: ModuleType, which: str, devices: Mapping[str, Device]) -> tuple[str, ...]:

@@ -33,10 +33,12 @@ from glidepath.physics import Encoder
 from .make_gap_tables import UNDULATORS, gap_table_file
 
 __all__ = [
+    "ACCEPTANCE",
     "AXES",
     "BASELINE",
     "DETECTORS",
     "REFERENCE",
+    "SAFE_RANGES",
     "SILENT",
     "SPECTRA",
     "UNAVAILABLE",
@@ -67,6 +69,28 @@ SPECTRA = {
     ]
 }
 """What makes its spectrum: the current of the gas cell, divided by that of the mesh."""
+
+SAFE_RANGES = {
+    **dict.fromkeys(("energy", "energy_separate", "mono_motor", "mono_profile"), (392.0, 412.0)),
+    "focus": (-500.0, 500.0),
+    "m2": (-10.0, 10.0),
+}
+"""Where acceptance tests may move axes, in their units."""
+
+VELOCITIES = {"velocities": (2.0, 4.0, 8.0)}
+"""eV/s at which they fly an axis of the energy."""
+
+GAS = {"signal": "sample", "reference": "mesh", "resolving_power": 4000.0, "velocity": 0.5}
+"""Its gas cell is filled with N2."""
+
+ACCEPTANCE = {
+    "energy": {**VELOCITIES, "nitrogen": GAS},
+    "energy_separate": VELOCITIES,
+    "mono_motor": {"velocities": (2.0, 4.0, 5.0)},
+    "mono_profile": {"velocities": (2.0, 4.0, 5.0)},
+    "focus": {"velocities": (200.0, 400.0, 800.0)},
+}
+"""What its acceptance tests go by."""
 
 PANDA_VARIABLE = "GLIDEPATH_PANDA"
 """Variable of the environment that says that the simulated beamline has a PandA."""

@@ -94,7 +94,9 @@ COMMANDS = {
         "Show the configuration that holds in this folder, and where each value comes from.",
         offline=True,
     ),
-    "check": Entry("Measure whether a device does what a scan relies on."),
+    "check": Entry(
+        "Make acceptance tests of devices; they are only read, with --move also moved and put back."
+    ),
     "bench": Entry("Measure speed and accuracy on this machine, beside the peers."),
 }
 """All commands, in the order in which they are listed."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -60,12 +60,15 @@ class Finding:
         The numbers.
     put_in
         What to write into the beamline module, if anything.
+    figures
+        The numbers by name, each with its unit.
     """
 
     what: str
     result: Result
     found: str
     put_in: str = ""
+    figures: Mapping[str, tuple[float, str]] = field(default_factory=dict)
 
 
 @dataclass
@@ -229,6 +232,7 @@ class DetectorCheck:
                 Result.PASS if scatter <= allowed and abs(late) <= allowed else Result.FAIL,
                 f"frames begin {1e3 * late:+.3f} ms from their trigger, scatter {_ms(scatter)}",
                 "" if abs(late) <= allowed else f"latency: {1e3 * late:+.3f} ms more",
+                {"latency": (1e3 * late, "ms"), "scatter of the latency": (1e3 * scatter, "ms")},
             )
         )
         return found
@@ -265,6 +269,7 @@ class DetectorCheck:
             Result.PASS if good else Result.FAIL,
             f"{_ms(dead)}; it says {_ms(self._dead_time)}",
             "" if good and dead >= 0.5 * self._dead_time else f"dead_time={dead:.3g}",
+            {"dead time": (1e3 * dead, "ms")},
         )
 
     async def _highest_rate(self, dead: float) -> Finding:
@@ -275,6 +280,7 @@ class DetectorCheck:
             "highest rate",
             Result.FAIL if lost or shot.dropped else Result.PASS,
             f"{1 / period:.1f} Hz: {lost} of {MANY} lost, {shot.dropped} dropped",
+            figures={"highest rate": (1 / period, "Hz")},
         )
 
     async def _levels(self) -> Finding:

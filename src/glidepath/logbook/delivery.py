@@ -104,6 +104,8 @@ class Delivery:
         Where they go.
     first_pause, longest_pause
         Seconds between attempts.
+    picture_patience
+        Seconds for which the entry of a run waits for the run's picture and NeXus file.
     """
 
     def __init__(
@@ -113,9 +115,11 @@ class Delivery:
         *,
         first_pause: float = FIRST_PAUSE,
         longest_pause: float = LONGEST_PAUSE,
+        picture_patience: float = PICTURE_PATIENCE,
     ) -> None:
         self._outbox = outbox
         self._pauses = first_pause, longest_pause
+        self._patience = picture_patience
         self._closing = threading.Event()
         self._news = {one.name: threading.Event() for one in destinations}
         self.standing = {name: Standing() for name in self._news}
@@ -172,18 +176,18 @@ class Delivery:
             return
         with lock:
             for entry in self._outbox.waiting(destination.name):
-                if self._closing.is_set() or not _is_due(entry.message):
+                if self._closing.is_set() or not _is_due(entry.message, self._patience):
                     return
                 deliver(self._outbox, destination, entry)
                 standing.delivered += 1
 
 
-def _is_due(message: Message) -> bool:
+def _is_due(message: Message, patience: float) -> bool:
     run = message.run
     if message.kind != "run" or run is None or not run.folder:
         return True
     written = run.picture is not None and any(Path(run.folder).glob("*.nxs"))
-    return written or time.time() - message.created > PICTURE_PATIENCE
+    return written or time.time() - message.created > patience
 
 
 def deliver(outbox: Outbox, destination: Destination, entry: Entry) -> None:

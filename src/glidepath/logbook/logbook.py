@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .delivery import FIRST_PAUSE, Delivery, Destination
+from .delivery import FIRST_PAUSE, PICTURE_PATIENCE, Delivery, Destination
 from .outbox import Message, Outbox
 from .run_record import RunRecord
 
@@ -36,6 +36,8 @@ class Logbook:
         Finds a run's folder.
     first_pause
         Seconds before the first repetition of what did not succeed.
+    picture_patience
+        Seconds for which the entry of a run waits for its picture; 0 where nobody makes one.
     """
 
     def __init__(
@@ -45,10 +47,13 @@ class Logbook:
         folder_of: FolderOf = lambda _: None,
         *,
         first_pause: float = FIRST_PAUSE,
+        picture_patience: float = PICTURE_PATIENCE,
     ) -> None:
         chosen = list(destinations)
         self.outbox = Outbox(root)
-        self.delivery = Delivery(self.outbox, chosen, first_pause=first_pause)
+        self.delivery = Delivery(
+            self.outbox, chosen, first_pause=first_pause, picture_patience=picture_patience
+        )
         self._names = [one.name for one in chosen]
         self._folder_of = folder_of
         self._pause = first_pause

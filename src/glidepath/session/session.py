@@ -139,7 +139,9 @@ class Session:
             self.RE, self.root, self._catalogue.open if catalogue else None
         )
         destinations = destinations_of(self.root, self.configuration.logbook)
-        self._logbook = Logbook(self.root, destinations, self._folder_of)
+        # Without exports nobody makes the picture that an entry waits for.
+        patience = {} if exports else {"picture_patience": 0.0}
+        self._logbook = Logbook(self.root, destinations, self._folder_of, **patience)
         self.RE.subscribe(self._logbook)
         self._exporter = ExportAtStop(
             self.root / "journal", EXPORT_COMMAND, lambda _: self._logbook.delivery.wake()

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from bluesky.protocols import Locatable, Location, Stoppable
 from ophyd_async.core import (
     AsyncStatus,
+    Device,
     Reference,
     StandardReadable,
     WatchableAsyncStatus,
@@ -155,6 +156,8 @@ class Multiplexer(StandardReadable, Locatable[str], Stoppable):
     ----------
     chosen
         Name of the quadrupole that is connected, or what ``off`` says.
+    quadrupoles, off
+        As they were given.
     """
 
     def __init__(
@@ -170,7 +173,7 @@ class Multiplexer(StandardReadable, Locatable[str], Stoppable):
     ) -> None:
         defaults = {"name": "{}name", "off": "{}off", "choose": "{}{quadrupole}"}
         names = pv_names(prefix, defaults, pvs)
-        self.off, self._timeout, self._quadrupoles = off, timeout, quadrupoles
+        self.off, self._timeout, self.quadrupoles = off, timeout, quadrupoles
         self._converter, self._work = Reference(converter), Work()
         self.off_command = signal_rw(int, names["off"], wait=False)
         self.target = soft_signal_rw(str)
@@ -180,6 +183,10 @@ class Multiplexer(StandardReadable, Locatable[str], Stoppable):
         with self.add_children_as_readables(Format.HINTED_SIGNAL):
             self.chosen = signal_r(str, names["name"])
         super().__init__(name)
+
+    def parts(self) -> list[Device]:
+        """Return the device that it refers to: it must be connected as well."""
+        return [self._converter()]
 
     async def locate(self) -> Location[str]:
         """Return what was chosen last, and what is connected."""
@@ -197,10 +204,10 @@ class Multiplexer(StandardReadable, Locatable[str], Stoppable):
         MotionError
             If the current does not go to zero, or the relays do not switch in time.
         """
-        if value not in (*self._quadrupoles, self.off):
+        if value not in (*self.quadrupoles, self.off):
             raise ValueError(
                 f"{self.name} cannot connect {value!r}; choose {self.off!r} or one of "
-                f"{', '.join(self._quadrupoles)}."
+                f"{', '.join(self.quadrupoles)}."
             )
         await self.target.set(value)
         async for _ in self._work.steps(self.name, self._connect(value)):

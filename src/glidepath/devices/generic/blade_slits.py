@@ -139,6 +139,12 @@ class SlitAxis(StandardReadable, StandardMovable[float]):
             )
         super().__init__(name)
 
+    @property
+    def blades(self) -> tuple[Blade, Blade]:
+        """The blades at the high and at the low end."""
+        plus, minus = self._blades
+        return plus(), minus()
+
     def _position(self, high: float, low: float) -> float:
         (high_sign, low_sign), centre, *_ = self._options
         if centre:
@@ -148,7 +154,7 @@ class SlitAxis(StandardReadable, StandardMovable[float]):
     @cached_property
     def movable_logic(self) -> MovableLogic[float]:
         """How both blades move."""
-        plus, minus = (blade() for blade in self._blades)
+        plus, minus = self.blades
         return _Pair(self.setpoint, self.readback, plus, minus, *self._options)
 
 

@@ -99,13 +99,13 @@ class CommandDevice(Barrier):
         await super().check_value(value)
         if value == OPEN:
             given = [await ask(signal) for signal in self.permits.values()]
-            if missing := self._missing(given):
+            if missing := self.missing_permits(given):
                 raise MotionError(
                     f"{self.name} may not be opened, for {missing}; see to that first."
                 )
 
-    def _missing(self, given: Sequence[int]) -> str:
-        """Return which permits are missing, as a part of a sentence."""
+    def missing_permits(self, given: Sequence[int]) -> str:
+        """Return, of the values of the permits, which are missing: a part of a sentence."""
         return " and ".join(
             permit.meaning or f"{signal.source} is {value}, not {permit.granted}"
             for permit, signal, value in zip(
@@ -124,7 +124,7 @@ class CommandDevice(Barrier):
 
         def missing() -> str:
             given = [seen.value(signal) for signal in self.permits.values()]
-            return self._missing(given) if target == OPEN else ""
+            return self.missing_permits(given) if target == OPEN else ""
 
         if meaning() == target:
             return

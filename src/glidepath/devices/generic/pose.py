@@ -59,6 +59,11 @@ class Pose(StandardReadable, Locatable[Mapping[str, float]], Stoppable):
     pace
         Time bounds of a move.
 
+    Attributes
+    ----------
+    limits, tolerance
+        As they were given.
+
     Examples
     --------
     >>> RE(bps.mv(mirror, {"x": 0.5, "a": 1.2}))  # doctest: +SKIP
@@ -87,7 +92,7 @@ class Pose(StandardReadable, Locatable[Mapping[str, float]], Stoppable):
             },
             pvs,
         )
-        self._limits, self._tolerance, self._pace = dict(limits or {}), tolerance, pace or Pace()
+        self.limits, self.tolerance, self._pace = dict(limits or {}), tolerance, pace or Pace()
         self._units = {axis: units[number // 3] for number, axis in enumerate(AXES)}
         self.running = signal_r(int, names["running"])
         self.mode = signal_rw(int, names["mode"])
@@ -123,7 +128,7 @@ class Pose(StandardReadable, Locatable[Mapping[str, float]], Stoppable):
                 f"{self.name} has the axes {', '.join(AXES)}, but {sorted(value)} was asked."
             )
         for axis, position in value.items():
-            limits = self._limits.get(axis)
+            limits = self.limits.get(axis)
             check_range(f"{self.name}-{axis}", position, limits, self._units[axis])
 
     @WatchableAsyncStatus.wrap
@@ -161,7 +166,7 @@ class Pose(StandardReadable, Locatable[Mapping[str, float]], Stoppable):
             return [
                 axis
                 for axis in AXES
-                if abs(seen.value(self.axis(axis).readback) - target[axis]) > self._tolerance
+                if abs(seen.value(self.axis(axis).readback) - target[axis]) > self.tolerance
             ]
 
         started = seen.latch(lambda: bool(seen.value(self.running)))

@@ -1,0 +1,1 @@
+"""The ready-made tests, one module for each family of devices."""
