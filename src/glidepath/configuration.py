@@ -33,7 +33,7 @@ class Setting:
     default
         Its value where nobody says otherwise.
     parse
-        Makes the value of a text or of a value of the file; raises ValueError or TypeError.
+        Makes the value from a text or from what the file holds; raises ValueError or TypeError.
     meaning
         What it is for, with its unit.
     """

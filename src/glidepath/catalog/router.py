@@ -44,9 +44,9 @@ class Column(BaseModel):
     stream, key
         Where the column is in the run; the stream is there already.
     metadata
-        For a column that is new.
+        Metadata for a column that is new.
     data_source
-        As it is now. Assets that the catalogue knows already can be left out.
+        The data source as it is now. Assets that the catalogue knows already can be left out.
     patch
         Which part of the array is new.
     """

@@ -211,7 +211,7 @@ def read_stream(
     Parameters
     ----------
     run
-        From `load_run`.
+        The run, from `load_run`.
     stream
         Name of the stream.
     columns

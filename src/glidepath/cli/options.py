@@ -57,7 +57,7 @@ def open_session(beamline: str | None, data: Path | None, **options: Any) -> Any
     beamline, data
         As the user gave them.
     options
-        Of `glidepath.session.Session`.
+        Options of `glidepath.session.Session`.
     """
     from glidepath.session import AbortOnInterrupt, Session
 

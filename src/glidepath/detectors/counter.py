@@ -51,7 +51,7 @@ class Counter(StandardDetector):
     Parameters
     ----------
     prefix
-        For example ``"SIS:3820:"``.
+        Prefix of the process variables, for example ``"SIS:3820:"``.
     name
         Name of the device; its columns are ``<name>_<input>`` and ``<name>_time``, how long each
         bin was (s): divide by it to get rates.

@@ -9,7 +9,7 @@ async def check_timing(detector: FrameSource, settings: FrameSettings) -> None:
     Parameters
     ----------
     detector
-        Its trigger modes and its dead time are asked for.
+        The detector, which is asked for its trigger modes and its dead time.
     settings
         What is wanted of it.
     """

@@ -144,7 +144,7 @@ class QuadElectrometer(StandardDetector):
     Parameters
     ----------
     prefix
-        For example ``"QE1:TetrAMM:"``.
+        Prefix of the process variables, for example ``"QE1:TetrAMM:"``.
     name
         Name of the device; its columns are ``<name>_<input>``.
     inputs

@@ -24,13 +24,14 @@ class Ring(StandardReadable):
     Parameters
     ----------
     prefix
-        Of ring current and lifetime, for example ``"MDIZ3T5G:"``.
+        Prefix of ring current and lifetime, for example ``"MDIZ3T5G:"``.
     topup_prefix
-        Of the top-up system, for example ``"TOPUPCC:"``.
+        Prefix of the top-up system, for example ``"TOPUPCC:"``.
     name
         Name of the device.
     lowest_current
-        mA; below it there is no beam worth measuring with. 0: never said.
+        Current in mA below which there is no beam worth measuring with. 0: rows are never marked
+        as without beam.
 
     Attributes
     ----------

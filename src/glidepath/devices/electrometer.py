@@ -77,7 +77,7 @@ class Electrometer(StandardReadable):
     Parameters
     ----------
     prefix
-        For example ``"K64851MF102L:"``.
+        Prefix of the process variables, for example ``"K64851MF102L:"``.
     name
         Name of the device and of its current in the data.
     nplc_range

@@ -18,6 +18,7 @@ from .monochromator import DCM, PGM
 __all__ = ["AxisEncoders", "BraggEncoder", "EncoderInput", "GratingEncoders", "LinearEncoder"]
 
 TOLERANCE = 0.1
+"""Largest difference (units of the axis) between readback and encoders while the axis stands."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class EncoderInput:
     Parameters
     ----------
     number
-        Of the input, from 1 on.
+        Number of the input, from 1 on.
     encoder
         Its scale: counts for one degree (of an angle) or one unit (of a motor).
     """
@@ -46,12 +47,12 @@ class AxisEncoders(Protocol):
 
     @property
     def readback(self) -> SignalR[float]:
-        """What the control system says of the axis's position."""
+        """The signal of the axis's position in the control system."""
         ...
 
     @property
     def tolerance(self) -> float:
-        """By how much that may differ from the encoders at rest, in units of the axis."""
+        """Largest difference between that and the encoders while the axis stands, in its unit."""
         ...
 
     async def geometry(self) -> EncoderGeometry:
@@ -66,14 +67,14 @@ class GratingEncoders:
     Parameters
     ----------
     monochromator
-        Tells line density, order and cff.
+        The monochromator, which tells line density, order and cff.
     grating
         Counts for one degree of ``beta``, which is negative.
     mirror
         Counts for one degree of ``(alpha - beta) / 2``. With it, energies follow from both
         angles as they were, whatever cff is; without it (None), cff is taken as read back.
     tolerance
-        As for :class:`AxisEncoders`, eV.
+        Largest difference (eV) between readback and encoders while the axis stands.
     """
 
     monochromator: PGM
@@ -111,11 +112,11 @@ class BraggEncoder:
     Parameters
     ----------
     monochromator
-        Tells the lattice spacing.
+        The monochromator, which tells the lattice spacing.
     angle
         Counts for one degree of the glancing angle.
     tolerance
-        As for :class:`AxisEncoders`, eV.
+        Largest difference (eV) between readback and encoders while the axis stands.
     """
 
     monochromator: DCM
@@ -149,7 +150,7 @@ class LinearEncoder:
     readback
         Position of the axis as the control system shows it.
     tolerance
-        As for :class:`AxisEncoders`, in the unit of the axis.
+        Largest difference between readback and encoder while the axis stands, in its unit.
     """
 
     scale: EncoderInput

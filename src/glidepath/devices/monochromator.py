@@ -104,7 +104,8 @@ class SweepTiming:
     overhead
         Seconds that a sweep takes beside its motion: setting it up, getting ready, starting.
     way_velocity, way_acceleration
-        Of an ordinary move, eV/s and eV/s²; None where they are not known.
+        Velocity and acceleration of an ordinary move in eV/s and eV/s²; None where they are not
+        known.
     """
 
     ramp: float = 0.5
@@ -241,7 +242,7 @@ class PGM(_Monochromator):
     Parameters
     ----------
     prefix
-        For example ``"ue481pgm1:"``.
+        Prefix of the process variables, for example ``"ue481pgm1:"``.
     name
         Name of the device and of its energy in the data.
     tolerance

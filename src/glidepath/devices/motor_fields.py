@@ -18,7 +18,7 @@ class MotorField:
     Parameters
     ----------
     names
-        Of the fields.
+        Names of the fields.
     treatment
         Whether it is used, refused, noted in the pre-flight report, or has no effect.
     effect
@@ -35,15 +35,15 @@ def _fields(names: str, treatment: str, effect: str) -> MotorField:
 
 
 FIELDS: Final = (
-    _fields("VELO", USED, "Set for the flight, read back, compared, and put back."),
-    _fields("VMAX", USED, "The highest velocity; 0 means that there is no limit."),
+    _fields("VELO", USED, "It is set for the flight, read back, compared, and put back."),
+    _fields("VMAX", USED, "It is the highest velocity; 0 means that there is no limit."),
     _fields(
         "VBAS",
         USED,
-        "The lowest velocity: the record raises a VELO below it. The motor starts and ends its "
-        "ramps at this velocity, which makes the run-up longer.",
+        "It is the lowest velocity: the record raises a VELO below it. The motor starts and ends "
+        "its ramps at this velocity, which makes the run-up longer.",
     ),
-    _fields("ACCL", USED, "Seconds of acceleration to whatever VELO: they make the run-up."),
+    _fields("ACCL", USED, "The seconds of acceleration, whatever VELO is, make the run-up."),
     _fields(
         "ACCU ACCS",
         USED,
@@ -65,9 +65,10 @@ FIELDS: Final = (
     _fields(
         "HLM LLM DHLM DLLM",
         USED,
-        "The range, run-up and run-down included. Both dial limits 0: there is none.",
+        "They limit the flight, with its run-up and run-down. If both dial limits are 0, there is "
+        "none.",
     ),
-    _fields("EGU", USED, "The unit of all numbers."),
+    _fields("EGU", USED, "It is the unit of all numbers."),
     _fields("MRES", USED, "Backlash below one step does not count."),
     _fields(
         "OFF DIR ERES",
@@ -75,7 +76,7 @@ FIELDS: Final = (
         "Positions are user positions. If one of them changes between the pre-flight and the "
         "flight, the flight is refused.",
     ),
-    _fields("DMOV", USED, "Says that the motor is done. A motor that moves is not flown."),
+    _fields("DMOV", USED, "It says that the motor is done. A motor that moves is not flown."),
     _fields(
         "HLS LLS",
         REFUSED,
@@ -92,19 +93,19 @@ FIELDS: Final = (
         REFUSED,
         "With Stop, Pause or Move the motor would not move, or move later by itself.",
     ),
-    _fields("DISP", REFUSED, "A record that takes no puts; often switched by a record ..._able."),
+    _fields("DISP", REFUSED, "The record takes no puts; often a record ..._able switches it."),
     _fields("DISA DISV", REFUSED, "A record that is not processed takes targets and stands."),
     _fields("OMSL", REFUSED, "In closed loop the target comes from the link DOL."),
     _fields("FRAC", REFUSED, "Other than 1, each move goes a part of its way only, and stops."),
     _fields(
         "MSTA",
         REFUSED,
-        "A driver with a problem, a controller that does not answer, or lost steps.",
+        "It shows a driver with a problem, a controller that does not answer, or lost steps.",
     ),
     _fields(
         "LVIO",
         USED,
-        "Tells why a motor does not start: its target is beyond a soft limit. The state of an "
+        "It tells why a motor does not start: its target is beyond a soft limit. The state of an "
         "earlier move does not matter, a new target clears it.",
     ),
     _fields(
@@ -121,17 +122,19 @@ FIELDS: Final = (
     _fields("UEIP URIP", HARMLESS, "They choose what RBV is; RBV is what is recorded."),
     _fields("SREV UREV", HARMLESS, "They give MRES."),
     _fields("NTM NTMF", HARMLESS, "They matter for a target that changes in flight."),
-    _fields("JVEL JAR HVEL TWV", HARMLESS, "Velocities and steps of moves by hand."),
+    _fields("JVEL JAR HVEL TWV", HARMLESS, "They are velocities and steps of moves by hand."),
     _fields(
         "JOGF JOGR HOMF HOMR TWF TWR",
         HARMLESS,
         "They move the motor; before a flight it is not done then, in flight it ends early.",
     ),
-    _fields("ATHM", HARMLESS, "Says that the motor is at its home switch."),
-    _fields("STUP", HARMLESS, "Asks the controller for its state."),
-    _fields("SYNC", HARMLESS, "Makes the target the position, at rest."),
-    _fields("LOCK", HARMLESS, "Of soft motors: whether the target follows moves of the motor."),
+    _fields("ATHM", HARMLESS, "It says that the motor is at its home switch."),
+    _fields("STUP", HARMLESS, "It asks the controller for its state."),
+    _fields("SYNC", HARMLESS, "It makes the target the position, at rest."),
+    _fields("LOCK", HARMLESS, "It says whether the target of a soft motor follows the motor."),
     _fields("CNEN", HARMLESS, "Motors that are off are switched on by a move, or do not start."),
-    _fields("PREM POST", HARMLESS, "Commands before and after a move; they make it longer."),
+    _fields(
+        "PREM POST", HARMLESS, "They are commands before and after a move, and make it longer."
+    ),
 )
 """What each field does to a flight; `docs/motor-records.md` has the same table."""

@@ -82,7 +82,7 @@ class MotorRecord:
     unit
         EGU.
     values
-        By name of the field, numbers; choices by their index.
+        Values by the name of the field, as numbers; choices by their index.
     """
 
     name: str

@@ -93,7 +93,7 @@ class PandaCapture(PcapBlock):
         ``TS_START.CAPTURE``, ``TS_END.CAPTURE``: whether first and last moment of the gate are
         captured, in s from the moment of enabling.
     ts_start_dataset, ts_end_dataset
-        Their names in the file.
+        Names of both in the file.
     health
         OK or what went wrong since arming.
     """
@@ -125,7 +125,7 @@ class Panda(Device):
     Parameters
     ----------
     prefix
-        For example ``"BL01-EA-PANDA-01:"``.
+        Prefix of the process variables, for example ``"BL01-EA-PANDA-01:"``.
     name
         Name of the device.
     axes

@@ -111,7 +111,7 @@ class ControllerMove(MovableLogic[float]):
     is_done
         Whether a value of the status means that the axis stands.
     halt
-        Tells the controller to stop; need not wait.
+        Function that tells the controller to stop; it need not wait.
     limits
         Returns the range of positions, or None where it is not known.
     unit

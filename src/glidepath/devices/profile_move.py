@@ -139,7 +139,7 @@ class ProfileMotor(Motor):
     name
         Name of the device and of its position in the data.
     max_acceleration
-        Of the motor, units per s^2; None: what it has when it moves at ``VELO``.
+        Acceleration of the motor, units per s^2; None: what it has when it moves at ``VELO``.
     """
 
     def __init__(

@@ -35,7 +35,7 @@ class PulseGenerator(StandardReadable):
     Parameters
     ----------
     prefix
-        For example ``"SIM:PULSE:"``.
+        Prefix of the process variables, for example ``"SIM:PULSE:"``.
     name
         Name of the device.
 

@@ -35,12 +35,12 @@ class SampledChannel:
         Where they come from, as ``ca://PV`` or ``pva://PV``, or a name that is only shown if there
         is a ``feed``.
     interval
-        Of a waveform that is a time series: seconds between its elements, of which the last
-        belongs to the waveform's timestamp. 0: the channel's aperture.
+        Seconds between the elements of a waveform that is a time series; its last element belongs
+        to the waveform's timestamp. 0: the channel's aperture.
     settings
-        Sources of the settings on which the channel's exposure depends; numbers.
+        Sources of the settings on which the channel's exposure depends; their values are numbers.
     feed
-        What brings the updates of a source that no client finds by its name.
+        Brings the updates of a source that no client finds by its name.
     """
 
     channel: Channel
@@ -83,7 +83,7 @@ class BeginsSampling(Protocol):
     """A sampled device that does not send updates by itself: it must be let run for a scan."""
 
     async def begin_sampling(self) -> None:
-        """Let it run, if it is staged; its ``unstage`` ends that. Comes before its channels."""
+        """Let it run, if it is staged; ``unstage`` ends that. This is called before `channels`."""
         ...
 
 
@@ -94,14 +94,14 @@ class Derived:
     Parameters
     ----------
     name, unit
-        Of the column.
+        Name and unit of the column.
     inputs
-        Names of the columns that the function takes, arrays of shape (m,).
+        Names of the columns that the function takes, as arrays of shape (m,).
     function
-        Returns an array of shape (m,).
+        Computes the column, an array of shape (m,).
     bound
-        Takes the inputs too; rows whose absolute value is above what it returns are marked
-        `Quality.TRACKING`. None: no bound.
+        Function of the same inputs; rows in which the column's absolute value is above what it
+        returns are marked `Quality.TRACKING`. None: there is no bound.
     """
 
     name: str
@@ -197,16 +197,16 @@ def can_be_sampled(device: Any) -> bool:
 
 def _load() -> None:
     """Register the classes of ophyd-async and those of other packages."""
-    # Only here: it imports what imports this module.
+    # Imported here and not above, because it imports this module itself.
     from . import any_device  # noqa: F401
 
     load_extensions(EXTENSIONS)
 
 
 class SampledAs:
-    """A device of which a user has said what its readings mean; made by `sampled`.
+    """A device of which a user has said what its readings mean; `sampled` makes it.
 
-    Everything else of it is the device's.
+    All other attributes are those of the device.
     """
 
     def __init__(
@@ -222,7 +222,8 @@ class SampledAs:
         self._latency, self._interval = latency, interval
 
     def __getattr__(self, name: str) -> Any:
-        # Not found here; copying and pickling ask before there is a device.
+        # This is called for names that are not found here. Copying and pickling ask for some
+        # before there is a device.
         if name == "device":
             raise AttributeError(name)
         return getattr(self.device, name)
@@ -271,7 +272,7 @@ def sampled(
     latency
         Seconds between the end of what was measured and the time stamp.
     interval
-        Of a waveform that is a time series: seconds between its elements.
+        Seconds between the elements of a waveform that is a time series.
 
     Returns
     -------
@@ -291,7 +292,7 @@ def sampled(
     if kind is not None and kind not in kinds:
         raise ValueError(f"{kind!r} is no kind of reading; choose one of {', '.join(kinds)}.")
     meant = None if kind is None else ChannelKind(kind)
-    # Refuses what does not fit together, with a sentence.
+    # A channel refuses what does not fit together, with a sentence.
     Channel(
         getattr(device, "name", "") or "reading",
         meant or ChannelKind.DETECTOR,

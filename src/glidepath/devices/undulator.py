@@ -215,7 +215,7 @@ class Undulator(StandardReadable):
     Parameters
     ----------
     prefix
-        For example ``"UE48IT6R:"``.
+        Prefix of the process variables, for example ``"UE48IT6R:"``.
     table
         Gap against energy per harmonic and polarisation (`read_gap_table`), or a law from which
         such a table is computed.

@@ -169,7 +169,7 @@ class Zebra(StandardReadable):
     Attributes
     ----------
     axes, pulse_number
-        As given.
+        What was given.
     arm, disarm, armed
         ``PC_ARM``, ``PC_DISARM`` (write 1), ``PC_ARM_OUT``.
     arm_source

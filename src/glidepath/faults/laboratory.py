@@ -62,7 +62,7 @@ ENERGY_TOLERANCE = 0.005 + 0.02 * VELOCITY
 """eV between a row that has no bit and the truth: noise, ripple, and what 10 Hz cannot follow."""
 
 LIGHT: Mapping[str, Any] = {"mesh": mesh_current, "sample": sample_current}
-"""What the light gives in each detector."""
+"""Functions that give what each detector reads in the light."""
 
 LIGHT_SLACK = 0.04
 """Seconds by which a row may be off where the light changes."""
@@ -84,10 +84,10 @@ WRITTEN = {
     **{f"KEI{n}:rbkFiltAverCnt": f"KEI{n}:setFiltAverCnt" for n in (1, 2)},
     "ZEBRA:PC_ARM_OUT": "ZEBRA:PC_DISARM",
 }
-"""Where settings are written that are not written where they are read."""
+"""Process variables to write, for settings that are not written where they are read."""
 
 NOT_PUT_BACK = re.compile("put back|could not be set")
-"""How a reason says that a setting is not as it was."""
+"""Pattern of a reason that says that a setting is not as it was."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Axis:
     name
         Name of the device.
     true
-        Of the axis in the simulation, which sets the beam's energy.
+        Name of the axis in the simulation, which sets the beam's energy.
     stall, frozen
         Process variables of its faults.
     """
@@ -139,16 +139,16 @@ class Mode:
     Parameters
     ----------
     name
-        For people.
+        Name for people.
     detectors
         Names of what is sampled or triggered.
     arguments
-        Of the plan, beside the range; the ``box`` of ``triggers`` is the name of a device.
+        Arguments of the plan beside the range; the ``box`` of ``triggers`` is the name of a device.
     """
 
     name: str
     detectors: tuple[str, ...]
-    # Without its hash: what is asked of a trigger box is a mapping.
+    # It does not count for the hash, because what is asked of a trigger box is a mapping.
     arguments: tuple[tuple[str, Any], ...] = field(hash=False)
 
 
@@ -171,11 +171,11 @@ class Fault:
     Parameters
     ----------
     name
-        What goes wrong, for people.
+        What goes wrong, in words for people.
     strike
-        Does it; gets the laboratory and the axis that flies.
+        Function that does it; it gets the laboratory and the axis that flies.
     status
-        How the scan may end: exit statuses.
+        Exit statuses with which the scan may end.
     says
         Pattern that the reason must match.
     marks
@@ -185,9 +185,9 @@ class Fault:
     at
         True energy (eV) at which it strikes; None: before the scan begins.
     leaves
-        What may be left behind, one of it, until the servers are well again.
+        What may be left behind, once, until the servers are well again.
     in_flight
-        It means nothing before the scan listens.
+        Whether it means something only while the scan listens.
     lasts
         Seconds after which it is over; None: until the scan has ended.
     only
@@ -233,7 +233,7 @@ class Outcome:
     Attributes
     ----------
     status, reason
-        Of the stop document; "none" without one.
+        What the stop document says; "none" without one.
     standing_after
         Seconds from the fault to the axis standing, by the truth.
     ended_after
@@ -264,7 +264,7 @@ class Outcome:
 
     @property
     def lost(self) -> int:
-        """Rows that the axis flew through and that are not there; two ends never are."""
+        """Rows that the axis flew through and that are missing; those at both ends always are."""
         return max(self.flown - self.rows, 0)
 
 
@@ -315,9 +315,9 @@ class Laboratory:
     Parameters
     ----------
     folder
-        Where data, journal and log go.
+        Folder for data, journal and log.
     seed
-        Of the simulation's noise.
+        Seed of the simulation's noise.
     """
 
     def __init__(self, folder: Path, seed: int = 1) -> None:
@@ -561,7 +561,7 @@ class Laboratory:
         broken = outcome.broken
         stop = ended["stop"] or {}
         outcome.status = stop.get("exit_status", "none")
-        # Wherever this laboratory has its data.
+        # The same text wherever this laboratory has its data.
         outcome.reason = stop.get("reason", ended["raised"]).replace(str(self.folder), "DATA")
         if ended["state"] != "idle":
             broken.append(f"the run engine is {ended['state']}")
@@ -609,7 +609,7 @@ class Laboratory:
             when = np.arange(struck, now, 0.005)
             position = self.witness.positions(axis.true, when)
             steps = np.abs(np.diff(position))
-            # What jumps has not moved: it is another server's axis.
+            # An axis that jumps has not moved: another server tells of it now.
             moving = np.flatnonzero((steps > 1e-9) & (steps < JUMP))
             last = when[moving[-1] + 1] if len(moving) else struck
             if now - last > 0.3 or time.monotonic() > deadline:
@@ -733,7 +733,7 @@ def read_table(
     """Return the primary table of a run's file."""
     for name, document in documents:
         if name == "descriptor" and document["name"] == "primary":
-            # Images lie elsewhere.
+            # Images lie in files of their own.
             columns = [key for key, what in document["data_keys"].items() if not what["shape"]]
             return read_columns(path, "/entry/data", columns)
     return {}
@@ -990,10 +990,10 @@ USUAL = (
     "electrometer out of range, controller sweep, sampled",
     "disk full, controller sweep, sampled",
 )
-"""What the tests fly: something of everything, within a minute."""
+"""The cases that the tests fly: something of everything, within a minute."""
 
 LONG = ("killed", "frozen", "restarted", "broken", "never", "lags")
-"""What takes longer than other faults."""
+"""Words in the names of faults that take longer than others."""
 
 
 def cases(all_of_them: bool = False, in_order: bool = False) -> list[Case]:
@@ -1004,7 +1004,7 @@ def cases(all_of_them: bool = False, in_order: bool = False) -> list[Case]:
     all_of_them
         Every fault with every axis and mode to which it applies; else the usual ones.
     in_order
-        In the order of the catalogue instead.
+        Whether they come in the order of the catalogue instead.
     """
     found = [
         Case(fault, axis, mode)

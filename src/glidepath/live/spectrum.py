@@ -20,7 +20,7 @@ class Curve:
     position, value
         Shape (n,); rows with NaN are left out.
     colour
-        As plotext knows it, or an empty text.
+        Colour as plotext knows it, or an empty text.
     """
 
     position: ArrayLike

@@ -108,9 +108,9 @@ class Pass:
     Attributes
     ----------
     number
-        Of the pass, from 1.
+        Number of the pass, from 1.
     position, value
-        Of its rows, shape (n,), in the order of time.
+        Positions and values of its rows, shape (n,), in the order of time.
     bad
         Which rows carry a bit of ``quality`` that spoils them, shape (n,), bool.
     """
@@ -179,7 +179,7 @@ def mean_of(passes: Sequence[Pass], width: float | None = None) -> Mean:
     passes
         At least one.
     width
-        Of a bin, in the unit of the axis; None: the distance of two rows of the coarsest pass.
+        Width of a bin in the unit of the axis; None: the distance of two rows of the coarsest pass.
     """
     position = np.concatenate([one.position for one in passes])
     value = np.concatenate([one.value for one in passes])

@@ -26,7 +26,7 @@ class Esrf:
     elogbook_url
         Address of the e-log; an empty text: no entries.
     make_client
-        Makes the client; None: pyicat-plus.
+        Function that makes the client; None: pyicat-plus.
     """
 
     name = "esrf"

@@ -46,7 +46,7 @@ def request(
     Parameters
     ----------
     opened
-        From `client`.
+        The client, from `client`.
     method, url, more
         As for httpx.
     changes

@@ -42,7 +42,7 @@ class Message:
     kind
         ``"run"``: a run ended; ``"note"``: a user says something.
     identifier
-        Of this message; destinations keep it, to know the message again.
+        Identifier of this message; destinations keep it, to know the message again.
     created
         POSIX s.
     text

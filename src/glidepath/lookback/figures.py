@@ -22,7 +22,7 @@ def draw(spectra: Sequence[Spectrum], path: Path | None = None, title: str = "")
     Parameters
     ----------
     spectra
-        From `glidepath.lookback.spectra_of`.
+        The spectra, from `glidepath.lookback.spectra_of`.
     path
         Picture to write; its ending says the format. None: only return the figure.
     title

@@ -49,13 +49,13 @@ class Run:
     start, stop
         Range in the unit of the axis; NaN if the run says none.
     rows
-        Of the stream ``primary``.
+        Rows of the stream ``primary``.
     status
         ``"success"``, ``"abort"``, ``"fail"``, or ``"open"`` where no end was recorded.
     reason
         Why it ended.
     sample, element, edge
-        As the experiment said.
+        What the experiment said.
     """
 
     uid: str

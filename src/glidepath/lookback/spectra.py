@@ -34,7 +34,7 @@ class Spectrum:
     curve
         Positions, values, standard errors.
     axis_label, value_label
-        For the axes of a picture.
+        Labels for the axes of a picture.
     bad
         Positions and values of rows with bits that spoil them, shape (2, n).
     thin
@@ -73,7 +73,7 @@ def spectra_of(
     derivative
         Whether the slopes are shown.
     width
-        Of the bins in the unit of the axis; None: of one row.
+        Width of the bins in the unit of the axis; None: of one row.
 
     Raises
     ------

@@ -41,7 +41,7 @@ def fit_quadrupole_centre(position: ArrayLike, change: ArrayLike) -> CentreFit:
     Parameters
     ----------
     position
-        Of the beam in the quadrupole, shape (n,).
+        Positions of the beam in the quadrupole, shape (n,).
     change
         Difference of the orbits at the two strengths at each monitor, shape (n, monitors).
 

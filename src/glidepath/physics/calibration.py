@@ -19,7 +19,7 @@ class Calibration:
     offset, offset_error
         eV.
     slope, slope_error
-        Without unit.
+        Slope and its error, without unit.
 
     Examples
     --------

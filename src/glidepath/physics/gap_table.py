@@ -241,7 +241,7 @@ class GapTable:
         harmonics
             Which; a helical field has none but the first on the axis.
         provenance
-            As of the table.
+            Where the table comes from.
         """
         at = np.asarray(gaps, dtype=np.float64)
         polarisations = {

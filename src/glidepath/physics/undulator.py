@@ -128,7 +128,7 @@ class UndulatorLaw:
         photon_energy
             Photon energy in eV, any shape.
         gap_mm, shift_mm
-            In mm, shapes that broadcast with ``photon_energy``.
+            Gap and shift in mm, shapes that broadcast with ``photon_energy``.
         harmonic
             Number of the harmonic.
         """

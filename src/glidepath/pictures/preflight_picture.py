@@ -26,7 +26,7 @@ def save_preflight(path: Path, report: Preflight) -> None:
     path
         File to write.
     report
-        With its stages.
+        The report, with its stages.
     """
     companions = _drawn(report)
     mismatch = any(stage.envelope.mismatch_at is not None for stage in report.stages)

@@ -40,7 +40,7 @@ def beam_based_alignment(
     steerer
         Moves the beam in the quadrupole.
     monitors
-        Of the orbit; one of them has the name of the quadrupole.
+        Monitors of the orbit; one of them has the name of the quadrupole.
     bumps
         Currents of the steerer in A, relative to where it is.
     step

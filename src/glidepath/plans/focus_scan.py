@@ -61,7 +61,7 @@ def focus_scan(
     motor
         Moves the focus.
     start, stop, step
-        In the motor's unit; at least 5 positions.
+        Range and step in the motor's unit; at least 5 positions.
     fly
         Fly over the range while the camera runs freely, instead of standing at each position.
     velocity

@@ -231,7 +231,7 @@ async def with_motions(
     flight
         Flight of the axis.
     plans
-        Without motions.
+        The plans, without motions.
     known
         Motions of whole legs. Only parts of legs are planned anew.
     """

@@ -58,7 +58,7 @@ class Scan:
     detectors, axis, trajectory, beam
         See `glidepath.plans.flyscan`.
     flight
-        Of the axis.
+        The flight of the axis.
     inspection
         What the pre-flight found and planned.
     triggering

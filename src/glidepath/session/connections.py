@@ -19,7 +19,7 @@ class Connections:
     Parameters
     ----------
     beamline
-        With its devices, not connected.
+        The beamline with its devices, not connected.
     call
         Runs a coroutine function in the run engine's loop and returns its result.
     """

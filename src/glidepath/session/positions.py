@@ -22,11 +22,11 @@ class Position:
     Attributes
     ----------
     name
-        Of the axis.
+        Name of the axis.
     readback, setpoint
-        In its unit; NaN where it is not known.
+        Positions in its unit; NaN where they are not known.
     unit
-        Of both.
+        Unit of both.
     limits
         Lowest and highest position, or None where there are none.
     moving

@@ -95,7 +95,7 @@ class ArrayRecords:
     database
         Where the process variables are added.
     prefix
-        Of the records, without that of the beamline, such as ``CAM1:cam1:``.
+        Prefix of the records, without that of the beamline, such as ``CAM1:cam1:``.
     port
         Name of its port, from which plugins take arrays.
 

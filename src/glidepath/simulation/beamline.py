@@ -48,7 +48,7 @@ class SimulatedBeamline:
     optics_port, detectors_port
         Channel Access ports of the two servers; None chooses free ones.
     seed
-        Of all noise: the same seed gives the same data.
+        Seed of all noise: the same seed gives the same data.
     readback_Hz
         Rate at which the monochromator publishes its measured energy, Hz.
     encoder_noise_eV
@@ -56,7 +56,7 @@ class SimulatedBeamline:
     ripple_eV
         Amplitude of the servo ripple while the monochromator moves, eV.
     counts_per_degree
-        Of the encoders on the plane-grating monochromator's grating and mirror.
+        Counts of the encoders on the plane-grating monochromator's grating and mirror.
     clock_offset
         Added to the timestamps that the optics and the detectors publish, s.
     arrival_delay

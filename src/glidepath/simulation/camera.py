@@ -59,7 +59,7 @@ class _Acquisition:
     level
         Whether the exposure lasts as long as the pulse.
     exposure, period, dead_time
-        In s.
+        Times in s.
     number
         Frames after which it ends; 0: none.
     ready

@@ -52,7 +52,7 @@ class Drive:
     status
         Name of its status, or one that it shares with others; None: it has none.
     unit
-        Of positions.
+        Unit of the positions.
     position
         Where it is at the beginning.
     limits

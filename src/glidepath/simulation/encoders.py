@@ -100,7 +100,7 @@ def passages(reading: Reading, begin: float, end: float, thresholds: ArrayLike) 
     Parameters
     ----------
     thresholds
-        In counts, shape (n,), not falling.
+        Thresholds in counts, shape (n,), not falling.
     """
     thresholds = np.asarray(thresholds, np.float64)
     grid, highest = _records(reading, begin, end)

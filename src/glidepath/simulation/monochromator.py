@@ -505,7 +505,7 @@ class SimpleMonochromator:
     database
         Where the process variables are added.
     names
-        Of the set point, the readback and the status.
+        Names of the set point, the readback and the status.
     axis
         Its energy, eV.
     limits

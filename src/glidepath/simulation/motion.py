@@ -338,7 +338,7 @@ def plan_profile(
     durations
         Lengths of the elements between them, s, shape (n - 1,).
     acceleration
-        Of the ramps, at the most.
+        Largest acceleration of the ramps.
     shortest_ramp
         Seconds that a ramp lasts at least.
     """

@@ -62,7 +62,7 @@ class SequencerRun:
     table
         Columns of the table (``seq.block.ini``).
     repeats
-        Of the whole table; 0: for ever.
+        Repeats of the whole table; 0: for ever.
     tick
         Seconds that one unit of the table's times is.
     positions

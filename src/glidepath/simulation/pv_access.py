@@ -28,13 +28,13 @@ class Variable:
     Parameters
     ----------
     clock
-        Of the server.
+        Clock of the server.
     type_
         Its normative type.
     value
         What it holds at first.
     choices
-        Of an enumeration.
+        Choices of an enumeration.
     writable
         Whether clients may put.
     on_put
@@ -114,7 +114,7 @@ class Block:
     Parameters
     ----------
     clock
-        Of the server.
+        Clock of the server.
     name
         What the names of its variables begin with, such as ``SIM:PANDA:Seq:1:``.
     """

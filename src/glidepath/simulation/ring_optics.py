@@ -57,7 +57,7 @@ class RingOptics:
     Parameters
     ----------
     seed
-        Of the offsets of the quadrupoles, which have a standard deviation of 0.1 mm.
+        Seed of the offsets of the quadrupoles, which have a standard deviation of 0.1 mm.
 
     Attributes
     ----------

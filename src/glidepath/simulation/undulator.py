@@ -114,7 +114,7 @@ class Undulator:
     law
         Energy of its harmonics as a function of gap and shift, as its controller knows it.
     seed
-        Of the noise of the readbacks.
+        Seed of the noise of the readbacks.
     """
 
     def __init__(

@@ -28,7 +28,7 @@ class Witness:
     Parameters
     ----------
     link_port
-        Of the beamline's settings.
+        Port from the beamline's settings.
     """
 
     def __init__(self, link_port: int) -> None:

@@ -54,7 +54,7 @@ class AlignedImages:
     path
         The file.
     shape, dtype
-        Of one image.
+        Shape and dtype of one image.
     per_row
         Images that a row has; if there are several, the dataset has a second axis for them.
     """

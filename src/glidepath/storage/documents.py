@@ -61,7 +61,7 @@ class TableDocuments:
         data_key
             Their name.
         shape
-            Of one image.
+            Shape of one image.
         """
         per_chunk = max(IMAGE_CHUNK // max(prod(shape), 1), 1)
         self._bundles.append(_resource(path, data_key, dataset, [per_chunk, *shape]))

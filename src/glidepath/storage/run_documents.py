@@ -20,9 +20,9 @@ def folder_in_path(path: Path, uid: str) -> Path | None:
     Parameters
     ----------
     path
-        Of a file, as a document of the run has it.
+        Path of a file, as a document of the run has it.
     uid
-        Of the run; the name of its folder ends with the first 8 characters.
+        Unique id of the run; the name of its folder ends with the first 8 characters.
     """
     ending = f"_{uid[:8]}"
     return next((parent for parent in path.parents if parent.name.endswith(ending)), None)
@@ -42,7 +42,7 @@ def place_in_folder(folder: Path, recorded: Path, uid: str) -> Path:
     recorded
         Where the documents say that the file is.
     uid
-        Of the run.
+        Unique id of the run.
     """
     first = folder_in_path(recorded, uid)
     if first is not None:

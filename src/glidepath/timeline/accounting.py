@@ -81,7 +81,7 @@ class DetectorAccount:
     Attributes
     ----------
     name
-        Of the detector.
+        Name of the detector.
     triggers
         Triggers whose rows are final, times frames per trigger.
     frames
@@ -233,7 +233,7 @@ class TriggerAccounting:
         Parameters
         ----------
         name
-            Of the detector.
+            Name of the detector.
         numbers
             Shape (n,): its own counter, 0 for the first one after arming.
         begins, ends

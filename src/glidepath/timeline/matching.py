@@ -37,7 +37,7 @@ class FollowingDetector:
     Parameters
     ----------
     name
-        Of the detector.
+        Name of the detector.
     low, high
         Bounds of "begin of a frame on the detector's clock minus time of its trigger on the
         clock of the triggers", in s: offset of the clocks plus latency. The wider apart they

@@ -61,7 +61,7 @@ class Companion:
         Parameters
         ----------
         position, velocity, acceleration
-            Of the axis, the first two of shape (n,).
+            Position, velocity, acceleration of the axis, the first two of shape (n,).
         reach
             Range of the axis inside which the law may be asked.
 

@@ -136,7 +136,7 @@ def with_clocks(
     Parameters
     ----------
     report
-        Without them.
+        The report without them.
     clocks, bound
         As for `preflight`.
     """

@@ -126,7 +126,7 @@ class RegionReport:
     Attributes
     ----------
     number
-        From 1 on.
+        Number of the region, from 1 on.
     start, stop
         Its ends (units of the axis).
     slowest, fastest
@@ -138,7 +138,7 @@ class RegionReport:
     slower
         Length at its ends where joins make it slower than asked (units).
     what
-        In words, for people.
+        The region in words, for people.
 
     Examples
     --------
@@ -182,7 +182,8 @@ class Preflight:
     duration
         Seconds between start and stop of all regions and passes.
     total_duration
-        With run-up and run-down, and with the ways between as far as their velocity is known.
+        Seconds with run-up and run-down, and with the ways between as far as their velocity is
+        known.
     run_up
         Longest distance before a start (units).
     predicted_mismatch

@@ -103,9 +103,9 @@ class Hdf5IO(NDFileHDF5IO):
     Attributes
     ----------
     array_size0, array_size1
-        Of the newest array that came in: ``ArraySize0`` without ``_RBV`` is something else.
+        Size of the newest array that came in: ``ArraySize0`` without ``_RBV`` is something else.
     time_stamp, epics_nanoseconds
-        Of the newest array that came in, whether it is written or not.
+        Times of the newest array that came in, whether it is written or not.
     flush_now
         Put without waiting: a flush can take long (ADCore issue 593).
     write_error

@@ -52,9 +52,9 @@ async def prime(
     parts, trigger
         The camera, standing.
     settings
-        Takes what is changed.
+        The settings, which remember what is changed.
     exposure
-        In s; 0: what is set.
+        Exposure in s; 0: what is set.
 
     Raises
     ------

@@ -52,7 +52,7 @@ class Setup:
     trigger
         Sets its triggers.
     settings
-        Takes what is changed.
+        The settings, which remember what is changed.
     source
         Where the statistics are to come from.
     paths, images

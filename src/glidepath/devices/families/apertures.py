@@ -23,7 +23,7 @@ class ApertureUnit(BladeSlits):
     Parameters
     ----------
     prefix
-        For example ``"WAUY02U012L:"``.
+        Prefix of the process variables, for example ``"WAUY02U012L:"``.
     name
         Name of the device.
     pvs
@@ -63,7 +63,7 @@ class Slits(BladeSlits):
     Parameters
     ----------
     prefix
-        For example ``"AUYU15L:"``.
+        Prefix of the process variables, for example ``"AUYU15L:"``.
     name
         Name of the device.
     pvs
@@ -100,11 +100,11 @@ class Pinholes(StandardReadable):
     Parameters
     ----------
     prefix
-        For example ``"u171pgm1:"``.
+        Prefix of the process variables, for example ``"u171pgm1:"``.
     name
         Name of the device.
     numbers
-        Of the axes.
+        Numbers of the axes.
     pvs
         PV names that differ from the defaults, in which ``{number}`` stands for the number.
 
@@ -144,11 +144,11 @@ class Filters(StandardReadable):
     Parameters
     ----------
     prefix
-        For example ``"u171dcm1:"``.
+        Prefix of the process variables, for example ``"u171dcm1:"``.
     name
         Name of the device.
     numbers
-        Of the axes.
+        Numbers of the axes.
     pvs
         PV names that differ from the defaults, in which ``{number}`` stands for the number.
 
@@ -185,11 +185,11 @@ class ExitSlit(StatusAxis):
     Parameters
     ----------
     prefix
-        For example ``"ue481pgm1:"``.
+        Prefix of the process variables, for example ``"ue481pgm1:"``.
     name
         Name of the device and of its width in the data.
     number
-        Of the slit at this monochromator.
+        Number of the slit at this monochromator.
     pvs
         PV names that differ from the defaults: ``setpoint``, ``readback``, ``status``, ``stop``,
         ``power`` (the resolving power).
@@ -199,7 +199,7 @@ class ExitSlit(StatusAxis):
     Attributes
     ----------
     resolving_power
-        As the control system computes it.
+        Resolving power as the control system computes it.
     """
 
     def __init__(

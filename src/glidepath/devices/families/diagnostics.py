@@ -44,7 +44,7 @@ class Tune(StandardReadable):
     Parameters
     ----------
     prefix
-        For example ``"TUNEZRP:"``.
+        Prefix of the process variables, for example ``"TUNEZRP:"``.
     name
         Name of the device.
     pvs
@@ -68,7 +68,7 @@ class BunchFeedback(StandardReadable):
     Parameters
     ----------
     prefix
-        For example ``"BBQR:"``.
+        Prefix of the process variables, for example ``"BBQR:"``.
     name
         Name of the device.
     pvs
@@ -92,7 +92,7 @@ class FillPattern(StandardReadable):
     Parameters
     ----------
     prefix
-        For example ``"CUMZR:"``.
+        Prefix of the process variables, for example ``"CUMZR:"``.
     name
         Name of the device.
     pvs
@@ -114,7 +114,7 @@ class BeamPositionMonitor(StandardReadable):
     Parameters
     ----------
     prefix
-        For example ``"BPMZD1Q4R:"``.
+        Prefix of the process variables, for example ``"BPMZD1Q4R:"``.
     name
         Name of the device.
     pvs
@@ -140,7 +140,7 @@ class BeamPositionMonitors(StandardReadable, Triggerable):
     Parameters
     ----------
     prefix
-        For example ``"MDIZ2T5G:"``.
+        Prefix of the process variables, for example ``"MDIZ2T5G:"``.
     monitors
         Names of the monitors, in the order of the array.
     name
@@ -215,9 +215,9 @@ class BeamSizeMonitor(StandardReadable):
     Parameters
     ----------
     prefix
-        Of the statistics, for example ``"BSM1:Stats1:"``.
+        Prefix of the statistics, for example ``"BSM1:Stats1:"``.
     um_per_pixel
-        On the beam, for x and y.
+        Micrometres on the beam that one pixel shows, for x and y.
     name
         Name of the device.
     pvs
@@ -300,11 +300,11 @@ class BendingMagnet:
     Attributes
     ----------
     name
-        Of the source.
+        Name of the source.
     field
         Tesla.
     energy
-        Of the electrons, GeV.
+        Energy of the electrons, GeV.
     """
 
     name: str

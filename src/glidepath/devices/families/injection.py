@@ -22,7 +22,7 @@ class InjectionEngine(StandardReadable, Locatable[float], Stoppable):
     Parameters
     ----------
     prefix
-        For example ``"TOPUPCC:"``.
+        Prefix of the process variables, for example ``"TOPUPCC:"``.
     name
         Name of the device and of the current in the data.
     pvs

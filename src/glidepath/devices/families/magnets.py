@@ -34,7 +34,7 @@ class PowerConverter(ComparedAxis):
     Parameters
     ----------
     prefix
-        For example ``"HS4P1D4R:"``.
+        Prefix of the process variables, for example ``"HS4P1D4R:"``.
     name, pvs, limits, stop_value
         See `ComparedAxis`; MLS has the PVs ``{"setpoint": "{}setCur", "readback": "{}rdCur"}``.
     tolerance
@@ -137,7 +137,7 @@ class Multiplexer(StandardReadable, Locatable[str], Stoppable):
     Parameters
     ----------
     prefix
-        For example ``"PMUXZR:"``.
+        Prefix of the process variables, for example ``"PMUXZR:"``.
     converter
         What it connects.
     name

@@ -18,7 +18,7 @@ class MirrorM1(StandardReadable):
     Parameters
     ----------
     prefix
-        For example ``"U17_M1:"``.
+        Prefix of the process variables, for example ``"U17_M1:"``.
     name
         Name of the device.
     pvs

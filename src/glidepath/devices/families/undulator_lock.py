@@ -19,7 +19,7 @@ class UndulatorLock(StandardReadable):
     Parameters
     ----------
     prefix
-        Of the undulator, for example ``"U17IT6R:"``.
+        Prefix of the undulator, for example ``"U17IT6R:"``.
     name
         Name of the device.
     pvs

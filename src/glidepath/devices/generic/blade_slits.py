@@ -109,7 +109,7 @@ class SlitAxis(StandardReadable, StandardMovable[float]):
     centre
         Whether this is the centre; if not, the gap.
     unit
-        Of positions.
+        Unit of the positions.
     smallest_gap
         Gaps below it are refused.
     name
@@ -169,7 +169,7 @@ class BladeSlits(StandardReadable):
         Blade -> -1 where its axis counts the other way: the vertical gap is top minus bottom,
         the horizontal one right minus left.
     unit
-        Of positions.
+        Unit of the positions.
     smallest_gap
         Gaps below it are refused.
     name

@@ -40,7 +40,7 @@ class CommandDevice(Barrier):
     Parameters
     ----------
     prefix
-        For example ``"PSH01:"``.
+        Prefix of the process variables, for example ``"PSH01:"``.
     name
         Name of the device and of its state in the data.
     pvs

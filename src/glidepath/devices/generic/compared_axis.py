@@ -43,7 +43,7 @@ class Tolerance:
     Attributes
     ----------
     absolute
-        In the unit of the axis.
+        An absolute difference in the unit of the axis.
     relative
         Share of the target's magnitude.
     settle
@@ -135,7 +135,7 @@ class ComparedAxis(StandardReadable, StandardMovable[float]):
         PV names that differ from the defaults: ``setpoint`` (``"{}set"``), ``readback``
         (``"{}rdbk"``).
     unit
-        Of positions, where the records have none.
+        Unit of the positions, where the records have none.
     tolerance
         When a move is done, and how long it may take.
     limits

@@ -44,14 +44,14 @@ class Pose(StandardReadable, Locatable[Mapping[str, float]], Stoppable):
     Parameters
     ----------
     prefix
-        For example ``"HEX1OS12L:"``.
+        Prefix of the process variables, for example ``"HEX1OS12L:"``.
     name
         Name of the device.
     pvs
         PV names that differ from the defaults: ``setpoint`` and ``readback``, in which ``{axis}``
         stands for the axis in capitals, ``running``, ``mode``, ``start``, ``abort``.
     units
-        Of the translations and of the rotations.
+        Units of the translations and of the rotations.
     limits
         Axis -> its range; axes that are left out are not checked.
     tolerance

@@ -38,7 +38,7 @@ class ResourceLock(StandardReadable):
     Parameters
     ----------
     prefix
-        For example ``"LOCK01:"``.
+        Prefix of the process variables, for example ``"LOCK01:"``.
     name
         Name of the device and of the holder in the data.
     pvs

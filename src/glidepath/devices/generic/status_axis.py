@@ -43,9 +43,9 @@ class StatusAxis(StandardReadable, StandardMovable[float]):
         PV names: ``setpoint``, ``readback``, ``status``, and ``stop`` where the axis has a
         command that stops it (1 is written). Without it the axis is sent to where it is.
     unit
-        Of positions, where the records have none.
+        Unit of the positions, where the records have none.
     done_value
-        Of the status when the axis stands.
+        Value of the status when the axis stands.
     tolerance
         Largest distance between position and target at the end of a move.
     limits

@@ -40,7 +40,7 @@ class ToggleDevice(Barrier):
     Parameters
     ----------
     prefix
-        For example ``"V03V01U012L:"``.
+        Prefix of the process variables, for example ``"V03V01U012L:"``.
     name
         Name of the device and of its state in the data.
     pvs

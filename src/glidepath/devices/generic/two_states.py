@@ -38,7 +38,7 @@ class Barrier(StandardReadable, Locatable[str], Stoppable):
     Parameters
     ----------
     status
-        Tells where it is.
+        The signal that tells where it is.
     states
         What the values of the status mean.
     name

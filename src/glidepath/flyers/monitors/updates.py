@@ -226,7 +226,7 @@ async def until_none(
     deadline
         When to give up, on the monotonic clock.
     timeout
-        For the error: seconds from the beginning to then.
+        Seconds from the beginning to the deadline, for the error's text.
 
     Raises
     ------

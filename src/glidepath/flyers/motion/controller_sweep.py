@@ -24,13 +24,13 @@ class SweepBounds:
     Parameters
     ----------
     ready
-        From the initialisation to standing at the ramp's start, on top of the way there.
+        Time from the initialisation to standing at the ramp's start, on top of the way there.
     started
-        From the start command to the first movement.
+        Time from the start command to the first movement.
     stalled
-        Without progress in mid flight.
+        Time without progress in mid flight.
     finished
-        On top of the flight's own duration.
+        Time on top of the flight's own duration.
     tolerance
         How far before the stop (eV) a sweep may end and still be complete.
     """

@@ -26,7 +26,7 @@ class MotionFollower:
     name
         Name of the axis, for messages.
     readback
-        Its position.
+        Signal of the axis's position.
     plan
         What is flown.
     what

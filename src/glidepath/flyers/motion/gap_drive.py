@@ -49,9 +49,9 @@ class DriveBounds:
     Parameters
     ----------
     started
-        From the start command to the first movement.
+        Time from the start command to the first movement.
     stalled
-        Without progress in mid flight.
+        Time without progress in mid flight.
     lost
         How long the harmonic may be off the energy by more than half of its width.
     arrived
@@ -102,7 +102,7 @@ class GapDrive:
     Parameters
     ----------
     undulator
-        Its gap is driven.
+        The undulator whose gap is driven.
     energy
         The energy that is measured.
     curve, path

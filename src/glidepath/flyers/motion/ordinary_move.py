@@ -28,11 +28,11 @@ class MoveBounds:
     Parameters
     ----------
     started
-        From the setpoint to the first sign of motion.
+        Time from the setpoint to the first sign of motion.
     stalled
-        Without the progress that is due in mid flight.
+        Time without the progress that is due in mid flight.
     finished
-        On top of the flight's own duration.
+        Time on top of the flight's own duration.
     """
 
     started: float = 5.0

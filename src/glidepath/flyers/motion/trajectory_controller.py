@@ -54,15 +54,15 @@ class ProfileBounds:
     Parameters
     ----------
     built
-        For the controller to check a profile.
+        Time that the controller may take to check a profile.
     started
-        From the command to the first element.
+        Time from the command to the first element.
     stalled
-        Without the progress that is due in mid flight.
+        Time without the progress that is due in mid flight.
     finished
-        On top of the flight's own duration.
+        Time on top of the flight's own duration.
     standing
-        From the abort to rest.
+        Time from the abort to rest.
     """
 
     built: float = 30.0
@@ -79,7 +79,7 @@ class ProfilePlan(MotionPlan):
     Attributes
     ----------
     positions, times
-        Of the points, shape (n,), units of the axis and s.
+        Positions and times of the points, shape (n,), in units of the axis and in s.
     acceleration
         Acceleration of the ramps that the driver adds, units per s^2.
     """

@@ -70,7 +70,7 @@ def settings_of(channels: Sequence[SampledChannel], valid_from: float = -np.inf)
     Parameters
     ----------
     channels
-        Of sampled devices, or of triggered ones, which are sampled in other scans.
+        Channels of sampled devices, or of triggered ones, which are sampled in other scans.
     valid_from
         See `Setting`.
     """

@@ -18,7 +18,7 @@ class BeamGuard:
     Parameters
     ----------
     ring
-        Its ``lowest_current`` says what is no beam any more.
+        The ring; its ``lowest_current`` says what is no beam any more.
     settle
         Seconds for which everything must be good again before the scan goes on.
     hold_top_up

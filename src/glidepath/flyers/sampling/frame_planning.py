@@ -25,7 +25,7 @@ class FramePlanning:
     Parameters
     ----------
     source
-        Makes the triggers.
+        The source that makes the triggers.
     detectors
         Follow them.
     request
@@ -79,7 +79,8 @@ class FramePlanning:
         Parameters
         ----------
         legs
-            In the order in which they are flown. Passes over the same regions are planned once.
+            The legs in the order in which they are flown. Passes over the same regions are planned
+            once.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Takes what monitors have received into the memory that rows are made from."""
+"""The intake takes what monitors have received into the memory from which rows are made."""
 
 import time
 from collections.abc import Sequence
@@ -22,15 +22,15 @@ class Intake:
     Parameters
     ----------
     monitors
-        Of all channels, then of all settings.
+        Monitors of all channels, then of all settings.
     channels
         How many channels there are.
     settings
-        What must not change.
+        The settings that must not change.
     aligner
-        Takes the updates of the channels.
+        The aligner, which takes the updates of the channels.
     annotations
-        Look at them, too.
+        The annotations, which look at the updates, too.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Intake:
         self._pending: list[RawUpdates] = []
 
     def take(self) -> None:
-        """Take all that arrived since the last time."""
+        """Take all that has arrived since the last call."""
         now = time.monotonic()
         for batch in self._monitors.drain():
             if batch.index >= self._channels:
@@ -75,7 +75,7 @@ class Intake:
             self._annotations.lost(batch)
 
     def pending(self) -> list[RawUpdates]:
-        """Return the updates that are to be written, once."""
+        """Return the updates that are to be written; each is returned once."""
         pending, self._pending = self._pending, []
         return pending
 

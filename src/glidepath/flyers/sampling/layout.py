@@ -139,7 +139,7 @@ def append(
     Parameters
     ----------
     file
-        With the tables of `tables_of`.
+        File with the tables of `tables_of`.
     raw
         Number of a channel, timestamps (POSIX s) and values of updates, shape (n,) each.
     rows

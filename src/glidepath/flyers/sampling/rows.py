@@ -47,9 +47,9 @@ class Rows(Protocol):
         Parameters
         ----------
         plan
-            Of the flight.
+            Plan of the flight.
         folder
-            Of the run, for files of detectors.
+            Folder of the run, for files of detectors.
         """
         ...
 

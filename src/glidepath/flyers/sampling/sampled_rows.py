@@ -20,7 +20,7 @@ class SampledRows:
     Parameters
     ----------
     aligner
-        Has the updates, and makes the rows of them.
+        The aligner, which has the updates and makes the rows of them.
     """
 
     def __init__(self, aligner: Aligner) -> None:

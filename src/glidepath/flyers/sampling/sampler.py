@@ -113,9 +113,9 @@ class Sampler:
         Length of a row in s where a region has none of its own; None: the longest exposure of
         the detectors.
     make_rows
-        Makes the rows; see `rows_with`.
+        Function that makes the rows; see `rows_with`.
     monitors
-        Makes the monitors for a list of channels.
+        Function that makes the monitors for a list of channels.
     flush_period
         Seconds between two flushes.
     clock_bound

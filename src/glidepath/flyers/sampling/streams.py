@@ -21,7 +21,7 @@ class TableStream:
     Parameters
     ----------
     name
-        Of the stream.
+        Name of the stream.
     data_keys
         Describe the columns.
     documents

@@ -30,9 +30,9 @@ class TriggeredRows:
     Parameters
     ----------
     triggering
-        Makes what triggers and detectors know of the rows.
+        Makes what the triggers and the detectors tell of the rows.
     aligner
-        Has the updates of all that is sampled.
+        The aligner, which has the updates of all that is sampled.
     channels
         Names of the sampled channels; the first one is the axis.
     """

@@ -94,7 +94,7 @@ class Triggering:
     Parameters
     ----------
     source
-        Makes the triggers.
+        The source that makes the triggers.
     detectors
         Follow them.
     request

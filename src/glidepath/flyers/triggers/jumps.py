@@ -19,7 +19,7 @@ class JumpWatch:
     Parameters
     ----------
     name
-        Of the box, for messages.
+        Name of the box, for messages.
     leg
         What is flown.
     tolerance

@@ -17,7 +17,7 @@ class Neutral:
     Attributes
     ----------
     block, field
-        As the manual calls them; OUTPUT is an output such as TTLOUT.
+        Names as in the manual; OUTPUT is an output such as TTLOUT.
     why
         What it would do.
     """
