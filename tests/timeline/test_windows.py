@@ -300,7 +300,6 @@ def test_a_channel_that_makes_no_sense_is_refused_with_a_sentence(arguments, sen
 
 def test_a_channel_tells_what_a_value_covers():
     assert MESH.exposure(100.0) == (99.25, 99.75)
-    assert MESH.delayed(0.5).exposure(100.0) == (99.0, 99.5)
 
 
 def test_values_of_unknown_exposure_count_once_each_in_the_window_they_fall_into():

@@ -88,7 +88,6 @@ class _Armed:
     newest: int = -1
     known: int = 0
     lost: int = 0
-    last_count: float = field(default_factory=time.time)
     looked: float = field(default_factory=time.monotonic)
     flushed: float = field(default_factory=time.monotonic)
 

@@ -37,8 +37,6 @@ class Spectrum:
         Labels for the axes of a picture.
     bad
         Positions and values of rows with bits that spoil them, shape (2, n).
-    thin
-        Whether it stands behind the others.
     """
 
     label: str
@@ -46,7 +44,6 @@ class Spectrum:
     axis_label: str
     value_label: str
     bad: NDArray[np.float64]
-    thin: bool = False
 
 
 def spectra_of(

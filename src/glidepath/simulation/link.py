@@ -83,15 +83,10 @@ class LinkReader:
         Set when everything has been received for the first time.
     """
 
-    def __init__(
-        self,
-        on_state: Callable[[dict[str, Any]], None] | None = None,
-        kept_seconds: float = KEPT_SECONDS,
-    ) -> None:
+    def __init__(self, kept_seconds: float = KEPT_SECONDS) -> None:
         self.axes: dict[str, Axis] = {}
         self.state: dict[str, Any] = {}
         self.ready = asyncio.Event()
-        self._on_state = on_state
         self._kept_seconds = kept_seconds
 
     async def run(self, port: int) -> None:

@@ -193,12 +193,6 @@ class TriggerAccounting:
         """Time of the first trigger whose row is not final; infinite if there is none."""
         return float(self._times.values[self.rows]) if self.rows < len(self._times) else np.inf
 
-    @property
-    def uncaptured(self) -> int:
-        """Triggers that their source counted and did not tell: gaps in their numbers."""
-        numbers = self._numbers.values
-        return int(numbers[-1]) + 1 - len(numbers) if len(numbers) else 0
-
     def add_triggers(
         self, numbers: ArrayLike, times: ArrayLike, positions: ArrayLike, now: float
     ) -> None:

@@ -1,9 +1,8 @@
 """What a stream of (timestamp, value) pairs means: the definition of a channel."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from math import isfinite
-from typing import Self
 
 
 class ChannelKind(StrEnum):
@@ -35,8 +34,6 @@ class Channel:
         Length of a detector's exposure in seconds: a value with timestamp ``t`` covers
         ``[t - latency - aperture, t - latency]``. 0 where it is not known: a value then counts
         at its time alone. Zero for readbacks and states.
-    precision
-        Number of decimal places worth showing, if known.
 
     Examples
     --------
@@ -50,7 +47,6 @@ class Channel:
     unit: str = ""
     latency: float = 0.0
     aperture: float = 0.0
-    precision: int | None = None
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -70,7 +66,3 @@ class Channel:
         """Return begin and end (POSIX s) of what a value with this timestamp covers."""
         end = timestamp - self.latency
         return end - self.aperture, end
-
-    def delayed(self, latency: float) -> Self:
-        """Return the same channel with another latency in seconds."""
-        return replace(self, latency=latency)
