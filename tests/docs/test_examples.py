@@ -58,6 +58,21 @@ def namespace(beamline, RE, server):
         names.pop("run").context.http_client.close()
 
 
+MY_BEAMLINE = """
+import os
+
+import glidepath.beamlines.simulated as here
+from glidepath.devices.families import PhotonShutter
+
+globals().update(vars(here))
+
+
+def make_devices(prefix=None):
+    shutter = PhotonShutter(f"{os.environ['GLIDEPATH_PREFIX']}PSH1:", "shutter")
+    return {**here.make_devices(prefix), "shutter": shutter}
+"""
+"""The simulated beamline with a shutter."""
+
 SESSION_PAGES = [ROOT / "docs" / "tour.md", ROOT / "docs" / "recipes.md"]
 """Pages for those who sit in a session."""
 
@@ -69,9 +84,8 @@ def test_python_examples_run_in_a_session(page, beamline, tmp_path, monkeypatch)
     from glidepath.shell.names import names_for
     from glidepath.shell.shell import names_in
 
-    (tmp_path / "my_beamline.py").write_text(
-        "import glidepath.beamlines.simulated as here\nglobals().update(vars(here))\n"
-    )
+    beamline.start_also("vacuum")
+    (tmp_path / "my_beamline.py").write_text(MY_BEAMLINE)
     monkeypatch.chdir(tmp_path)
     for text in blocks(page, "python"):
         # Each as it would be typed into a session of its own.

@@ -24,7 +24,7 @@ def fed(callback, documents):
 
 def test_rows_become_events_that_are_valid_and_counted(tmp_path):
     seen = []
-    converter = StreamsAsEvents(lambda *pair: seen.append(pair), rows_per_second=1e9)
+    converter = StreamsAsEvents(lambda *pair: seen.append(pair), rows_per_second=1e9, share=1.0)
     fed(converter, documents_of(tmp_path, PEAK, steps=4))
     events = [document for name, document in seen if name == "event"]
     assert [event["seq_num"] for event in events] == [1, 2, 3, 4]
@@ -87,7 +87,7 @@ def test_the_best_effort_callback_finds_the_peak_of_a_fly_scan(tmp_path, no_wind
     documents = [
         (n, {**d, "object_keys": objects}) if n == "descriptor" else (n, d) for n, d in documents
     ]
-    fed(StreamsAsEvents(best, rows_per_second=1e9, complete=True), documents)
+    fed(StreamsAsEvents(best, rows_per_second=1e9, complete=True, share=1.0), documents)
     assert best.peaks["com"]["sample"] == pytest.approx(401.0, abs=0.05)
     assert best.peaks["max"]["sample"][0] == pytest.approx(401.0, abs=0.06)
 
@@ -95,7 +95,10 @@ def test_the_best_effort_callback_finds_the_peak_of_a_fly_scan(tmp_path, no_wind
 def test_a_live_table_has_a_line_for_each_event(tmp_path):
     lines = []
     table = LiveTable(["energy", "sample"], out=lines.append)
-    fed(StreamsAsEvents(table, rows_per_second=1e9), documents_of(tmp_path, PEAK, steps=5))
+    fed(
+        StreamsAsEvents(table, rows_per_second=1e9, share=1.0),
+        documents_of(tmp_path, PEAK, steps=5),
+    )
     assert any("402.0" in line for line in lines)
     assert len([line for line in lines if line.startswith("| ")]) >= 5
 
@@ -103,3 +106,65 @@ def test_a_live_table_has_a_line_for_each_event(tmp_path):
 def test_a_rate_that_is_none_is_refused():
     with pytest.raises(ValueError, match="rows_per_second must be above zero"):
         StreamsAsEvents(print, rows_per_second=0)
+
+
+@pytest.mark.parametrize("share", [0.0, -1.0, 1.5, float("nan")])
+def test_a_share_that_is_none_is_refused(share):
+    with pytest.raises(ValueError, match="share must be above 0 and at most 1"):
+        StreamsAsEvents(print, share=share)
+
+
+def test_slow_callbacks_get_no_more_than_their_share(tmp_path, monkeypatch):
+    from glidepath.live import stream_events
+
+    now = [0.0]
+    monkeypatch.setattr(stream_events.time, "monotonic", lambda: now[0])
+    drawn = []
+
+    def draw(name, document):
+        if name == "event":
+            now[0] += 0.1
+            drawn.append(now[0])
+
+    converter = StreamsAsEvents(draw, rows_per_second=1e9, share=0.25)
+    for name, document in documents_of(tmp_path, PEAK, steps=40):
+        converter(name, document)
+        if name == "stream_datum":
+            now[0] += 0.01
+    # The last one comes when the run ends.
+    assert len(drawn) > 3
+    assert np.diff(drawn[:-1]) == pytest.approx(0.4, abs=0.05)
+
+
+def test_silent_detectors_are_in_the_events_and_not_in_the_hints(tmp_path):
+    seen = []
+    columns = {**PEAK, "ring_current": np.full(201, 300.0)}
+    documents = documents_of(tmp_path, columns, steps=2, hints={})
+    documents = [
+        (n, {**d, "display": {"silent": ["ring"]}})
+        if n == "start"
+        else (n, {**d, "hints": {"primary": {"fields": ["sample", "ring_current"]}}})
+        if n == "descriptor"
+        else (n, d)
+        for n, d in documents
+    ]
+    fed(StreamsAsEvents(lambda *pair: seen.append(pair), share=1.0), documents)
+    (descriptor,) = [d for n, d in seen if n == "descriptor"]
+    assert descriptor["hints"] == {"primary": {"fields": ["sample"]}}
+    events = [d for n, d in seen if n == "event"]
+    assert events
+    assert all(event["data"]["ring_current"] == 300.0 for event in events)
+
+
+def test_silent_detectors_of_a_step_scan_are_not_in_the_hints():
+    descriptor = {
+        "uid": "d",
+        "name": "primary",
+        "data_keys": {"x": {"shape": []}, "ring-current": {"shape": []}},
+        "hints": {"x": {"fields": ["x"]}, "ring": {"fields": ["ring-current"]}},
+    }
+    seen = []
+    start = {"uid": "a", "display": {"silent": ["ring"]}}
+    step = [("start", start), ("descriptor", descriptor)]
+    fed(StreamsAsEvents(lambda *pair: seen.append(pair)), step)
+    assert seen[1][1]["hints"] == {"x": {"fields": ["x"]}, "ring": {"fields": []}}

@@ -49,6 +49,9 @@ COMMANDS = {
         "Scan a motor from START to STOP and find where the beam on a camera is smallest.",
         numbers=True,
     ),
+    "n2": Entry(
+        "Fly the N2 lines and judge energy scale and resolution; exit status 1 if it did not pass."
+    ),
     "shell": Entry("Open IPython with a beamline's devices, plans and runs at hand."),
     "live": Entry(
         "Show the scan that runs in a data directory, whoever runs it, until Ctrl-C.", offline=True

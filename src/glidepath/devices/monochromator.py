@@ -8,6 +8,7 @@ the same source. Energies are in eV, angles in degrees, as at the PVs.
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from functools import cached_property
+from typing import Any
 
 from ophyd_async.core import (
     DeviceMock,
@@ -23,8 +24,9 @@ from ophyd_async.core import StandardReadableFormat as Format
 from glidepath.timeline.channel import Channel, ChannelKind
 
 from .positioning import ControllerMove, InstantMove, Pace
+from .restoring import RestoredSetting, Restoring, arrive, rest
 from .sampled import SampledChannel
-from .signals import read_limits, signal_r, signal_rw, tell
+from .signals import Watch, read_limits, signal_r, signal_rw, tell
 
 __all__ = [
     "DCM",
@@ -170,6 +172,18 @@ class Sweep(StandardReadable):
         super().__init__(name)
 
 
+OPTICS_TIMEOUT = 120.0
+"""Seconds in which a grating is exchanged, or mirror and grating have turned."""
+
+SLIT_TIMEOUT = 60.0
+"""Seconds in which a slit has moved."""
+
+SLIT_TOLERANCE = 0.5
+"""Distance in µm between a slit and where it was sent."""
+
+CFF_TOLERANCE = 0.001
+"""Distance between a cff and what it was set to."""
+
 _ENERGY_PACE = Pace(slowest=1.0, allowance=30.0)
 # A small part of a soft X-ray line's width, and well above the servo's ripple.
 _ENERGY_TOLERANCE = 0.02
@@ -270,6 +284,8 @@ class PGM(_Monochromator):
         Configuration; ``line_density`` in 1/mm, ``slit`` in µm, angles in degrees.
     grating_done, mirror_done, slit_status
         ``gratingDone``, ``mirrorDone``, ``ES_STATUS``.
+    cff_setpoint, slit_setpoint
+        ``SetCff``, ``SlitInput``: what both were sent to last.
     """
 
     def __init__(
@@ -311,12 +327,60 @@ class PGM(_Monochromator):
         self.grating_done = signal_r(int, f"{prefix}gratingDone")
         self.mirror_done = signal_r(int, f"{prefix}mirrorDone")
         self.slit_status = signal_r(int, f"{prefix}ES_STATUS")
+        self.cff_setpoint = signal_rw(float, f"{prefix}SetCff")
+        self.slit_setpoint = signal_rw(float, f"{prefix}SlitInput", unit="um")
         super().__init__(name)
 
     @cached_property
     def movable_logic(self) -> ControllerMove:
         """How the energy moves."""
         return _energy_move(self, self.sweep.action, self._tolerance, self._pace)
+
+    def restoring(self) -> Restoring:
+        """Return what is brought back: the optics, the slit, the sweep, then the energy.
+
+        The angles follow from energy and cff. The undulator does not follow meanwhile.
+        """
+        sweep = self.sweep
+        plain: tuple[SignalRW[Any], ...]
+        plain = (self.harmonic, self.formula_mode, self.branch, self.order)
+        of_sweep: tuple[SignalRW[Any], ...]
+        of_sweep = (sweep.start, sweep.end, sweep.velocity, sweep.gap_method)
+        return Restoring(
+            settings=(
+                *(RestoredSetting(signal) for signal in plain),
+                RestoredSetting(self.grating, arrived=self._grating_arrived),
+                RestoredSetting(self.cff, self.cff_setpoint, self._cff_arrived, CFF_TOLERANCE),
+                RestoredSetting(self.slit, self.slit_setpoint, self._slit_arrived, SLIT_TOLERANCE),
+                *(RestoredSetting(signal) for signal in of_sweep),
+            ),
+            axes=(self,),
+            coupling=self.id_on,
+            limits=(self.min_energy.name, self.max_energy.name),
+        )
+
+    async def _optics_rest(self) -> None:
+        def resting(seen: Watch) -> bool:
+            return bool(seen.value(self.grating_done) and seen.value(self.mirror_done))
+
+        await rest(
+            f"{self.name}'s optics", (self.grating_done, self.mirror_done), resting, OPTICS_TIMEOUT
+        )
+
+    async def _grating_arrived(self, value: str) -> None:
+        await arrive(self.grating, value)
+        await self._optics_rest()
+
+    async def _cff_arrived(self, value: float) -> None:
+        await self._optics_rest()
+        await arrive(self.cff, value, CFF_TOLERANCE)
+
+    async def _slit_arrived(self, value: float) -> None:
+        def resting(seen: Watch) -> bool:
+            return not seen.value(self.slit_status)
+
+        await rest(f"{self.name}'s slit", (self.slit_status,), resting, SLIT_TIMEOUT)
+        await arrive(self.slit, value, SLIT_TOLERANCE)
 
 
 def _velocity_setting(prefix: str, name: str | None) -> SignalRW[float] | None:

@@ -35,6 +35,7 @@ from glidepath.physics import (
 from glidepath.timeline.channel import Channel, ChannelKind
 
 from .positioning import ControllerMove, InstantMove, MotionError, Pace, check_range
+from .restoring import RestoredSetting, Restoring, arrive
 from .sampled import SampledChannel
 from .signals import (
     GONE_TIMEOUT,
@@ -408,6 +409,27 @@ class Undulator(StandardReadable):
                     f"{SWITCH_TIMEOUT:g} s: {self.control_mode.source} is "
                     f"{seen.value(self.control_mode)!r}."
                 )
+
+    def restoring(self) -> Restoring:
+        """Return what is brought back: who drives the gap, what is in use, velocities, gap, shift.
+
+        Gap and shift are moved only where the panel drives them: else they follow the energy.
+        """
+        in_use: tuple[SignalRW[Any], ...]
+        in_use = (self.harmonic, self.polarisation, self.offset, self.slope)
+        return Restoring(
+            settings=(
+                RestoredSetting(self.control_mode, arrived=self._control_arrived),
+                *(RestoredSetting(signal) for signal in in_use),
+                RestoredSetting(self.gap.velocity),
+                RestoredSetting(self.shift.velocity),
+            ),
+            axes=(self.gap, self.shift),
+            axes_if=(self.control_mode, ControlMode.PANEL.value),
+        )
+
+    async def _control_arrived(self, value: str) -> None:
+        await arrive(self.control_mode, value)
 
     async def stop(self, success: bool = False) -> None:
         """Stop gap and shift, whoever drives them, and wait until they stand."""

@@ -76,13 +76,10 @@ def display_of(
     if reference is None:
         reference = str(wishes.get("reference") or "")
         reference = reference if reference in columns else ""
-    shown = [
-        column
-        for detector in start.get("detectors", ())
-        if detector not in silent
-        for column in columns
-        if _belongs(column, detector)
-    ]
+    detectors = start.get("detectors", ())
+    # Where there is nothing else, what is silent is better than an empty picture.
+    loud = [detector for detector in detectors if detector not in silent] or detectors
+    shown = [column for detector in loud for column in columns if _belongs(column, detector)]
     if signal is None:
         signal = next((column for column in reversed(shown) if column != reference), reference)
     if signal == reference:

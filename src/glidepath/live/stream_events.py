@@ -22,6 +22,9 @@ Callback = Callable[[str, Mapping[str, Any]], Any]
 class StreamsAsEvents:
     """Hand the documents of a run on to callbacks, with events in place of stream documents.
 
+    Detectors that the run's start document calls silent (``display``, written by a session) are
+    taken out of the hints: they are in the events and not in tables and plots.
+
     Parameters
     ----------
     callbacks
@@ -35,6 +38,9 @@ class StreamsAsEvents:
         window 100 ms. All rows that were left out come when the run ends, if ``complete``.
     complete
         Whether the last of all rows that were left out are handed on when the run ends.
+    share
+        Of the run engine's time that the callbacks may take at most while the run goes on, above 0
+        and up to 1: it is blocked while they draw.
 
     Examples
     --------
@@ -49,7 +55,10 @@ class StreamsAsEvents:
         columns: Iterable[str] | None = None,
         rows_per_second: float = 10.0,
         complete: bool = False,
+        share: float = 0.2,
     ) -> None:
+        if not 0 < share <= 1:
+            raise ValueError(f"share must be above 0 and at most 1, not {share!r}.")
         if not rows_per_second > 0:
             raise ValueError(f"rows_per_second must be above zero, not {rows_per_second!r}.")
         self._callbacks = callbacks
@@ -57,6 +66,8 @@ class StreamsAsEvents:
         self._wanted = None if columns is None else set(columns)
         self._pause = 1.0 / rows_per_second
         self._complete = complete
+        # A second of drawing is followed by so many seconds without.
+        self._rest_after = 1 / share - 1
         self._forget()
 
     def _forget(self) -> None:
@@ -67,11 +78,13 @@ class StreamsAsEvents:
         self._handed = 0
         self._number = 0
         self._next = 0.0
+        self._silent: frozenset[str] = frozenset()
 
     def __call__(self, name: str, document: Mapping[str, Any]) -> None:
         """Take a document."""
         if name == "start":
             self._forget()
+            self._silent = frozenset((document.get("display") or {}).get("silent", ()))
             self._emit(name, document)
         elif name == "descriptor":
             self._describe(document)
@@ -96,7 +109,7 @@ class StreamsAsEvents:
         keys = document["data_keys"]
         external = [key for key, described in keys.items() if "external" in described]
         if not external:
-            self._emit("descriptor", document)
+            self._emit("descriptor", self._without_silent(document))
             return
         if document["name"] != self._stream:
             return
@@ -115,8 +128,27 @@ class StreamsAsEvents:
             name: [key for key in of_object if key in inline]
             for name, of_object in document.get("object_keys", {}).items()
         }
-        self._descriptor = {**document, "data_keys": inline, "object_keys": objects}
+        described = {**document, "data_keys": inline, "object_keys": objects}
+        self._descriptor = self._without_silent(described)
         self._emit("descriptor", self._descriptor)
+
+    def _without_silent(self, document: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a descriptor whose hints do not name silent detectors."""
+        hints = document.get("hints")
+        if not self._silent or not hints:
+            return document
+        kept = {
+            device: {
+                **of_device,
+                "fields": [
+                    field
+                    for field in of_device.get("fields", ())
+                    if not any(_of(device, field, silent) for silent in self._silent)
+                ],
+            }
+            for device, of_device in hints.items()
+        }
+        return {**document, "hints": kept}
 
     def _take(self, datum: Mapping[str, Any]) -> None:
         resource = self._resources.get(datum["stream_resource"])
@@ -141,6 +173,7 @@ class StreamsAsEvents:
 
     def _hand_on(self, rows: range) -> None:
         assert self._descriptor is not None
+        begun = time.monotonic()
         columns = self._read(rows)
         when = columns.get("sample_time")
         for index in range(len(rows)):
@@ -158,7 +191,8 @@ class StreamsAsEvents:
             }
             self._emit("event", event)
         self._handed = rows.stop
-        self._next = time.monotonic() + self._pause
+        now = time.monotonic()
+        self._next = now + max(self._pause, self._rest_after * (now - begun))
 
     def _read(self, rows: range) -> dict[str, np.ndarray]:
         places: dict[Path, dict[str, str]] = {}
@@ -173,6 +207,11 @@ class StreamsAsEvents:
                 for key, dataset in datasets.items():
                     found[key] = np.asarray(file[dataset][rows.start : rows.stop])
         return found
+
+
+def _of(device: str, field: str, silent: str) -> bool:
+    """Return whether a field of a device belongs to a detector of this name."""
+    return silent in (device, field) or field.startswith((f"{silent}_", f"{silent}-"))
 
 
 __all__ = ["StreamsAsEvents"]

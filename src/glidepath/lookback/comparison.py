@@ -38,7 +38,7 @@ class Difference:
 
 def differences(one: StoredRun, other: StoredRun) -> list[Difference]:
     """Return what of the baseline was different at the beginning of two runs."""
-    first, second = one.baseline(), other.baseline()
+    first, second = (run.baseline(configuration=True) for run in (one, other))
     found = []
     for signal in dict.fromkeys([*first, *second]):
         a, b = first.get(signal), second.get(signal)

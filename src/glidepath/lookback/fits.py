@@ -8,6 +8,7 @@ import numpy as np
 from glidepath.live import Display, mean_of
 from glidepath.physics.edge import EdgeFit, fit_edge
 from glidepath.physics.nitrogen import N2_LINES_eV, N2Fit, fit_series
+from glidepath.physics.uncertainty import with_error
 
 from .stored_run import StoredRun
 
@@ -143,14 +144,6 @@ def _to_eV(display: Display) -> float:  # noqa: N802
             f"{display.unit or 'no unit'}."
         )
     return EV_PER[display.unit]
-
-
-def with_error(value: float, error: float) -> str:
-    """Return a value with its error, with two digits of the error: ``400.8812 ± 0.0013``."""
-    if not np.isfinite(error) or error <= 0:
-        return f"{value:.6g} (error unknown)"
-    decimals = max(0, 1 - int(np.floor(np.log10(error))))
-    return f"{value:.{decimals}f} ± {error:.{decimals}f}"
 
 
 __all__ = ["EdgeResult", "N2Result", "fit_edge_of", "fit_n2_of", "fit_of", "with_error"]

@@ -213,12 +213,20 @@ class StoredRun:
                 data += [{key: columns[key][i] for key in columns} for i in range(count)]
         return keys, data
 
-    def baseline(self) -> dict[str, Reading]:
-        """Return what the baseline read before and after the run, by signal."""
+    def baseline(self, *, configuration: bool = False) -> dict[str, Reading]:
+        """Return what the baseline read before and after the run, by signal.
+
+        Parameters
+        ----------
+        configuration
+            Whether the settings of its devices are among it (a grating, a slit), which are read
+            once, before the run.
+        """
         keys, events = self._events("baseline")
         if not events:
             return {}
-        return {
+        settings = self._settings_of_baseline() if configuration else {}
+        return settings | {
             key: Reading(
                 events[0].get(key),
                 events[-1].get(key),
@@ -227,6 +235,28 @@ class StoredRun:
             )
             for key, described in keys.items()
         }
+
+    def _settings_of_baseline(self) -> dict[str, Reading]:
+        """Return the configuration of the baseline's devices, by signal."""
+        found: dict[str, Reading] = {}
+        for name, document in self.documents:
+            if name == "descriptor" and document["name"] == "baseline":
+                for read in document.get("configuration", {}).values():
+                    keys = read["data_keys"]
+                    found |= {
+                        key: Reading(
+                            value,
+                            value,
+                            str(keys[key].get("units") or ""),
+                            _tolerance(keys[key]),
+                        )
+                        for key, value in read["data"].items()
+                    }
+        return found
+
+    def before(self) -> dict[str, Any]:
+        """Return what the devices of the baseline read and were set to before the run: by name."""
+        return {key: read.before for key, read in self.baseline(configuration=True).items()}
 
     def verdict(self) -> dict[str, Any]:
         """Return what the scan said of itself; empty if it did not get that far."""

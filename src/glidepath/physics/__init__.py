@@ -23,7 +23,9 @@ from .nitrogen import (
     absorption,
     fit_series,
 )
+from .nitrogen_check import N2Check, N2Judgement, N2Limits, N2Outcome, check_series
 from .photoelectron import K_SQUARED_PER_eV, photoelectron_energy, wave_number
+from .uncertainty import with_error
 from .undulator import UE46, UE48, UE52, UE56, UndulatorLaw
 
 __all__ = [
@@ -46,7 +48,11 @@ __all__ = [
     "HarmonicFit",
     "K_SQUARED_PER_eV",
     "LinearGeometry",
+    "N2Check",
     "N2Fit",
+    "N2Judgement",
+    "N2Limits",
+    "N2Outcome",
     "N2_LINES_eV",
     "N2_NATURAL_WIDTH_eV",
     "UndulatorLaw",
@@ -57,6 +63,7 @@ __all__ = [
     "bragg_angle",
     "bragg_energy",
     "check_edge",
+    "check_series",
     "counted",
     "fit_focus",
     "fit_harmonic",
@@ -65,4 +72,5 @@ __all__ = [
     "grating_energy",
     "photoelectron_energy",
     "wave_number",
+    "with_error",
 ]

@@ -122,7 +122,7 @@ def flyscan(
                 "passes": passes,
                 "there_and_back": there_and_back,
                 "refly": refly,
-                "triggers": _described(triggers),
+                "triggers": described_triggers(triggers),
                 "shutter": getattr(shutter, "name", None),
             },
             md=md,
@@ -188,7 +188,7 @@ def xas_flyscan(
                 "passes": trajectory.passes,
                 "there_and_back": trajectory.there_and_back,
                 "refly": refly,
-                "triggers": _described(triggers),
+                "triggers": described_triggers(triggers),
                 "shutter": getattr(shutter, "name", None),
             },
             md=md,
@@ -196,7 +196,7 @@ def xas_flyscan(
     )
 
 
-def _described(triggers: TriggersAsked) -> dict[str, Any] | None:
+def described_triggers(triggers: TriggersAsked) -> dict[str, Any] | None:
     """Return what was asked of a trigger box, for the start document."""
     if triggers is None:
         return None
@@ -205,4 +205,4 @@ def _described(triggers: TriggersAsked) -> dict[str, Any] | None:
     return {"box": box, "step": asked.step, "period": asked.period, "exposure": asked.exposure}
 
 
-__all__ = ["flyscan", "xas_flyscan"]
+__all__ = ["described_triggers", "flyscan", "xas_flyscan"]

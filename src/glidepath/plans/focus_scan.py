@@ -1,7 +1,6 @@
 """Find the focus of a beam: its width on a camera against the position of a motor."""
 
 import logging
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,9 +11,7 @@ import bluesky.plan_stubs as bps
 import bluesky.plans as bp
 import bluesky.preprocessors as bpp
 import numpy as np
-from bluesky.protocols import Readable, Reading
-from bluesky.utils import Msg
-from event_model import DataKey
+from bluesky.protocols import Readable
 from numpy.typing import NDArray
 
 from glidepath.detectors import Camera
@@ -22,6 +19,7 @@ from glidepath.physics import FocusError, FocusFit, fit_focus
 from glidepath.storage import read_columns
 from glidepath.timeline import good_rows
 
+from .findings import Finding, Found, Item, with_findings
 from .flyscan import flyscan
 from .messages import MsgGenerator, wait_for
 
@@ -109,7 +107,12 @@ def focus_scan(
         # Bluesky's own annotation does not say what it takes: motor, positions, motor, ...
         plan = bp.list_scan(detectors, motor, list(positions), md=metadata)  # type: ignore[arg-type]
     found: list[FocusResult] = []
-    uid = yield from bpp.subs_wrapper(_with_result(plan, widths, found, unit), widths)
+
+    def find() -> Found:
+        found.append(FocusResult.of(widths.columns, unit))
+        return Found([found[0].finding], found[0].sentence())
+
+    uid = yield from bpp.subs_wrapper(with_findings(plan, find), widths)
     for result in found:
         if result.focus is None:
             _log.warning(result.sentence())
@@ -185,7 +188,7 @@ class FocusData:
 
 @dataclass(eq=False)
 class FocusResult:
-    """What a focus scan has found, readable by the run engine as one event.
+    """What a focus scan has found.
 
     Attributes
     ----------
@@ -196,9 +199,6 @@ class FocusResult:
     unit
         Unit of the positions.
     """
-
-    name = "focus_fit"
-    parent = None
 
     fits: Mapping[str, FocusFit] = field(default_factory=dict)
     why_not: str = ""
@@ -238,61 +238,16 @@ class FocusResult:
             f" (smallest FWHM: {along})"
         )
 
-    def _items(self) -> dict[str, tuple[float | str, str]]:
-        items: dict[str, tuple[float | str, str]] = {"focus_fit": (self.sentence(), "")}
+    @property
+    def finding(self) -> Finding:
+        """The numbers and the sentence as one event."""
+        items: dict[str, Item] = {"focus_fit": (self.sentence(), "")}
         for key, fit in self.fits.items():
             items[f"{key}_position"] = (fit.position, self.unit)
             items[f"{key}_position_error"] = (fit.position_error, self.unit)
             items[f"{key}_smallest"] = (fit.width, "px")
             items[f"{key}_smallest_error"] = (fit.width_error, "px")
-        return items
-
-    @property
-    def hints(self) -> dict[str, list[str]]:
-        """Nothing to plot."""
-        return {"fields": []}
-
-    def describe(self) -> dict[str, DataKey]:
-        """Describe the numbers and the sentence."""
-        described: dict[str, DataKey] = {}
-        for key, (value, unit) in self._items().items():
-            dtype = "string" if isinstance(value, str) else "number"
-            data_key: dict = {"source": "glidepath", "dtype": dtype, "shape": []}
-            if unit:
-                data_key["units"] = unit
-            described[key] = data_key  # type: ignore[assignment]
-        return described
-
-    def read(self) -> dict[str, Reading]:
-        """Return the numbers and the sentence."""
-        now = time.time()
-        return {
-            key: {"value": value, "timestamp": now} for key, (value, _) in self._items().items()
-        }
-
-
-def _with_result(
-    plan: MsgGenerator, data: FocusData, found: list[FocusResult], unit: str
-) -> MsgGenerator:
-    """Put the result of a scan that ends well into its run, before the run is closed."""
-
-    def close(message: Msg) -> MsgGenerator:
-        result = FocusResult.of(data.columns, unit)
-        found.append(result)
-        yield from bps.create(name=result.name)
-        yield from bps.read(result)
-        yield from bps.save()
-        said = message.kwargs.get("reason")
-        reason = "; ".join([result.sentence(), *([said] if said else [])])
-        return (yield message._replace(kwargs={**message.kwargs, "reason": reason}))
-
-    def look(message: Msg) -> tuple[MsgGenerator | None, None]:
-        ends_well = message.kwargs.get("exit_status") in (None, "success")
-        if message.command == "close_run" and ends_well and not found:
-            return close(message), None
-        return None, None
-
-    return (yield from bpp.plan_mutator(plan, look))
+        return Finding("focus_fit", items)
 
 
 __all__ = ["FocusData", "FocusResult", "focus_positions", "focus_scan"]

@@ -111,6 +111,14 @@ def attempt(plan: MsgGenerator, reasons: list[str]) -> MsgGenerator:
             reasons.append(reason)
 
 
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the run engine's loop, in which a plan runs; None where nobody carries it out."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
 __all__ = [
     "MsgGenerator",
     "answered",
@@ -118,6 +126,7 @@ __all__ = [
     "do",
     "done",
     "reason_of",
+    "running_loop",
     "wait_for",
     "wait_until_done",
 ]

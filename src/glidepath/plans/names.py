@@ -9,7 +9,7 @@ from glidepath.flyers import Triggering
 from glidepath.flyers.sampling.layout import primary_columns
 from glidepath.trajectory import PreflightError
 
-OWN_STREAMS = ("primary", "baseline", "verdict", "decisions", "focus_fit")
+OWN_STREAMS = ("primary", "baseline", "verdict", "decisions", "focus_fit", "n2_check", "dose")
 """Streams that a run has beside those of raw updates."""
 
 SEPARATORS = "/."

@@ -31,7 +31,7 @@ from glidepath.storage import data_root, run_folder
 from glidepath.trajectory import Leg, Region, Trajectory
 
 from .inspection import Inspection, with_motions
-from .light_path import CLOSED, OPEN, bring
+from .light_path import LightPath
 from .messages import (
     MsgGenerator,
     answered,
@@ -39,11 +39,16 @@ from .messages import (
     do,
     done,
     reason_of,
+    running_loop,
     wait_for,
     wait_until_done,
 )
+from .spots import Spots
 
 FILE_NAME = "glidepath.h5"
+
+ARRIVAL_PERIOD = 0.05
+"""Seconds between two looks whether an axis has left its range."""
 
 REFLIGHTS = 3
 """How often a range of bad rows is flown again at the most."""
@@ -69,8 +74,10 @@ class Scan:
         Largest distance in s between the clocks of the servers and this machine's.
     refly
         Whether ranges with bad rows are flown again.
-    shutter
-        What is open while the axis flies; None: nothing is opened or closed.
+    light
+        What is open while the axis flies.
+    spots
+        Where on the sample each pass is flown; None: it stays where it is.
     """
 
     detectors: Sequence[Any]
@@ -83,13 +90,13 @@ class Scan:
     clock_bound: float
     beam: BeamGuard | None
     refly: bool
-    shutter: Any = None
+    light: LightPath = field(default_factory=LightPath)
+    spots: Spots | None = None
     sampler: Sampler = field(init=False)
     described: int = 0
     opened: bool = False
     begun: bool = False
     over: bool = False
-    opens: bool = False
     loop: asyncio.AbstractEventLoop | None = None
     interruptions: list[tuple[str, float | None]] = field(default_factory=list)
 
@@ -103,8 +110,15 @@ class Scan:
             clock_bound=self.clock_bound,
         )
         self.flight.before_interruption = self.sampler.end_early
-        if self.triggering is not None:
-            self.flight.after_interruption = self.triggering.source.disarm
+        self.flight.after_interruption = self.interrupted
+
+    async def interrupted(self) -> None:
+        """Leave nothing open or armed while the flight is interrupted: the axis stands."""
+        try:
+            await self.light.close()
+        finally:
+            if self.triggering is not None:
+                await self.triggering.source.disarm()
 
     def run(self, metadata: Mapping[str, Any]) -> MsgGenerator:
         """Open a run, fly, and close it with the reason why it ended."""
@@ -124,7 +138,7 @@ class Scan:
 
     def fly(self, document: Mapping[str, Any]) -> MsgGenerator:
         """Fly all legs, and again what is bad in them if that is asked for."""
-        self.loop = _running_loop()
+        self.loop = running_loop()
         folder = run_folder(data_root(), document["uid"], document["scan_id"], document["time"])
         title = f"{document['plan_name']} {self.axis.name}"
         entry = {"title": title, "entry_identifier": document["uid"]}
@@ -132,7 +146,11 @@ class Scan:
         yield from do("prepare", self.sampler, run_file)
         if self.beam is not None:
             yield from wait_for(self.beam.open)
+        if self.spots is not None:
+            yield from wait_for(self.light.close_first)
         for plan in self.inspection.legs:
+            if self.spots is not None:
+                yield from wait_for(partial(self.spots.go, plan.leg.pass_number))
             yield from self.fly_leg(plan)
         for _ in range(REFLIGHTS if self.refly else 0):
             for leg in list(self.bad_legs()):
@@ -210,32 +228,27 @@ class Scan:
         yield from wait_until_done(prepared, group)
         if flight.interruption:
             return False
-        yield from wait_for(self.open_shutter)
+        yield from wait_for(partial(self.light.open_before, plan))
         if flight.interruption:
             return False
         yield from do("kickoff", sampler)
         if not flight.interruption:
             yield from do("kickoff", flight)
+        started = time.monotonic()
         if not flight.interruption:
             group = f"{flight.name} complete"
             flown = yield Msg("complete", flight, group=group)
+            if flown is not None and self.light.opens_in_flight(plan):
+                opened = partial(self.light.open_in_flight, plan, started, flown)
+                yield from wait_for(opened)
             yield from self.follow(flown)
             yield from wait_until_done(flown, group)
+            if not flight.interruption:
+                self.light.check()
+        if self.light.each_flight:
+            yield from wait_for(self.light.close)
         yield from do("complete", sampler)
         return True
-
-    async def open_shutter(self) -> None:
-        """Open the shutter, if there is one and it is not open yet."""
-        if self.shutter is not None:
-            self.opens = True
-            await bring(self.shutter, OPEN)
-
-    async def close_shutter(self) -> None:
-        """Close the shutter if this scan has opened it, or has tried to; once."""
-        if self.opens:
-            # Not again if it fails: what is toggled must not be toggled twice.
-            self.opens = False
-            await bring(self.shutter, CLOSED)
 
     def follow(self, flown: Status | None) -> MsgGenerator:
         """Announce what is recorded until the flight is over; interrupt it without beam."""
@@ -243,16 +256,29 @@ class Scan:
             yield from self.collect()
             return
         others: list[Callable[[], Awaitable[None]]] = [partial(done, flown)]
+        if self.light.each_flight:
+            others.append(self.passed)
         if self.beam is not None:
             others.append(self.beam.lost)
         while not flown.done:
             yield from wait_for(partial(self.sampler.flushed, *others))
             yield from self.collect()
             self.sampler.check()
+            if self.light.each_flight and self.sampler.arrived:
+                yield from wait_for(self.light.close)
+            elif not self.flight.interruption:
+                self.light.check()
             if self.beam is not None and not flown.done and self.beam.objection:
                 yield from wait_for(partial(self.flight.interrupt, f"held: {self.beam.objection}"))
             # A deferred pause comes here.
             yield Msg("checkpoint")
+
+    async def passed(self) -> None:
+        """Return when the axis was seen at the end of its range, if the shutter is still open."""
+        while True:
+            if self.light.is_open and self.sampler.arrived:
+                return
+            await asyncio.sleep(ARRIVAL_PERIOD)
 
     def wait_for_beam(self) -> MsgGenerator:
         """Return when there is beam; announce meanwhile what is recorded."""
@@ -327,7 +353,7 @@ class Scan:
         # Standing first: everything else can wait. An axis that was not touched is not ours.
         if self.begun:
             yield from attempt(wait_for(self.flight.halt), reasons)
-        yield from attempt(wait_for(self.close_shutter), reasons)
+        yield from attempt(wait_for(self.light.close), reasons)
         yield from attempt(wait_for(self.sampler.end_flight), reasons)
         yield from attempt(wait_for(self.sampler.finish), reasons)
         yield from self.end("abort" if ended else "fail", reasons)
@@ -335,7 +361,7 @@ class Scan:
     def end(self, status: str, reasons: list[str]) -> MsgGenerator:
         """Announce, put everything back, close the run. What fails does not stop the rest."""
         trouble: list[str] = []
-        yield from attempt(wait_for(self.close_shutter), trouble)
+        yield from attempt(wait_for(self.light.close), trouble)
         yield from attempt(self.announce(), trouble)
         for step in self.clean_up():
             yield from attempt(wait_for(step), trouble)
@@ -354,6 +380,8 @@ class Scan:
         steps = [self.sampler.close, self.flight.restore, self.sampler.restore]
         if self.triggering is not None:
             steps = [self.triggering.disarm, self.triggering.restore, *steps]
+        if self.spots is not None:
+            steps = [self.spots.stand, *steps]
         return [self.beam.close, *steps] if self.beam is not None else steps
 
     def announce(self) -> MsgGenerator:
@@ -376,21 +404,13 @@ class Scan:
         """Do without the run engine what cannot be left undone."""
         if self.loop is not None and not self.over:
             first = [self.flight.halt] if self.begun else []
-            self.flight.abandon(self.loop, *first, self.close_shutter, *self.clean_up())
+            self.flight.abandon(self.loop, *first, self.light.close, *self.clean_up())
 
 
 def _unknown_run(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Return what stands in for the start document where this plan opened no run."""
     name = metadata["plan_name"]
     return {"uid": str(uuid4()), "scan_id": 0, "time": time.time(), "plan_name": name}
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    """Return the run engine's loop, in which a plan runs; None where nobody carries it out."""
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
 
 
 __all__ = ["Scan"]

@@ -14,10 +14,11 @@ from glidepath.flyers.sampling.sampler import CLOCK_BOUND
 from glidepath.trajectory import PreflightError, Trajectory
 
 from .inspection import check_devices, following, inspection_of, triggering_of, unseen
-from .light_path import check_light_path, with_light_path
+from .light_path import LightPath, check_light_path, with_light_path, with_objections
 from .messages import MsgGenerator, wait_for
 from .requests import TriggersAsked, old_keywords
 from .scan import Scan
+from .spots import Spots
 
 SOFTWARE = ("glidepath", "bluesky", "ophyd-async", "aioca", "numpy", "h5py")
 
@@ -38,6 +39,8 @@ def trajectory_scan(
     triggers: TriggersAsked = None,
     shutter: Movable[Any] | None = None,
     path: Sequence[Any] = (),
+    opening_time: float | None = None,
+    spots: Spots | None = None,
     plan_name: str = "trajectory_scan",
     plan_args: Mapping[str, Any] | None = None,
     md: Mapping[str, Any] | None = None,
@@ -52,6 +55,12 @@ def trajectory_scan(
         See `glidepath.plans.flyscan`.
     trajectory
         What is flown.
+    opening_time
+        How long the shutter takes to open, in s: it is told so much before the axis enters the
+        range. None: it is open before the axis starts.
+    spots
+        Where on the sample each pass is flown. The shutter is then open only while the axis is in
+        its range, and not while the sample moves.
     plan_name, plan_args
         For the start document.
     """
@@ -69,8 +78,12 @@ def trajectory_scan(
     )
     if inspection is None:
         inspection = unseen(axis, flight, trajectory, period)
-    elif shutter is not None or path:
-        inspection = yield from wait_for(partial(with_light_path, inspection, shutter, path))
+    else:
+        if shutter is not None or path:
+            inspection = yield from wait_for(partial(with_light_path, inspection, shutter, path))
+        if spots is not None:
+            found = yield from wait_for(spots.objections)
+            inspection = with_objections(inspection, found)
     inspection.report.check()
     scan = Scan(
         detectors,
@@ -83,7 +96,8 @@ def trajectory_scan(
         refly=refly is not None,
         exposure=period if triggering is None else None,
         triggering=triggering,
-        shutter=shutter,
+        light=spots.light if spots is not None else LightPath(shutter, opening_time),
+        spots=spots,
     )
     metadata = {
         "plan_name": plan_name,

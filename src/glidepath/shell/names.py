@@ -13,6 +13,9 @@ PUBLIC = (
 )
 """Names of the package."""
 
+PLANS = ("n2_check", "beam_damage_line", "restore")
+"""Plans that are asked for less often, which the package itself does not name."""
+
 
 def names_for(session: Session) -> dict[str, Any]:
     """Return what is at hand: run engine, devices, plans, numpy and matplotlib.
@@ -24,6 +27,7 @@ def names_for(session: Session) -> dict[str, Any]:
     import numpy as np
 
     import glidepath
+    from glidepath import plans
 
     names: dict[str, Any] = {
         "RE": session.RE,
@@ -39,6 +43,7 @@ def names_for(session: Session) -> dict[str, Any]:
         "glidepath": glidepath,
     }
     names |= {name: getattr(glidepath, name) for name in PUBLIC if hasattr(glidepath, name)}
+    names |= {name: getattr(plans, name) for name in PLANS}
     return names | dict(session.beamline.devices)
 
 

@@ -31,15 +31,21 @@ class Beam:
         Where the axes come from.
     law
         The undulator as it is.
+
+    Attributes
+    ----------
+    drift
+        How far in eV the light is above the energy that the monochromator shows.
     """
 
     def __init__(self, link: LinkReader, law: UndulatorLaw = TRUE_UNDULATOR) -> None:
         self._link = link
         self._law = law
+        self.drift = 0.0
 
     def energy(self, time: NDArray[np.float64]) -> NDArray[np.float64]:
         """Photon energy in eV at every instant of ``time`` (POSIX s)."""
-        return self._link.axes[self._link.state["energy_axis"]].positions(time)
+        return self._link.axes[self._link.state["energy_axis"]].positions(time) + self.drift
 
     def gap(self, time: NDArray[np.float64]) -> NDArray[np.float64]:
         """Undulator gap in mm."""

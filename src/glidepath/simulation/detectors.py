@@ -60,6 +60,9 @@ class Detectors:
         self.trigger_line = TriggerLine()
         self.link = LinkReader()
         self._beam = Beam(self.link, true_law(settings.undulator))
+        self.database.number(
+            "FAULT:energy_drift", 0.0, "eV", 4, limits=(-5.0, 5.0), on_put=self._drift
+        )
         recorded = (*_NAMES, _ZEBRA, _PANDA, _CAMERA, _QUAD, _COUNTER)
         self._truth = TruthWriter(settings.truth, recorded) if settings.truth else None
         self._electrometers = [
@@ -134,6 +137,10 @@ class Detectors:
         )
         self._pulses = PulseGenerator(self.database, self.trigger_line)
         self._reader: asyncio.Task[None] | None = None
+
+    async def _drift(self, energy: float) -> None:
+        """Let the light be off by an energy (eV) from what the monochromator shows."""
+        self._beam.drift = energy
 
     async def start(self) -> None:
         """Connect to the optics, wait until everything is known, and take first readings."""

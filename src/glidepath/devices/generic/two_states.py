@@ -3,6 +3,7 @@
 import asyncio
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 from bluesky.protocols import Locatable, Location, Stoppable
 from ophyd_async.core import (
@@ -16,7 +17,7 @@ from ophyd_async.core import (
 from ophyd_async.core import StandardReadableFormat as Format
 
 from glidepath.devices.positioning import MotionError
-from glidepath.devices.signals import Watch, ask
+from glidepath.devices.signals import Watch, ask, watch
 
 from .states import CLOSED, ERROR, MOVING, OPEN, StateTable, check_target, settled_error
 from .work import Work
@@ -81,6 +82,22 @@ class Barrier(StandardReadable, Locatable[str], Stoppable):
             return ""
         shown = {MOVING: "moving", ERROR: "in fault"}.get(state, state)
         return f"{self.name} is {shown}, so that there is no light behind it; open it first."
+
+    @asynccontextmanager
+    async def kept_open(self) -> AsyncIterator[Callable[[], str]]:
+        """Watch that it stays open for the length of a block.
+
+        Gives a function that returns, as a part of a sentence, that it has not been open all the
+        time; empty if it has.
+        """
+        async with watch(self.status) as seen:
+
+            def closed() -> bool:
+                return self.states.meaning(seen.value(self.status)) != OPEN
+
+            was_closed = seen.latch(closed)
+            missing = closed()
+            yield lambda: f"{self.name} did not stay open" if missing or was_closed() else ""
 
     async def locate(self) -> Location[str]:
         """Return where it was sent last, or is if it was not sent yet, and where it is."""
