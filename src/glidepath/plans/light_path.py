@@ -151,6 +151,9 @@ class LightPath:
             self.openings.append(Opening(plan.leg.pass_number, time.time()))
         self._opened = True
         await bring(self.shutter, OPEN)
+        if not self._opened:
+            # A pause has closed it again.
+            return
         self.openings[-1].open = time.time()
         if callable(kept_open := getattr(self.shutter, "kept_open", None)):
             await self._stack.aclose()
