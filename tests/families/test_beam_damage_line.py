@@ -23,7 +23,7 @@ from glidepath.trajectory import PreflightError
 pytestmark = pytest.mark.slow
 
 BOUND = 60.0
-SPOTS = [0.0, 1.0, 2.5]
+SPOTS = [0.0, 1.0]
 OPEN, CLOSED = 14, 5
 
 
@@ -70,10 +70,10 @@ class Lab:
     def state(self):
         return self.call(self.shutter.state())
 
-    def line(self, spots=SPOTS, **options):
+    def line(self, spots=SPOTS, velocity=2.0, **options):
         options = {"shutter": self.shutter, "period": 0.1, **options}
         return beam_damage_line(
-            [self.mesh], self.axis, self.slide, spots, 400.0, 403.0, 2.0, **options
+            [self.mesh], self.axis, self.slide, spots, 400.0, 403.0, velocity, **options
         )
 
     def standing(self):
@@ -123,7 +123,7 @@ def witness(lab):
 def test_each_spot_is_exposed_only_while_it_is_flown(lab, witness):
     lab.RE(lab.line(monitor=lab.mesh))
     assert lab.stop["exit_status"] == "success", lab.stop["reason"]
-    assert lab.stop["reason"].startswith("3 of 3 spots exposed, for ")
+    assert lab.stop["reason"].startswith("2 of 2 spots exposed, for ")
     assert lab.state() == "closed"
     slide = np.array([where for where, _ in witness.exposed])
     assert np.all(np.abs(slide[:, None] - SPOTS).min(axis=1) < 1e-3), "light while it moved"
@@ -136,7 +136,6 @@ def test_each_spot_is_exposed_only_while_it_is_flown(lab, witness):
     assert [(d["spot"], d["position"], d["openings"]) for d in doses] == [
         (1, 0.0, 1),
         (2, 1.0, 1),
-        (3, 2.5, 1),
     ]
     for dose in doses:
         # The range takes 1.5 s, the run-up and what it takes to see its end not two more.
@@ -157,14 +156,15 @@ def test_each_spot_is_exposed_only_while_it_is_flown(lab, witness):
 def test_the_shutter_opens_during_the_run_up_where_it_is_quick_enough(lab, witness):
     lab.put("m3.ACCL", 2.0)
     try:
-        lab.RE(lab.line(SPOTS[:2], opening_time=1.2, there_and_back=True))
+        lab.RE(lab.line(opening_time=1.2, there_and_back=True))
     finally:
         lab.put("m3.ACCL", 0.5)
     assert lab.stop["exit_status"] == "success", lab.stop["reason"]
-    # It takes 0.6 s of a run-up of 2.3 s, so that the axis was never seen at its beginning.
+    # The run-up takes 2.3 s from 397.4 eV, on the way back from 405.6 eV: of its begin no spot
+    # has seen anything.
     axis = np.array([where for _, where in witness.exposed])
-    assert axis.min() > 398.4
-    assert axis.max() < 404.6
+    assert 397.6 < axis.min() < 400.0
+    assert 403.0 < axis.max() < 405.4
     assert len(lab.doses()) == 2
 
 
@@ -183,7 +183,7 @@ def test_a_shutter_that_is_late_ends_the_scan(lab):
 def test_a_shutter_that_closes_by_itself_ends_the_scan(lab):
     closing = When(lab, lambda: lab.put("PSH1:SetTa", 1))
     with pytest.raises(FlightError, match="shutter did not stay open, so that rows may be without"):
-        lab.RE(lab.line())
+        lab.RE(lab.line(velocity=0.75))
     assert closing.done()
     assert lab.stop["exit_status"] == "fail"
     assert lab.state() == "closed"
@@ -245,14 +245,14 @@ def test_it_is_closed_and_all_stands_after(lab, how, plan):
         # Of the one spot that was exposed, it is known for how long.
         (dose,) = lab.doses()
         assert 0 < dose["open_time"] < dose["open_time_bound"]
-        assert "1 of 3 spots exposed" in lab.stop["reason"]
+        assert "1 of 2 spots exposed" in lab.stop["reason"]
 
 
 def planned(lab, plan):
     if plan == "line":
-        return lab.line()
+        return lab.line(velocity=0.75)
     options = {"period": 0.1, "shutter": lab.shutter}
-    return flyscan([lab.mesh], lab.axis, 400.0, 406.0, 2.0, **options)
+    return flyscan([lab.mesh], lab.axis, 400.0, 403.0, 0.75, **options)
 
 
 def standing_soon(lab, seconds=10.0):
@@ -275,7 +275,7 @@ def test_it_is_closed_in_a_pause_and_the_rest_is_flown_in_light(lab, plan, defer
     assert lab.stop["exit_status"] == "success", lab.stop["reason"]
     assert lab.state() == "closed"
     if plan == "line":
-        assert [dose["openings"] for dose in lab.doses()] == [2, 1, 1]
+        assert [dose["openings"] for dose in lab.doses()] == [2, 1]
         first = lab.rows()["pass_number"] == 1
         np.testing.assert_allclose(lab.rows()["slide"][first], SPOTS[0], atol=1e-3)
 

@@ -42,7 +42,7 @@ def test_a_beamline_as_it_should_be_passes(simulated):
     assert start["plan_args"]["limits"]["shift"] == 0.05
     assert start["plan_args"]["signal"] == "sample"
     assert start["plan_args"]["reference"] == "mesh"
-    assert start["preflight"]["rows"] == s.stop["num_events"]["primary"]
+    assert s.stop["num_events"]["n2_check"] == 1
 
 
 @pytest.mark.slow

@@ -28,7 +28,9 @@ THEN = {
 
 
 @pytest.fixture
-def pgm(RE):
+def pgm(RE, monkeypatch):
+    # Nothing of it moves, so that there is nothing to be shown.
+    monkeypatch.setattr("glidepath.devices.restoring.SHOWN", 0.01)
     with init_devices(mock=True):
         pgm = PGM("PGM:", name="pgm")
     for signal, value in (
@@ -114,9 +116,16 @@ def test_a_limit_refuses_before_anything_moves(RE, pgm, puts, lines, monkeypatch
 
 def test_the_limits_of_the_energy_are_those_of_the_grating_that_comes(RE, pgm, puts, lines):
     set_mock_value(pgm.min_energy, 450.0)
+
+    def exchange(value, *_, **__):
+        # The other grating reaches lower energies.
+        set_mock_value(pgm.min_energy, 60.0)
+
+    callback_on_mock_put(pgm.grating, exchange)
     RE(restore(THEN, [pgm], say=lines.append))
     assert ("pgm", 400.0) in puts
     set_mock_value(pgm.readback, 500.0)
+    set_mock_value(pgm.min_energy, 450.0)
     with pytest.raises(RestoreError, match="pgm was at 400, but its limits are now 450 to"):
         RE(restore({"pgm": 400.0}, [pgm], say=lines.append))
 
@@ -170,7 +179,7 @@ def test_of_a_motor_velocity_and_position_come_back_and_its_calibration_does_not
     set_mock_value(m2.user_readback, 1.0)
     then = {"m2": 5.0, "m2-velocity": 2.0, "m2-offset": 0.3}
     RE(restore(then, [m2], dry_run=True, say=lines.append))
-    assert lines == ["m2-velocity: 0 -> 2", "m2: 1 -> 5"]
+    assert lines == ["m2-velocity: 1000 -> 2", "m2: 1 -> 5"]
 
 
 def test_of_a_device_that_says_nothing_what_can_be_written_comes_back(RE, lines):

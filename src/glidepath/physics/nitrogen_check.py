@@ -8,13 +8,19 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .nitrogen import N2_LINES_eV, N2Fit, fit_series
+from .nitrogen import N2_RELATIVE_HEIGHTS, N2_LINES_eV, N2Fit, fit_series
 from .uncertainty import with_error
 
 __all__ = ["N2Check", "N2Judgement", "N2Limits", "N2Outcome", "check_series"]
 
 LEAST_SHARE = 0.5
 """Share of a spectrum's variation that the series must account for, to be in it at all."""
+
+LEAST_LIKENESS = 0.96
+"""Cosine between the fitted heights of the lines and the known ones: 1 is the same pattern.
+
+An absorption edge makes 0.94, a single line 0.65, a gas cell with far too much gas still 0.98.
+"""
 
 SURE = 2.0
 """A limit that is nearer than so many standard errors decides nothing."""
@@ -244,7 +250,20 @@ def check_series(energy: ArrayLike, signal: ArrayLike, limits: N2Limits = N2Limi
             f"{100 * max(share, 0.0):.0f} % of what changes in it; look whether there is gas in "
             "the cell, or measure longer",
         )
+    if not _likeness(fit) >= LEAST_LIKENESS:
+        return N2Check(
+            limits,
+            None,
+            "what is in the spectrum has not the pattern of the N2 lines; look whether there is "
+            "nitrogen in the cell and whether the range holds the whole series",
+        )
     return N2Check(limits, fit)
+
+
+def _likeness(fit: N2Fit) -> float:
+    """Return how much the heights of the lines are like those of N2, from 0 to 1."""
+    known, heights = np.asarray(N2_RELATIVE_HEIGHTS), fit.heights
+    return float(heights @ known / (np.linalg.norm(heights) * np.linalg.norm(known)))
 
 
 def _share(fit: N2Fit, energy: np.ndarray, signal: np.ndarray) -> float:

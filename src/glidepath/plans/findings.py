@@ -70,7 +70,7 @@ class Found:
         For the reason in the stop document, without a full stop; empty: nothing.
     """
 
-    events: Sequence[Any] = field(default_factory=tuple)
+    events: Sequence[Finding] = field(default_factory=tuple)
     sentence: str = ""
 
 
@@ -92,9 +92,13 @@ def with_findings(
 
     def close(message: Msg) -> MsgGenerator:
         found.append(find())
+        streams: dict[str, Finding] = {}
         for event in found[0].events:
+            # The run engine wants all events of a stream from one object.
+            of_stream = streams.setdefault(event.name, event)
+            of_stream.items = event.items
             yield Msg("create", None, name=event.name)
-            yield from answered(Msg("read", event))
+            yield from answered(Msg("read", of_stream))
             yield Msg("save")
         said = [found[0].sentence, message.kwargs.get("reason")]
         if not _ends_well(message):
