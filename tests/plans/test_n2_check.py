@@ -126,7 +126,7 @@ def test_the_command_says_the_verdict_and_has_it_in_its_exit_status(drifted, tmp
 
     from glidepath.cli.main import app
 
-    words = ["check", "n2", "--velocity", "2", "--data", str(tmp_path)]
+    words = ["n2", "--velocity", "2", "--data", str(tmp_path)]
     drifted_check = CliRunner().invoke(app, [*words, "--shift", "0.02"])
     assert drifted_check.exit_code == 1
     assert "N2 check failed: first line 400.8" in drifted_check.stdout
@@ -149,6 +149,6 @@ def test_mistakes_on_the_command_line_have_status_2(simulated, tmp_path, words, 
 
     from glidepath.cli.main import app
 
-    done = CliRunner().invoke(app, ["check", "n2", *words, "--data", str(tmp_path)])
+    done = CliRunner().invoke(app, ["n2", *words, "--data", str(tmp_path)])
     assert done.exit_code == 2
     assert text in done.stderr
