@@ -28,8 +28,8 @@ async def test_an_empty_table_that_is_served_as_none_is_an_empty_table(source, m
     async def none_for_columns():
         raise TypeError("'NoneType' object is not iterable")
 
-    monkeypatch.setattr(source.blocks.seq[1].table, "get_value", none_for_columns)
-    assert len(await source._table()) == 0
+    monkeypatch.setattr(source.wiring.sequencer.table, "get_value", none_for_columns)
+    assert len(await source.wiring.table()) == 0
 
 
 @pytest.mark.parametrize("stamp", [0.0, 1_750_000_000.5])
@@ -39,7 +39,7 @@ async def test_a_choice_without_a_time_stamp_was_set_now(source, monkeypatch, st
 
     monkeypatch.setattr(SignalR, "read", read)
     before = time.time()
-    armed_at = await source._armed_at()
+    armed_at = await source.recording.armed_at()
     if stamp:
         assert armed_at == stamp
     else:
@@ -53,5 +53,5 @@ async def test_capture_settings_that_never_reached_the_box_are_a_sentence(source
     capture = CaptureFile(path, ["exposure_start", "encoder_1"])
     sentence = r"^panda does not capture what it should: .* has no encoder_1: it has exposure_start"
     with pytest.raises(TriggerError, match=sentence):
-        await source._until_there(capture)
+        await source.recording.until_there(capture)
     capture.close()

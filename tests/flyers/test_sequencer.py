@@ -24,7 +24,6 @@ from test_position_compare import QUICK, SLOW, Bench
 from glidepath.beamlines.simulated import make_devices
 from glidepath.devices import panda_box
 from glidepath.flyers import TriggerError, Triggers, flight_for, pulses_of
-from glidepath.flyers.triggers import sequencer
 from glidepath.flyers.triggers.panda_fields import NEUTRAL
 from glidepath.flyers.triggers.sequencer import Sequencer
 from glidepath.flyers.triggers.sources import source_for
@@ -273,24 +272,25 @@ async def armed_at_rest(bench, source):
         ("no_file", r"^panda is armed, but its server has not made the file .* within 0\.5 s"),
     ],
 )
-async def test_what_does_not_begin_is_a_sentence_and_leaves_no_trace(
-    bench, monkeypatch, fault, sentence
-):
-    monkeypatch.setattr(sequencer, "BOUND", 0.5)
+async def test_what_does_not_begin_is_a_sentence_and_leaves_no_trace(bench, fault, sentence):
+    source = bench.source("mono_motor")
+    source.wiring.bound = 0.5
     await bench.put(f"FAULT:panda_{fault}", 1)
     before = await bench.settings()
     with pytest.raises((TimeoutError, TriggerError), match=sentence):
-        await armed_at_rest(bench, bench.source("mono_motor"))
+        await armed_at_rest(bench, source)
     assert await bench.settings() == before
     assert not before["panda-blocks-pcap-active"]
 
 
-async def test_a_file_that_does_not_grow_is_a_sentence(bench, monkeypatch):
-    monkeypatch.setattr(sequencer, "BOUND", 0.6)
+async def test_a_file_that_does_not_grow_is_a_sentence(bench):
+    source = bench.source("mono_motor")
+    source.wiring.bound = 0.6
     await bench.put("FAULT:panda_file_stuck", 1)
     before = await bench.settings()
+    asked = {"step": 0.05, "exposure": 0.004}
     with pytest.raises(TriggerError, match=r"holds 0 and has not grown for 0\.6 s; check"):
-        await bench.fly("mono_motor", 424.0, 414.0, 5.0, step=0.05, exposure=0.004)
+        await bench.fly("mono_motor", 424.0, 414.0, 5.0, source=source, **asked)
     assert await bench.settings() == before
 
 
