@@ -18,7 +18,7 @@ from glidepath.devices import EnergyAxis, MotionError, Motor, Undulator, read_ga
 from glidepath.devices.motor_fields import FIELDS
 from glidepath.devices.motor_record import BESIDE, OWN, MotorRecord, read_motor_record
 from glidepath.flyers import ConstantVelocity, FlightError, flight_for
-from glidepath.flyers.motion.flown_velocity import FlownVelocity
+from glidepath.flyers.motion.flown_velocity import SHORTEST_CHECK, FlownVelocity
 from glidepath.trajectory import Leg, Region, preflight
 
 pytestmark = pytest.mark.slow
@@ -253,23 +253,30 @@ async def test_our_own_motor_does_not_move_in_set_mode(bench):
     assert await bench.get("OFF") == before
 
 
-def test_a_velocity_that_was_not_flown_is_told_from_the_readback():
-    flown = FlownVelocity(Leg((Region(0.0, 1.0, 0.02),)))
+def flown_at(velocity, leg):
+    """Let a readback tell ten times a second where an axis is that moves through a leg."""
+    flown = FlownVelocity(leg, SHORTEST_CHECK)
     for number in range(-5, 30):
-        reading = {"value": 0.1 * 0.1 * number, "timestamp": 100 + 0.1 * number}
-        flown.update({"m": reading})
-    assert flown.velocity == pytest.approx(0.1)
-    short = FlownVelocity(Leg((Region(0.0, 0.05, 0.1),)))
-    short.update({"m": {"value": 0.01, "timestamp": 1.0}})
-    assert short.velocity is None
+        value = leg.start + 0.1 * number * velocity
+        flown.update({"m": {"value": value, "timestamp": 100 + 0.1 * number}})
+    return flown
+
+
+def test_a_velocity_that_was_not_flown_is_told_from_the_readback():
+    wrong = flown_at(0.1, Leg((Region(0.0, 1.0, 0.02),))).wrong()
+    assert wrong.velocity == pytest.approx(0.1)
+    assert wrong.planned == "0.02"
+    assert flown_at(0.021, Leg((Region(0.0, 1.0, 0.02),))).wrong() is None
+    # Within half a second a readback of ten updates a second cannot tell.
+    assert flown_at(0.1, Leg((Region(0.0, 0.05, 0.02),))).wrong() is None
 
 
 async def test_a_flight_at_another_velocity_is_said(bench):
     plan = await bench.flight.plan(UP)
     with pytest.raises(FlightError, match=r"slide flew at 0\.1 mm/s instead of 4 mm/s"):
-        bench.flight.back_end._check_flown(plan, 0.1)
-    bench.flight.back_end._check_flown(plan, 4.1)
-    bench.flight.back_end._check_flown(plan, None)
+        bench.flight.back_end._check_flown(plan, flown_at(0.1, plan.leg))
+    bench.flight.back_end._check_flown(plan, flown_at(4.1, plan.leg))
+    bench.flight.back_end._check_flown(plan, FlownVelocity(plan.leg, SHORTEST_CHECK))
 
 
 async def test_a_server_without_these_fields_flies_as_before():

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from glidepath.flyers import FlightError, Triggering, Triggers, TriggerSource
-from glidepath.flyers.sampling.flown_velocity import FlownVelocity
+from glidepath.flyers.motion.flown_velocity import FlownVelocity
 from glidepath.flyers.sampling.row_count import RowCount
+from glidepath.flyers.sampling.row_velocity import add_rows, check_velocity
 from glidepath.trajectory import Leg, Region
 
 
@@ -52,46 +53,50 @@ def rows_at(velocity, number=1, begin=400.0, count=20, step=0.1):
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_flight_at_another_velocity_than_planned_is_a_failure_that_says_both(sign):
     planned = Leg((Region(400.0, 400.0 + sign * 0.2, 0.02),))
-    right, wrong = FlownVelocity("energy", planned), FlownVelocity("energy", planned)
-    right.add(rows_at(sign * 0.021))
-    wrong.add(rows_at(sign * 0.1))
-    right.check()
+    right, wrong = FlownVelocity(planned), FlownVelocity(planned)
+    add_rows(right, "energy", rows_at(sign * 0.021))
+    add_rows(wrong, "energy", rows_at(sign * 0.1))
+    check_velocity(right, "energy")
     with pytest.raises(FlightError, match=r"energy was flown at 0\.1 .* but 0\.02 was planned"):
-        wrong.check()
+        check_velocity(wrong, "energy")
 
 
 def test_neither_a_corner_nor_a_coarse_readback_is_taken_for_another_velocity():
     # A third of the region is flown slowly, where two regions join.
-    corner = FlownVelocity("energy", Leg((Region(400.0, 404.0, 2.0),)))
-    corner.add(rows_at(0.4, count=6))
+    corner = FlownVelocity(Leg((Region(400.0, 404.0, 2.0),)))
+    add_rows(corner, "energy", rows_at(0.4, count=6))
     fast = rows_at(2.0, begin=400.3, count=14)
     fast["sample_time"] += 0.6
-    corner.add(fast)
-    corner.check()
+    add_rows(corner, "energy", fast)
+    check_velocity(corner, "energy")
     # The readback moves in steps of three rows: from row to row it stands, or is fast.
     rows = rows_at(2.0)
     rows["energy"] = 400.0 + np.floor((rows["energy"] - 400.0) / 0.6 + 1e-9) * 0.6
-    coarse = FlownVelocity("energy", Leg((Region(400.0, 404.0, 2.0),)))
-    coarse.add(rows)
-    coarse.check()
+    coarse = FlownVelocity(Leg((Region(400.0, 404.0, 2.0),)))
+    add_rows(coarse, "energy", rows)
+    check_velocity(coarse, "energy")
 
 
 def test_rows_of_a_readback_that_was_silent_say_nothing_of_the_velocity():
-    velocity = FlownVelocity("energy", Leg((Region(400.0, 404.0, 2.0),)))
+    velocity = FlownVelocity(Leg((Region(400.0, 404.0, 2.0),)))
     held = rows_at(0.0)
-    velocity.add(held)
-    velocity.add({**rows_at(2.0, begin=404.0, count=3), "sample_time": held["sample_time"][:3] + 2})
-    velocity.check()
+    add_rows(velocity, "energy", held)
+    add_rows(
+        velocity,
+        "energy",
+        {**rows_at(2.0, begin=404.0, count=3), "sample_time": held["sample_time"][:3] + 2},
+    )
+    check_velocity(velocity, "energy")
 
 
 def test_rows_of_which_nothing_is_known_say_nothing_of_the_velocity():
     leg = Leg((Region(400.0, 404.0, 2.0),))
     unknown = rows_at(7.0)
     unknown["energy"][:] = np.nan
-    velocity = FlownVelocity("energy", leg)
-    velocity.check()
-    velocity.add(unknown)
-    velocity.check()
+    velocity = FlownVelocity(leg)
+    check_velocity(velocity, "energy")
+    add_rows(velocity, "energy", unknown)
+    check_velocity(velocity, "energy")
 
 
 def test_a_scan_that_fails_before_its_detectors_are_armed_has_a_verdict_all_the_same():

@@ -19,7 +19,7 @@ from glidepath.sentences import sentence_of
 from glidepath.trajectory import Envelope, Leg, Motion
 
 from .back_end import BackEnd, FlightError, MotionPlan
-from .flown_velocity import FlownVelocity, differs
+from .flown_velocity import SHORTEST_CHECK, FlownVelocity
 from .follower import MotionFollower
 from .standing import Standing
 
@@ -212,7 +212,7 @@ class ConstantVelocity(BackEnd[VelocityPlan]):
             raise FlightError(f"{motor.name} was not started.")
         ending = ALLOWANCE + 2 * plan.record.settling
         follower = MotionFollower(motor.name, motor.user_readback, plan, ending=ending)
-        flown = FlownVelocity(plan.leg)
+        flown = FlownVelocity(plan.leg, SHORTEST_CHECK)
         async with watch(motor.user_readback, motor.motor_done_move) as seen:
             motor.user_readback.subscribe_reading(flown.update)
             try:
@@ -225,7 +225,7 @@ class ConstantVelocity(BackEnd[VelocityPlan]):
                 )
             finally:
                 motor.user_readback.clear_sub(flown.update)
-        self._check_flown(plan, flown.velocity)
+        self._check_flown(plan, flown)
 
     async def _with_cause(self, following: Awaitable[None]) -> None:
         """Follow; add to a failure what the record says that could be its cause."""
@@ -237,11 +237,12 @@ class ConstantVelocity(BackEnd[VelocityPlan]):
                 raise
             raise FlightError(f"{str(error).rstrip('.')}; {causes[0]}") from error
 
-    def _check_flown(self, plan: VelocityPlan, velocity: float | None) -> None:
+    def _check_flown(self, plan: VelocityPlan, flown: FlownVelocity) -> None:
         asked, unit = plan.leg.velocity, plan.record.unit
-        if differs(velocity, asked):
+        wrong = flown.wrong()
+        if wrong is not None:
             raise FlightError(
-                f"{self.motor.name} flew at {velocity:.3g} {unit}/s instead of {asked:g} "
+                f"{self.motor.name} flew at {wrong.velocity:.3g} {unit}/s instead of {asked:g} "
                 f"{unit}/s: its controller has another velocity than its record; compare their "
                 "limits."
             )

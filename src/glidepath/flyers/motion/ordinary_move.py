@@ -10,7 +10,7 @@ from glidepath.devices.signals import Watch, read_limits, watch
 from glidepath.trajectory import Envelope, Leg, Motion, PreflightError
 
 from .back_end import BackEnd, FlightError, MotionPlan
-from .flown_velocity import FlownVelocity, differs
+from .flown_velocity import SHORTEST_CHECK, FlownVelocity
 from .follower import MotionFollower
 from .standing import Standing
 
@@ -171,7 +171,7 @@ class OrdinaryMove(BackEnd[MotionPlan]):
             stalled=bounds.stalled,
             ending=bounds.finished,
         )
-        flown = FlownVelocity(plan.leg)
+        flown = FlownVelocity(plan.leg, SHORTEST_CHECK)
         async with watch(axis.status, axis.readback) as seen:
             axis.readback.subscribe_reading(flown.update)
             try:
@@ -182,7 +182,8 @@ class OrdinaryMove(BackEnd[MotionPlan]):
         self._check_flown(plan.leg.velocity, flown)
 
     def _check_flown(self, asked: float, flown: FlownVelocity) -> None:
-        if not differs(flown.velocity, asked):
+        wrong = flown.wrong()
+        if wrong is None:
             return
         advice = (
             "give the device that velocity in its timing"
@@ -190,7 +191,7 @@ class OrdinaryMove(BackEnd[MotionPlan]):
             else "compare the limits of its controller"
         )
         raise FlightError(
-            f"{self.axis.name} flew at {flown.velocity:.3g} eV/s instead of {asked:g} eV/s; "
+            f"{self.axis.name} flew at {wrong.velocity:.3g} eV/s instead of {asked:g} eV/s; "
             f"{advice}."
         )
 

@@ -24,16 +24,17 @@ from glidepath.devices.sampled import (
 from glidepath.flyers.monitors.ingestion import Monitors, choose_monitors
 from glidepath.flyers.monitors.updates import shown
 from glidepath.flyers.motion.back_end import FlightError
+from glidepath.flyers.motion.flown_velocity import FlownVelocity
 from glidepath.storage import Column, GrowingFile, compile_validators
 from glidepath.storage.aligned_images import DATASET
 from glidepath.timeline import Aligner, Channel, ChannelKind, Coverage, Quality
 from glidepath.trajectory import PreflightError
 
 from .annotations import Annotations, Setting, settings_of
-from .flown_velocity import FlownVelocity
 from .intake import Intake
 from .layout import append, primary_columns, streams_of, tables_of
 from .leg_plan import LegPlan
+from .row_velocity import add_rows, check_velocity
 from .rows import Columns, Rows
 from .sampled_rows import SampledRows
 from .streams import TableStream
@@ -276,7 +277,7 @@ class Sampler:
         """
         if self._file is None:
             return
-        self._velocity = FlownVelocity(self._channels[0].channel.name, plan.leg)
+        self._velocity = FlownVelocity(plan.leg)
         first = not self._rows.images
         await self._rows.prepare(plan, self._file.path.parent)
         for setting in self._armed_settings:
@@ -351,7 +352,7 @@ class Sampler:
             setting.release()
         self.check()
         if self._velocity is not None and not self._ended_early:
-            self._velocity.check()
+            check_velocity(self._velocity, self._channels[0].channel.name)
 
     async def end_flight(self) -> None:
         """Make the last rows of a flight that ended, however it ended."""
@@ -526,7 +527,7 @@ class Sampler:
         self._annotations.annotate(rows)
         self.coverage.add(rows)
         if self._velocity is not None:
-            self._velocity.add(rows)
+            add_rows(self._velocity, self._channels[0].channel.name, rows)
         bits = np.arange(16)
         self._flags += np.sum((rows["quality"][:, None] >> bits) & 1, axis=0)
         self._rows_pending.append(rows)
