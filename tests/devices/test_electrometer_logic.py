@@ -6,6 +6,7 @@ import pytest
 from ophyd_async.core import callback_on_mock_put, get_mock_put, set_mock_value
 
 from glidepath.devices import Electrometer
+from glidepath.devices.settings import SettingError
 from glidepath.timeline import ChannelKind
 
 
@@ -44,7 +45,7 @@ async def test_a_staging_that_fails_half_way_is_undone(mesh):
             raise ConnectionError("gone")
 
     callback_on_mock_put(mesh.filter_count, fail)
-    with pytest.raises(ConnectionError):
+    with pytest.raises(SettingError, match=r"mesh refuses 1 for .*FiltAverCnt"):
         await mesh.stage()
     await mesh.unstage()
     assert await mesh.deadband.get_value() == 1e-12

@@ -14,7 +14,6 @@ from ophyd_async.core import (
     AsyncStatus,
     DeviceMock,
     SignalR,
-    SignalRW,
     StandardReadable,
     default_mock_class,
     derived_signal_r,
@@ -26,15 +25,8 @@ from ophyd_async.core import StandardReadableFormat as Format
 from glidepath.timeline.channel import Channel, ChannelKind
 
 from .sampled import SampledChannel
-from .signals import (
-    NoAnswerError,
-    ask,
-    put_back,
-    signal_r,
-    signal_rw,
-    tell,
-    watch,
-)
+from .settings import Settings
+from .signals import NoAnswerError, ask, signal_r, signal_rw, tell, watch
 from .staging import Staging
 
 __all__ = ["Electrometer"]
@@ -131,7 +123,7 @@ class Electrometer(StandardReadable):
         self.latency = latency
         self.mains_frequency = _possible(mains_frequency, name or prefix)
         self._tells_frequency = frequency_pv is not None
-        self._before_staging: list[tuple[SignalRW[Any], Any]] = []
+        self._staged_settings = Settings(name or prefix, SETTING_TIMEOUT)
         self._staging = Staging()
         with self.add_children_as_readables(Format.HINTED_SIGNAL):
             self.current = signal_r(float, f"{prefix}rdCur", unit="A")
@@ -163,6 +155,7 @@ class Electrometer(StandardReadable):
         """Name the device, and its current like the device itself."""
         super().set_name(name, child_name_separator=child_name_separator)
         self.current.set_name(name)
+        self._staged_settings.owner = name
 
     async def connect(self, *arguments: Any, **options: Any) -> None:
         """Connect, and learn from the meter which frequency it goes by, if it tells.
@@ -239,6 +232,8 @@ class Electrometer(StandardReadable):
         ------
         ValueError
             If the zero check is on: such a meter measures nothing.
+        SettingError, NoAnswerError
+            If it does not take a setting, or its server does not answer.
         """
         await self._staging.run(self._stage())
 
@@ -248,23 +243,10 @@ class Electrometer(StandardReadable):
                 f"{self.name} has its zero check on and measures nothing; set "
                 f"{self.zero_check.name} to 0 and let it settle before the scan."
             )
-        await self._change(self.deadband, EVERY_READING)
-        await self._change(self.filter_count, FILTER_OFF)
+        await self._staged_settings.set_all(
+            [(self.deadband, EVERY_READING), (self.filter_count, FILTER_OFF)]
+        )
         await super().stage()
-
-    async def _change(self, signal: SignalRW[Any], value: Any) -> None:
-        before = await signal.get_value()
-        if before == value:
-            return
-        # Noted before it is changed, so that a put that fails half-way is undone too.
-        self._before_staging.append((signal, before))
-        await signal.set(value)
-        async with watch(signal) as seen:
-            if not await seen.until(lambda: seen.value(signal) == value, SETTING_TIMEOUT):
-                raise TimeoutError(
-                    f"{self.name} did not take {value!r} for {signal.source} within "
-                    f"{SETTING_TIMEOUT:g} s: it is still {seen.value(signal)!r}."
-                )
 
     @AsyncStatus.wrap
     async def unstage(self) -> None:
@@ -273,8 +255,7 @@ class Electrometer(StandardReadable):
         try:
             await super().unstage()
         finally:
-            changed, self._before_staging = self._before_staging, []
-            await put_back(reversed(changed))
+            await self._staged_settings.restore()
 
     @AsyncStatus.wrap
     async def trigger(self) -> None:

@@ -10,12 +10,11 @@ Three needs of a beamline that the stock signals leave open are met here:
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from bluesky.protocols import Reading
 from event_model import DataKey
 from ophyd_async.core import (
@@ -34,7 +33,6 @@ __all__ = [
     "Watch",
     "ask",
     "patience_with",
-    "put_back",
     "read_limits",
     "signal_r",
     "signal_rw",
@@ -218,59 +216,6 @@ async def ask(signal: SignalR[SignalDatatypeT], within: float | None = None) -> 
         return asking.result()
     finally:
         asking.cancel()
-
-
-async def put_back(
-    settings: Iterable[tuple[SignalRW[Any], Any]],
-    within: float | None = None,
-    *,
-    if_different: bool = False,
-) -> None:
-    """Set signals to what they were, in order, and all of them, whatever happens to some.
-
-    Parameters
-    ----------
-    settings
-        Signals and their values.
-    within
-        Seconds for each; None: `patience_with` it.
-    if_different
-        Write only what is not as it was, where writing does more than it says. Not for a setting
-        that may have been written a moment ago, unconfirmed: it may still read as it was before.
-
-    Raises
-    ------
-    NoAnswerError
-        Naming those whose servers did not take it in time; after a first one, no other is waited
-        for longer than `GONE_TIMEOUT`.
-    """
-
-    async def put(signal: SignalRW[Any], value: Any, patience: float | None) -> None:
-        if not (if_different and np.array_equal(await ask(signal, patience), value)):
-            await tell(signal, value, patience)
-
-    settings = list(settings)
-    lost: list[tuple[SignalRW[Any], Any]] = []
-    while settings and not lost:
-        signal, value = settings.pop(0)
-        try:
-            await put(signal, value, within)
-        except Exception:
-            lost.append((signal, value))
-    # One that does not answer is followed by others of the same server: all at once.
-    patience = GONE_TIMEOUT if within is None else min(within, GONE_TIMEOUT)
-    results = await asyncio.gather(
-        *(put(signal, value, patience) for signal, value in settings),
-        return_exceptions=True,
-    )
-    lost += [
-        setting
-        for setting, result in zip(settings, results, strict=True)
-        if isinstance(result, Exception)
-    ]
-    if lost:
-        names = ", ".join(f"{signal.source} to {value}" for signal, value in lost)
-        raise NoAnswerError(f"could not be put back: {names}; set it by hand")
 
 
 async def silent(*signals: SignalR[Any]) -> str:

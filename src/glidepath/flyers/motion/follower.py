@@ -3,15 +3,14 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 
 from ophyd_async.core import SignalR
 
 from glidepath.devices.signals import Watch, silent
 
 from .back_end import FlightError, MotionPlan
-
-SLOW = 0.2
-"""Share of what it should have travelled below which an axis makes no progress."""
+from .stall import why_stalled
 
 ARRIVAL = 1.0
 """Seconds by which the readback's newest update may be later than the end of the motion."""
@@ -116,19 +115,18 @@ class MotionFollower:
         return float(abs(end - begin)) + late * self.plan.leg.slowest
 
     async def _check_progress(self, seen: Watch, ahead: float, due: float) -> None:
-        def stands() -> bool:
-            return self.ahead(seen) < 0 and self.ahead(seen) - ahead < SLOW * due
+        def travelled() -> float:
+            # Behind the stop nothing more is due.
+            return inf if self.ahead(seen) >= 0 else self.ahead(seen) - ahead
 
-        if not stands():
-            return
-        cause = await silent(self.readback)
-        if not cause and not stands():
-            # It was the connection: now it is back, and the axis goes on.
-            return
-        raise FlightError(
-            f"{self.name} stalled at {seen.value(self.readback):.7g} on its way to "
-            f"{self.plan.leg.stop:g}: {cause or f'no progress for {self.stalled:g} s'}."
+        cause = await why_stalled(
+            travelled, due, self.readback, otherwise=f"no progress for {self.stalled:g} s"
         )
+        if cause:
+            raise FlightError(
+                f"{self.name} stalled at {seen.value(self.readback):.7g} on its way to "
+                f"{self.plan.leg.stop:g}: {cause}."
+            )
 
 
 __all__ = ["MotionFollower"]

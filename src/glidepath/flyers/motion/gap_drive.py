@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 
 from ophyd_async.core import SignalR
 
-from glidepath.devices.signals import Watch, silent, watch
+from glidepath.devices.signals import Watch, watch
 from glidepath.devices.undulator import STANDING, Undulator
 from glidepath.physics import GapCurve
 from glidepath.trajectory import GapPath
 
 from .back_end import FlightError
+from .stall import why_stalled
 
 CORRECTION_TIME = 1.0
 """Seconds in which an error of the phase is taken out: several times what a measured gap and a
@@ -34,9 +35,6 @@ LONGEST_WAIT = 0.25
 
 PUT_TIMEOUT = 3.0
 """Seconds within which the undulator must take a new velocity."""
-
-SLOW = 0.2
-"""Share of what it should have travelled below which the gap makes no progress."""
 
 SMALLEST_TRAVEL = 0.003
 """Travel of the gap in mm that is well above its noise."""
@@ -287,18 +285,16 @@ class GapDrive:
             )
         seconds = progress.look(self._sent, when, self.bounds.stalled)
         if seconds > self.bounds.stalled and progress.expected > SMALLEST_TRAVEL:
-            if abs(position - progress.position) < SLOW * progress.expected:
-                cause = await silent(gap.readback, gap.status)
-                now = seen.value(gap.readback)
-                if not cause and abs(now - progress.position) >= SLOW * progress.expected:
-                    # It was the connection: now it is back, and the gap goes on.
-                    progress.restart(now, seen.timestamp(gap.readback))
-                    return
-                raise FlightError(
-                    f"The gap of {name} stalled at {position:.3f} mm: "
-                    f"{cause or f'no progress for {seconds:.1f} s while {status}'}."
-                )
-            progress.restart(position, when)
+            cause = await why_stalled(
+                lambda: abs(seen.value(gap.readback) - progress.position),
+                progress.expected,
+                gap.readback,
+                gap.status,
+                otherwise=f"no progress for {seconds:.1f} s while {status}",
+            )
+            if cause:
+                raise FlightError(f"The gap of {name} stalled at {position:.3f} mm: {cause}.")
+            progress.restart(seen.value(gap.readback), seen.timestamp(gap.readback))
 
     def _check_step(
         self, position: float, path: float, energy: float, since: float | None
