@@ -96,8 +96,7 @@ def as_connection_error(prefix: str = "") -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        silent = isinstance(error, TimeoutError) or _is_silence(error)
-        if not silent:
+        if not is_silence(error):
             raise
         raise ConnectionError(f"{prefix}{sentence_of(error)}") from error
 
@@ -135,7 +134,10 @@ _BUG_KINDS = (
 """Built-in errors whose text is for programmers, unless a class of ours is made of them."""
 
 
-def _is_silence(error: BaseException) -> bool:
+def is_silence(error: BaseException) -> bool:
+    """Return whether an error says that a server does not answer."""
+    if isinstance(error, TimeoutError):
+        return True
     names = {_full_name(base) for base in type(error).__mro__}
     return bool(names & {"aioca.CANothing", "ophyd_async.NotConnectedError"})
 
@@ -266,6 +268,7 @@ __all__ = [
     "as_sentence",
     "cause_of",
     "errors",
+    "is_silence",
     "joined",
     "reason_of",
     "sentence_of",

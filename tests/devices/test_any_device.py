@@ -6,8 +6,17 @@ from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
-from ophyd_async.core import StandardReadable, StrictEnum, soft_signal_r_and_setter, soft_signal_rw
+from ophyd_async.core import (
+    StandardReadable,
+    StaticPathProvider,
+    StrictEnum,
+    UUIDFilenameProvider,
+    soft_signal_r_and_setter,
+    soft_signal_rw,
+)
 from ophyd_async.core import StandardReadableFormat as Format
+from ophyd_async.epics.adcore import ADWriterFactory
+from ophyd_async.epics.adsimdetector import SimDetector
 from ophyd_async.epics.core import epics_signal_r
 from ophyd_async.epics.motor import Motor
 
@@ -218,6 +227,44 @@ async def test_a_signal_that_nobody_connected_is_refused_in_a_sentence():
     signal = epics_signal_r(float, "ca://X:Y", name="diode")
     with pytest.raises(ValueError, match=r"^diode .* is not connected; connect it before .*\.$"):
         await channels_for(signal)
+
+
+WHAT_TO_DO = r"let it follow triggers .* if it can, give signals of it .* or leave it out\.$"
+
+
+async def test_a_detector_that_must_be_prepared_is_refused_in_a_sentence(tmp_path):
+    paths = StaticPathProvider(UUIDFilenameProvider(), tmp_path)
+    camera = SimDetector("X:", ADWriterFactory.hdf(paths), name="camera")
+    await camera.connect(mock=True)
+    assert can_be_sampled(camera)
+    sentence = rf"^camera cannot be sampled: .* only after it was prepared and .*; {WHAT_TO_DO}"
+    with pytest.raises(ValueError, match=sentence):
+        await channels_for(camera)
+
+
+@pytest.mark.parametrize("method", ["read", "describe"])
+async def test_what_has_no_reading_before_it_was_triggered_is_refused_in_a_sentence(
+    monkeypatch, method
+):
+    def too_early(_):
+        raise RuntimeError("trigger() was not called yet")
+
+    monkeypatch.setattr(Thermometer, method, too_early)
+    sentence = rf"^inside cannot be sampled: .* \(trigger\(\) was not called yet\); .*{WHAT_TO_DO}"
+    with pytest.raises(ValueError, match=sentence):
+        await channels_for(Thermometer("inside"))
+
+
+async def test_a_wire_that_is_broken_is_no_question_of_triggers():
+    thermometer = Thermometer("inside")
+    thermometer.value = None
+    with pytest.raises(OSError, match="The wire is broken"):
+        await channels_for(thermometer)
+
+
+async def test_a_readable_that_nobody_connected_is_refused_in_a_sentence():
+    with pytest.raises(ValueError, match=r"^meter is not connected; connect it before .*\.$"):
+        await channels_for(Meter("X:", "meter"))
 
 
 async def test_what_is_no_device_is_refused_in_a_sentence():

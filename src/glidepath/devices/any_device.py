@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ophyd_async.core import Device, SignalR, StandardMovable, walk_devices
+from ophyd_async.core import Device, SignalR, StandardDetector, StandardMovable, walk_devices
 
+from glidepath.sentences import is_silence, joined, sentence_of
 from glidepath.timeline.channel import Channel, ChannelKind
 
 from .classic import classic_channels, is_classic
@@ -18,6 +19,12 @@ NUMBERS = ("number", "integer")
 """Data types of descriptors that are numbers."""
 
 CHANNEL_ACCESS = "ca://"
+
+WHAT_TO_DO = (
+    "let it follow triggers (triggers=Triggers(...)) if it can, give signals of it that update by "
+    "themselves, or leave it out."
+)
+"""What is said of a device that has readings only after somebody has prepared or triggered it."""
 
 
 def has_protocol(device: Any) -> bool:
@@ -44,27 +51,57 @@ async def _(device: object) -> list[SampledChannel]:
 
 @register_channels
 async def _(signal: SignalR) -> list[SampledChannel]:
-    described = await _described(signal)
+    described = await _asked(signal)
     return [_channel(_Reading.of(signal.name, described[signal.name]), signal)]
 
 
 @register_channels
 async def _(motor: StandardMovable) -> list[SampledChannel]:
     readback = motor.movable_logic.readback
-    described = await _described(readback)
+    described = await _asked(readback)
     reading = _Reading.of(motor.name or readback.name, described[readback.name])
     return [_channel(reading, readback, continuous=True)]
 
 
-async def _described(signal: Any) -> Mapping[str, Any]:
+@register_channels
+async def _(detector: StandardDetector) -> list[SampledChannel]:
+    # Not even what it reads is known of it before it is prepared.
+    raise ValueError(
+        f"{detector.name} cannot be sampled: it has readings only after it was prepared and "
+        f"triggered, which a sampled scan does not do; {WHAT_TO_DO}"
+    )
+
+
+async def _asked(device: Any, method: str = "describe") -> Mapping[str, Any]:
+    """Return what a signal or a device answers to a method of Bluesky's protocols.
+
+    Raises
+    ------
+    ValueError
+        If it is not connected, or cannot answer as it is now.
+    """
     try:
-        return await read_of(signal, "describe")
+        return await read_of(device, method)
     except NotImplementedError:
         # What ophyd-async says of a signal that nobody has connected.
+        source = f" ({device.source})" if isinstance(device, SignalR) else ""
         raise ValueError(
-            f"{signal.name} ({signal.source}) is not connected; connect it before the scan, for "
+            f"{device.name}{source} is not connected; connect it before the scan, for "
             "example with RE(ensure_connected(...)) of ophyd_async.plan_stubs."
         ) from None
+    except Exception as error:
+        if isinstance(error, OSError) or is_silence(error):
+            # A server, or a wire, that does not answer has a sentence of its own.
+            raise
+        raise _without_readings(device, error) from error
+
+
+def _without_readings(device: Any, error: Exception) -> ValueError:
+    return ValueError(
+        f"{device.name} cannot be sampled: it has no readings as it is now "
+        f"({joined(sentence_of(error))}); if it has them only after it was prepared or triggered, "
+        f"{WHAT_TO_DO}"
+    )
 
 
 @dataclass(frozen=True)
@@ -145,10 +182,10 @@ async def _channels_of_readable(device: Any) -> list[SampledChannel]:
     is text more often than not.
     """
     signals, positions = _signals_of(device)
-    readings = _readings(await read_of(device, "describe"))
+    readings = _readings(await _asked(device))
     settings: list[_Reading] = []
     if callable(getattr(device, "describe_configuration", None)):
-        settings = _readings(await read_of(device, "describe_configuration"))
+        settings = _readings(await _asked(device, "describe_configuration"))
     moves = callable(getattr(device, "set", None))
     found = [
         _channel(
@@ -167,6 +204,9 @@ async def _channels_of_readable(device: Any) -> list[SampledChannel]:
         raise ValueError(
             f"{device.name} cannot be sampled: it has no readings; give its signals instead."
         )
+    if any(isinstance(channel.feed, PolledFeed) for channel in found):
+        # It is going to be read again and again.
+        await _asked(device, "read")
     return found
 
 

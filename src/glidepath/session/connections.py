@@ -7,7 +7,7 @@ from typing import Any
 from ophyd_async.core import Device
 
 from glidepath.beamlines import Beamline
-from glidepath.sentences import sentence_of
+from glidepath.sentences import is_silence, sentence_of
 
 CONNECT_TIMEOUT = 5.0
 """Seconds in which a beamline's servers must answer."""
@@ -68,7 +68,7 @@ class Connections:
             If a server does not answer, in a sentence that names the devices.
         """
         failed = await self.try_to_connect(names)
-        silent = [name for name, error in failed.items() if _is_silence(error)]
+        silent = [name for name, error in failed.items() if is_silence(error)]
         for name, error in failed.items():
             if name not in silent:
                 raise error
@@ -107,12 +107,6 @@ class Connections:
                 if id(part) in by_identity and by_identity[id(part)] not in found:
                     found.append(by_identity[id(part)])
         return found
-
-
-def _is_silence(error: BaseException) -> bool:
-    from ophyd_async.core import NotConnectedError
-
-    return isinstance(error, NotConnectedError | TimeoutError)
 
 
 __all__ = ["CONNECT_TIMEOUT", "Connections"]
