@@ -10,7 +10,7 @@ Three needs of a beamline that the stock signals leave open are met here:
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,6 +33,7 @@ __all__ = [
     "Watch",
     "ask",
     "patience_with",
+    "put_back",
     "read_limits",
     "signal_r",
     "signal_rw",
@@ -216,6 +217,50 @@ async def ask(signal: SignalR[SignalDatatypeT], within: float | None = None) -> 
         return asking.result()
     finally:
         asking.cancel()
+
+
+async def put_back(
+    settings: Iterable[tuple[SignalRW[Any], Any]], within: float | None = None
+) -> None:
+    """Set signals to what they were, in order, and all of them, whatever happens to some.
+
+    For values that somebody else has changed; what is changed here goes through `Settings`.
+
+    Parameters
+    ----------
+    settings
+        Signals and their values.
+    within
+        Seconds for each; None: `patience_with` it.
+
+    Raises
+    ------
+    NoAnswerError
+        Naming those whose servers did not take it in time; after a first one, no other is waited
+        for longer than `GONE_TIMEOUT`.
+    """
+    settings = list(settings)
+    lost: list[tuple[SignalRW[Any], Any]] = []
+    while settings and not lost:
+        signal, value = settings.pop(0)
+        try:
+            await tell(signal, value, within)
+        except Exception:
+            lost.append((signal, value))
+    # One that does not answer is followed by others of the same server: all at once.
+    patience = GONE_TIMEOUT if within is None else min(within, GONE_TIMEOUT)
+    results = await asyncio.gather(
+        *(tell(signal, value, patience) for signal, value in settings),
+        return_exceptions=True,
+    )
+    lost += [
+        setting
+        for setting, result in zip(settings, results, strict=True)
+        if isinstance(result, Exception)
+    ]
+    if lost:
+        names = ", ".join(f"{signal.source} to {value}" for signal, value in lost)
+        raise NoAnswerError(f"could not be put back: {names}; set it by hand")
 
 
 async def silent(*signals: SignalR[Any]) -> str:
