@@ -70,7 +70,7 @@ def test_what_has_no_limit_is_measured_and_not_judged():
     "signal",
     [
         np.random.default_rng(3).normal(1.0, 0.1, len(ENERGY)),
-        1.0 + 0.2 * (ENERGY - 400) + np.random.default_rng(4).normal(0, 0.02, len(ENERGY)),
+        1.0 + 0.2 * (ENERGY - 400),
         np.ones(len(ENERGY)),
         np.full(len(ENERGY), np.nan),
         np.where(ENERGY < 401, 1.0, 2.0),

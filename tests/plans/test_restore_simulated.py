@@ -27,10 +27,15 @@ def session(beamline, tmp_path):
 
 
 def back_at_400(session):
-    pgm = session.pgm
-    yield from bps.mv(pgm.grating, "1", pgm.cff, 2.25, pgm.slit, 25.0)
-    yield from bps.sleep(4.0)
-    yield from bps.mv(session.energy, 400.0)
+    # Devices are connected before the run engine's loop is busy with the plan.
+    pgm, energy = session.pgm, session.energy
+
+    def plan():
+        yield from bps.mv(pgm.grating, "1", pgm.cff, 2.25, pgm.slit, 25.0)
+        yield from bps.sleep(4.0)
+        yield from bps.mv(energy, 400.0)
+
+    return plan()
 
 
 @pytest.fixture
