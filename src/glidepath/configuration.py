@@ -66,12 +66,24 @@ def _above_zero(value: Any) -> float:
     return number
 
 
+VIEWS = ("auto", "terminal", "notebook", "matplotlib", "none")
+"""Words that choose how a running scan is shown; ``auto``: what fits where the session runs."""
+
+
+def _view(value: Any) -> str:
+    if value not in VIEWS:
+        raise ValueError(f"it must be one of {', '.join(VIEWS)}")
+    return str(value)
+
+
 SETTINGS = (
     Setting("beamline", SIMULATED, _text, "Python module of the beamline's devices"),
     Setting("data", Path("glidepath-data"), _folder, "data directory"),
     Setting("tiled", None, _text, "address of a Tiled server; without one, a local one is started"),
     Setting("mains_frequency", 50.0, _above_zero, "frequency of the mains in Hz"),
     Setting("flush", 0.5, _above_zero, "seconds between two announcements of rows"),
+    Setting("flush_watched", 0.1, _above_zero, "the same while somebody watches the scan"),
+    Setting("view", "auto", _view, f"how a running scan is shown: {', '.join(VIEWS)}"),
 )
 """What can be configured, beside the table ``[experiment]``."""
 
@@ -82,7 +94,7 @@ class Configuration:
 
     Attributes
     ----------
-    beamline, data, tiled, mains_frequency, flush
+    beamline, data, tiled, mains_frequency, flush, flush_watched, view
         See `SETTINGS`.
     experiment
         The table ``[experiment]`` of the file: who measures what for whom.
@@ -105,6 +117,8 @@ class Configuration:
     tiled: str | None
     mains_frequency: float
     flush: float
+    flush_watched: float
+    view: str
     experiment: Mapping[str, Any] = field(default_factory=dict)
     logbook: Mapping[str, Any] = field(default_factory=dict)
     file: Path | None = None

@@ -23,6 +23,12 @@ _SUFFIX = ".jsonl"
 _PUBLISHED = ".published"
 _BEGUN = ".begun"
 
+WAITING = "waiting"
+"""Folder of notes beside the journals: which runs another process brings into a catalogue."""
+
+LOCK = "lock"
+"""File in each of its folders that this process holds a lock on."""
+
 _UNUSUAL = re.compile(rb"\\u[dD]|[0-9]{19}")
 """What a line has that holds half a character or a very long integer."""
 
@@ -238,8 +244,19 @@ def unpublished(folder: Path) -> list[Path]:
     return sorted(waiting, key=lambda path: path.stat().st_mtime)
 
 
+def is_published(path: Path) -> bool:
+    """Tell whether the run of a journal is known to be complete in Tiled."""
+    return path.with_suffix(_PUBLISHED).exists()
+
+
 def is_recording(path: Path) -> bool:
     """Tell whether some process still records this run, or brings it into Tiled."""
+    notes = (path.parent / WAITING).glob(f"*/{path.stem}")
+    return is_locked(path) or any(is_locked(note.with_name(LOCK)) for note in notes)
+
+
+def is_locked(path: Path) -> bool:
+    """Tell whether some process holds a lock on a file."""
     try:
         lock = FileLock(path)
         lock.acquire(shared=True)

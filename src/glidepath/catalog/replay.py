@@ -89,6 +89,17 @@ def replay_run(journal: Path | str, client: Any, folder: Path | None = None) -> 
         raise CatalogError(
             f"Run {path.stem} is still being recorded or published; replay it when that has ended."
         )
+    return write_run(path, client)
+
+
+def write_run(path: Path, client: Any) -> Replay:
+    """Put one run from its journal into Tiled, as `replay_run` does, whoever else works on it.
+
+    Raises
+    ------
+    CatalogError
+        As `replay_run`.
+    """
     documents, damaged = read_undamaged(path)  # all of it, before anything is changed in Tiled
     if not documents or documents[0][0] != "start" or "uid" not in documents[0][1]:
         raise CatalogError(

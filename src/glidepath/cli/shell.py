@@ -17,6 +17,10 @@ def shell(
     no_tiled: Annotated[
         bool, typer.Option("--no-tiled", help="Keep runs in the journal only.")
     ] = False,
+    view: Annotated[
+        str | None,
+        typer.Option(help="How a running scan is shown: auto, terminal, matplotlib or none."),
+    ] = None,
     beamline: BeamlineOption = None,
     data: DataOption = None,
     tiled: TiledOption = None,
@@ -38,7 +42,9 @@ def shell(
         from glidepath.session import Session
         from glidepath.shell import start
 
-        session = stack.enter_context(Session(beamline, data, tiled=tiled, catalogue=not no_tiled))
+        session = stack.enter_context(
+            Session(beamline, data, tiled=tiled, catalogue=not no_tiled, live=view or True)
+        )
         start(session)
 
 

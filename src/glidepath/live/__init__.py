@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .follower import PrimaryFollower
 
 if TYPE_CHECKING:
+    from .figure import FigureView
     from .journal_follower import JournalFollower
     from .notebook import NotebookView
     from .spectrum import Curve, draw_curves, draw_spectrum
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Curve",
     "Display",
+    "FigureView",
     "JournalFollower",
     "LiveView",
     "Mean",
@@ -44,6 +46,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "figure": ["FigureView"],
     "journal_follower": ["JournalFollower"],
     "notebook": ["NotebookView"],
     "spectrum": ["Curve", "draw_curves", "draw_spectrum"],

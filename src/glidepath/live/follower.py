@@ -32,7 +32,8 @@ class PrimaryFollower:
     """
 
     def __init__(self, root: Path | None = None, folder: Path | None = None) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
+        self._news = 0
         self._root = root
         self._folder = folder
         self.start: Mapping[str, Any] = {}
@@ -48,6 +49,7 @@ class PrimaryFollower:
         """Take a document from the run engine."""
         with self._lock:
             if name == "start":
+                self._tell()
                 self.start, self.stop, self.rows, self.keys = document, None, 0, []
                 self._descriptor, self.units = "", {}
                 self._places, self._resources = {}, {}
@@ -64,6 +66,35 @@ class PrimaryFollower:
                 self._note(document)
             elif name == "stop":
                 self.stop = document
+                self._tell()
+
+    def _tell(self) -> None:
+        self._news += 1
+        self._lock.notify_all()
+
+    def wake(self) -> None:
+        """Let everybody go on who waits for news."""
+        with self._lock:
+            self._tell()
+
+    def wait(self, seen: int, seconds: float) -> int:
+        """Wait until a run begins, grows or ends.
+
+        Parameters
+        ----------
+        seen
+            What this function returned before, or 0.
+        seconds
+            To wait at most.
+
+        Returns
+        -------
+        int
+            Another number if there is news since ``seen``.
+        """
+        with self._lock:
+            self._lock.wait_for(lambda: self._news != seen, seconds)
+            return self._news
 
     def _note(self, datum: Mapping[str, Any]) -> None:
         resource = self._resources.get(datum["stream_resource"])
@@ -71,7 +102,9 @@ class PrimaryFollower:
             return
         path = Path(unquote(urlparse(resource["uri"]).path))
         self._places[resource["data_key"]] = (path, resource["parameters"]["dataset"])
-        self.rows = max(self.rows, datum["indices"]["stop"])
+        if datum["indices"]["stop"] > self.rows:
+            self.rows = datum["indices"]["stop"]
+            self._tell()
 
     @property
     def axis(self) -> str:

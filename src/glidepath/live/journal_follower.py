@@ -5,15 +5,25 @@ quickest way to know what another process measures; Tiled comes later.
 """
 
 import json
+import os
 import threading
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from glidepath.storage import FileLock, Presence
+
 from .follower import PrimaryFollower
 
-POLL_PERIOD = 0.05
-"""Seconds between two looks into the journal."""
+POLL_PERIOD = 0.02
+"""Seconds between two looks into the journal of a run."""
+
+SETTLED = 1.0
+"""Seconds after which a folder's time of change says that nothing was added since."""
+
+IDLE_PERIOD = 0.05
+"""Seconds between two looks for a run that begins."""
 
 SUFFIX = ".jsonl"
 
@@ -25,11 +35,17 @@ class JournalFollower:
     ----------
     root
         The data directory.
+    watched
+        Whether somebody watches: then whoever measures there announces rows more often.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, watched: bool = True) -> None:
         self.follower = PrimaryFollower(root)
+        self.watched = watched
+        self._presence = Presence(root)
         self._folder = Path(root) / "journal"
+        self._looked: int | None = None
+        self._look_until = 0.0
         self._path: Path | None = None
         self._offset = 0
         self._stopping = threading.Event()
@@ -50,13 +66,17 @@ class JournalFollower:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
+            if self.watched:
+                self._presence.renew()
             self.poll()
-            self._stopping.wait(POLL_PERIOD)
+            self._stopping.wait(POLL_PERIOD if self.follower.running else IDLE_PERIOD)
 
     def poll(self) -> None:
         """Take what has been written since the last time."""
         newest = self._newest()
         if newest is None:
+            return
+        if newest == self._path and newest.stat().st_size == self._offset:
             return
         if newest != self._path:
             self._path, self._offset = newest, 0
@@ -72,13 +92,37 @@ class JournalFollower:
 
     def _newest(self) -> Path | None:
         """Return the journal that was begun last; the running one is kept until it ends."""
-        if self._path is not None and self.follower.running and self._path.exists():
-            return self._path
         try:
-            found = [(path.stat().st_mtime, path) for path in self._folder.glob(f"*{SUFFIX}")]
+            # A folder of ten thousand journals is looked through only when one was added.
+            changed, now = self._folder.stat().st_mtime_ns, time.monotonic()
+            if changed != self._looked:
+                self._looked, self._look_until = changed, now + SETTLED
+            elif now > self._look_until:
+                return self._path
+            if self._path is not None and self.follower.running and _is_written(self._path):
+                return self._path
+            with os.scandir(self._folder) as entries:
+                found = [
+                    (entry.stat().st_mtime_ns, entry.path)
+                    for entry in entries
+                    if entry.name.endswith(SUFFIX)
+                ]
         except OSError:
             return None
-        return max(found)[1] if found else None
+        return Path(max(found)[1]) if found else None
+
+
+def _is_written(journal: Path) -> bool:
+    """Return whether the process that records a run is still there."""
+    try:
+        lock = FileLock(journal)
+        lock.acquire(shared=True)
+        lock.release()
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 __all__ = ["JournalFollower"]

@@ -16,13 +16,17 @@ import numpy as np
 import traitlets
 from numpy.typing import NDArray
 
+from glidepath.storage import watching
 from glidepath.timeline import HARMLESS
 
 from .follower import PrimaryFollower
 from .spectrum_data import Display, display_of
 
 PUSH_PERIOD = 0.05
-"""Seconds between two looks for new rows."""
+"""Seconds between two messages to the browser at least."""
+
+WAIT = 0.5
+"""Seconds to wait for news before looking whether anything is left to do."""
 
 SNAPSHOT_EVERY = 20
 """So many differences are followed by all rows: a browser that came late misses nothing."""
@@ -109,11 +113,20 @@ class NotebookView:
         trace: TracebackType | None,
     ) -> None:
         self._stopping.set()
+        self._follower.wake()
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._stopping.wait(PUSH_PERIOD):
-            self._push()
+        seen = 0
+        while not self._has_scan and not self._stopping.is_set():
+            seen = self._follower.wait(seen, WAIT)
+        if not self._has_scan:
+            return
+        with watching():
+            while not self._stopping.is_set():
+                self._push()
+                self._stopping.wait(PUSH_PERIOD)
+                seen = self._follower.wait(seen, WAIT)
         self._push()
         self._keep()
 
@@ -137,7 +150,11 @@ class NotebookView:
             return
         self._pushes += 1
         first = 0 if self._pushes % SNAPSHOT_EVERY == 0 else self._sent
-        columns = follower.columns(_wanted(display, follower), first)
+        try:
+            columns = follower.columns(_wanted(display, follower), first)
+        except OSError:
+            # It is being written just now: the next message has it.
+            return
         if display.axis not in columns or display.signal not in columns:
             return
         if self.widget is None:

@@ -13,15 +13,21 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
+from glidepath.configuration import VIEWS
+from glidepath.storage import watching
+
 from .follower import PrimaryFollower
 from .spectrum import DOWNWARDS, EARLIER, UPWARDS, Curve, draw_curves
 from .spectrum_data import Display, Pass, display_of, passes_of
 
-REFRESH = 0.1
-"""Seconds between two looks for new rows; nothing is drawn where there are none."""
+REFRESH = 0.25
+"""Seconds between two drawings of the progress where no rows come; rows are drawn at once."""
 
 LEAST_PAUSE = 4.0
 """A drawing is followed by a pause of so many times its own duration: the scan goes first."""
+
+LOOK_PERIOD = 0.1
+"""Seconds between two looks for rows where the output is no terminal."""
 
 PLAIN_REFRESH = 5.0
 """Seconds between two lines where the output is no terminal."""
@@ -30,15 +36,46 @@ WIDEST = 100
 """Characters of a drawing's width at most."""
 
 
-def view_for(follower: PrimaryFollower) -> AbstractContextManager[Any]:
-    """Return the view that fits where this program runs: terminal, notebook, or none."""
-    if in_notebook():
+def view_for(follower: PrimaryFollower, view: str = "auto") -> AbstractContextManager[Any]:
+    """Return the view that was chosen, or that fits where this program runs.
+
+    Parameters
+    ----------
+    follower
+        What is shown.
+    view
+        One of `glidepath.configuration.VIEWS`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such view, or matplotlib has no canvas that can be seen.
+    """
+    if view not in VIEWS:
+        raise ValueError(f"There is no view {view!r}; there are {', '.join(VIEWS)}.")
+    if view == "matplotlib":
+        return _figure_view(follower)
+    if view == "notebook" or (view == "auto" and in_notebook()):
         from .notebook import NotebookView
 
         return NotebookView(follower)
-    if sys.stdout.isatty():
+    if view == "terminal" or (view == "auto" and sys.stdout.isatty()):
         return LiveView(follower, Console(highlight=False, emoji=False))
     return nullcontext()
+
+
+def _figure_view(follower: PrimaryFollower) -> AbstractContextManager[Any]:
+    import matplotlib
+
+    from .figure import FigureView, can_show
+
+    if not can_show():
+        raise ValueError(
+            f"matplotlib draws with {matplotlib.get_backend()}, which nobody sees while a scan "
+            "runs; say %matplotlib qt, or %matplotlib ipympl in a notebook, before, or choose "
+            "another view."
+        )
+    return FigureView(follower)
 
 
 def in_notebook() -> bool:
@@ -104,6 +141,7 @@ class LiveView:
         trace: TracebackType | None,
     ) -> None:
         self._stopping.set()
+        self._follower.wake()
         self._thread.join()
 
     @property
@@ -116,22 +154,22 @@ class LiveView:
         if not self._console.is_terminal:
             self._print_lines()
             return
-        while not self._has_scan:
-            if self._stopping.wait(REFRESH):
-                break
+        seen = 0
+        while not self._has_scan and not self._stopping.is_set():
+            seen = self._follower.wait(seen, REFRESH)
         if not self._has_scan:
             return
-        with Live(console=self._console, auto_refresh=False, transient=False) as live:
-            pause = REFRESH
-            while not self._stopping.wait(pause):
+        with watching(), Live(console=self._console, auto_refresh=False, transient=False) as live:
+            while not self._stopping.is_set():
                 began = time.thread_time()
                 live.update(self._drawing(), refresh=True)
-                pause = max(REFRESH, LEAST_PAUSE * (time.thread_time() - began))
+                self._stopping.wait(LEAST_PAUSE * (time.thread_time() - began))
+                seen = self._follower.wait(seen, REFRESH)
             live.update(self._drawing(), refresh=True)
 
     def _print_lines(self) -> None:
         following = time.monotonic()
-        while not self._stopping.wait(REFRESH):
+        while not self._stopping.wait(LOOK_PERIOD):
             if time.monotonic() >= following and self._has_scan and self._follower.rows:
                 following = time.monotonic() + PLAIN_REFRESH
                 self._console.print(self._line())
@@ -165,7 +203,12 @@ class LiveView:
         if not display.signal or "start" not in report:
             return []
         wanted = [display.axis, display.signal, display.reference, "pass_number", "quality"]
-        columns = follower.columns([name for name in wanted if name])
+        try:
+            columns = follower.columns([name for name in wanted if name])
+        except OSError:
+            # It is being written just now: the next drawing shows it.
+            self._drawn = ()
+            return self._picture
         if display.axis not in columns or display.signal not in columns:
             return []
         passes = passes_of(columns, display)

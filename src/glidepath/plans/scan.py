@@ -27,7 +27,7 @@ from glidepath.flyers import (
 from glidepath.flyers.sampling.row_count import ENOUGH, RowCount
 from glidepath.flyers.triggers.compare_plan import until
 from glidepath.sentences import as_connection_error, cause_of, joined
-from glidepath.storage import data_root, run_folder
+from glidepath.storage import Pace, data_root, run_folder
 from glidepath.trajectory import Leg, Region, Trajectory
 
 from .inspection import Inspection, with_motions
@@ -49,6 +49,9 @@ FILE_NAME = "glidepath.h5"
 
 ARRIVAL_PERIOD = 0.05
 """Seconds between two looks whether an axis has left its range."""
+
+RAW_PERIOD = 0.45
+"""Seconds for which raw updates are not announced again, however often rows are."""
 
 REFLIGHTS = 3
 """How often a range of bad rows is flown again at the most."""
@@ -94,6 +97,7 @@ class Scan:
     spots: Spots | None = None
     sampler: Sampler = field(init=False)
     described: int = 0
+    raw_announced: float = 0.0
     opened: bool = False
     begun: bool = False
     over: bool = False
@@ -108,6 +112,7 @@ class Scan:
             self.inspection.report.period,
             make_rows=rows_with(self.triggering),
             clock_bound=self.clock_bound,
+            pace=Pace(data_root()),
         )
         self.flight.before_interruption = self.sampler.end_early
         self.flight.after_interruption = self.interrupted
@@ -262,7 +267,7 @@ class Scan:
             others.append(self.beam.lost)
         while not flown.done:
             yield from wait_for(partial(self.sampler.flushed, *others))
-            yield from self.collect()
+            yield from self.collect_news()
             self.sampler.check()
             if self.light.each_flight and self.sampler.arrived:
                 yield from wait_for(self.light.close)
@@ -287,7 +292,7 @@ class Scan:
         good = yield from wait_for(self.beam.settling)
         while good is not None and not good.done:
             yield from wait_for(partial(self.sampler.flushed, partial(done, good)))
-            yield from self.collect()
+            yield from self.collect_news()
             yield Msg("checkpoint")
 
     def describe(self) -> MsgGenerator:
@@ -297,9 +302,16 @@ class Scan:
             yield from answered(message)
             self.described += 1
 
-    def collect(self) -> MsgGenerator:
-        """Announce what readers of the file can see."""
-        for stream in self.sampler.streams:
+    def collect_news(self) -> MsgGenerator:
+        """Announce new rows at once, and raw updates now and then: nobody watches those."""
+        raw = time.monotonic() >= self.raw_announced + RAW_PERIOD
+        if raw:
+            self.raw_announced = time.monotonic()
+        yield from self.collect(None if raw else 1)
+
+    def collect(self, streams: int | None = None) -> MsgGenerator:
+        """Announce what readers of the file can see, of the first so many streams or of all."""
+        for stream in self.sampler.streams[:streams]:
             if stream.has_news:
                 yield Msg("collect", stream, name=stream.name, return_payload=False)
 

@@ -15,7 +15,7 @@ from bluesky.utils import RunEngineInterrupted
 from ophyd_async.core import Device
 
 from glidepath.beamlines import Beamline, load_beamline
-from glidepath.configuration import Configuration, load_configuration
+from glidepath.configuration import VIEWS, Configuration, load_configuration
 from glidepath.export.at_stop import ExportAtStop
 from glidepath.live import PrimaryFollower, view_for
 from glidepath.logbook import Experiment, Logbook, destinations_of
@@ -27,7 +27,7 @@ from glidepath.sentences import (
     joined,
     sentence_of,
 )
-from glidepath.storage import ScanNumbers, run_folder, use_data_root
+from glidepath.storage import ScanNumbers, run_folder, use_data_root, use_flush_periods
 
 from .connections import Connections
 from .interrupts import Interrupts, PauseOnInterrupt
@@ -78,7 +78,9 @@ class Session:
     baseline
         Whether the beamline's baseline is read before and after every run.
     live
-        Whether a running scan is shown, in the terminal or in the notebook.
+        How a running scan is shown: one of `glidepath.configuration.VIEWS`, such as
+        ``"matplotlib"``. True: as the configuration says; False: not at all. The attribute
+        ``live`` can be set at any time.
     exports
         Whether files for other programs are made of a run when it stops, in a process of its own.
     interrupts
@@ -104,7 +106,7 @@ class Session:
         tiled: str | None = None,
         catalogue: bool = True,
         baseline: bool = True,
-        live: bool = True,
+        live: bool | str = True,
         exports: bool = True,
         interrupts: type[Interrupts] = PauseOnInterrupt,
     ) -> None:
@@ -113,6 +115,7 @@ class Session:
         self.configuration: Configuration = load_configuration(
             beamline=beamline, data=data, tiled=tiled
         )
+        self.live = live
         self.beamline = load_beamline(
             self.configuration.beamline, mains_frequency=self.configuration.mains_frequency
         )
@@ -120,7 +123,7 @@ class Session:
         self._log = LogFile(self.root / "glidepath.log")
         self.command = ""
         """What the user typed, for the metadata of the runs that come of it."""
-        self.live = live
+        use_flush_periods(self.configuration.flush, self.configuration.flush_watched)
         numbers = ScanNumbers(self.root)
         self._loop = asyncio.new_event_loop()
         # The run engine takes any mapping, whatever its annotation says.
@@ -243,6 +246,18 @@ class Session:
         return {name: joined(sentence_of(error)) for name, error in failed.items()}
 
     @property
+    def live(self) -> str:
+        """How a running scan is shown."""
+        return self._live
+
+    @live.setter
+    def live(self, view: bool | str) -> None:
+        chosen = self.configuration.view if view is True else view or "none"
+        if chosen not in VIEWS:
+            raise ValueError(f"There is no view {chosen!r}; there are {', '.join(VIEWS)}.")
+        self._live = chosen
+
+    @property
     def runs(self) -> "RunList":
         """The runs of the data directory."""
         from .run_list import RunList
@@ -340,7 +355,14 @@ class Session:
         return stop
 
     def _view(self, _: RunEngine) -> AbstractContextManager[Any]:
-        return view_for(self.follower) if self.live else nullcontext()
+        if self.live == "none":
+            return nullcontext()
+        try:
+            return view_for(self.follower, self.live)
+        except (ImportError, ValueError) as error:
+            # A scan that cannot be watched is flown all the same.
+            errors.print(f"glidepath: {sentence_of(error)}", style="yellow", markup=False)
+            return view_for(self.follower)
 
     def _metadata(self) -> dict[str, Any]:
         found: dict[str, Any] = {

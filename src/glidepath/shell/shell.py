@@ -54,6 +54,9 @@ def start(session: Session) -> None:
     shell: Any = TerminalInteractiveShell.instance(
         config=configuration, banner1=_welcome(session), banner2=""
     )
+    if session.live == "matplotlib":
+        # Before the first scan: its window needs the loop of Qt.
+        shell.run_line_magic("matplotlib", "qt")
     install(session, shell)
     shell.show_banner()
     shell.mainloop()

@@ -5,6 +5,7 @@ from .documents import HDF5_MIMETYPE, TableDocuments, column_key, dataset_paths
 from .growing import Column, FileError, GrowingFile, Table, read_columns
 from .hdf5 import open_hdf5, open_to_read, repair
 from .locks import FileLock
+from .pace import Pace, Presence, use_flush_periods, watching
 from .paths import check_data_directory, data_root, run_folder, run_folders, use_data_root
 from .run_documents import DOCUMENTS, folder_in_path, keep_documents, place_in_folder
 from .scan_numbers import ScanNumberError, ScanNumbers
@@ -19,6 +20,8 @@ __all__ = [
     "FileLock",
     "GrowingFile",
     "ImagesError",
+    "Pace",
+    "Presence",
     "ScanNumberError",
     "ScanNumbers",
     "Table",
@@ -40,4 +43,6 @@ __all__ = [
     "run_folder",
     "run_folders",
     "use_data_root",
+    "use_flush_periods",
+    "watching",
 ]

@@ -25,8 +25,9 @@ from glidepath.flyers.monitors.ingestion import Monitors, choose_monitors
 from glidepath.flyers.monitors.updates import shown
 from glidepath.flyers.motion.back_end import FlightError
 from glidepath.flyers.motion.flown_velocity import FlownVelocity
-from glidepath.storage import Column, GrowingFile, compile_validators
+from glidepath.storage import Column, GrowingFile, Pace, compile_validators
 from glidepath.storage.aligned_images import DATASET
+from glidepath.storage.pace import ALONE
 from glidepath.timeline import Aligner, Channel, ChannelKind, Coverage, Quality
 from glidepath.trajectory import PreflightError
 
@@ -42,11 +43,8 @@ from .triggered_rows import TriggeredRows
 from .triggering import Triggering
 from .verdict import Verdict
 
-FLUSH_PERIOD = 0.5
-"""Seconds between two flushes of the file; what was flushed is announced."""
-
 DRAIN_PERIOD = 0.1
-"""Seconds between two looks at what arrived."""
+"""Seconds between two looks at what arrived; two for each flush at least."""
 
 POLL_PERIOD = 0.25
 """Seconds between two looks at what triggered detectors and their source have made."""
@@ -117,8 +115,9 @@ class Sampler:
         Function that makes the rows; see `rows_with`.
     monitors
         Function that makes the monitors for a list of channels.
-    flush_period
-        Seconds between two flushes.
+    pace
+        How often the file is flushed; what was flushed is announced. None: as where nobody
+        watches.
     clock_bound
         Largest distance in s between the clocks of the servers and this machine's.
     """
@@ -134,14 +133,14 @@ class Sampler:
         *,
         make_rows: MakesRows | None = None,
         monitors: Callable[[Sequence[SampledChannel]], Monitors] = choose_monitors,
-        flush_period: float = FLUSH_PERIOD,
+        pace: Pace | None = None,
         clock_bound: float = CLOCK_BOUND,
     ) -> None:
         self._devices: list[Any] = [axis, *(d for d in detectors if d is not axis)]
         self._period = period
         self._make_rows = make_rows or rows_with(None)
         self._make_monitors = monitors
-        self._flush_period = flush_period
+        self._pace = pace
         self._clock_bound = clock_bound
         self._intake: Intake | None = None
         self._file: GrowingFile | None = None
@@ -496,18 +495,18 @@ class Sampler:
     # ---- the loop -------------------------------------------------------------------------
 
     async def _run(self) -> None:
-        next_poll = time.monotonic()
-        next_flush = next_poll + self._flush_period
+        next_poll = flushed = time.monotonic()
         stopping = asyncio.ensure_future(self._stopping.wait())
         try:
             while not self._stopping.is_set():
-                await asyncio.wait({stopping}, timeout=DRAIN_PERIOD)
+                period = ALONE if self._pace is None else self._pace.period
+                await asyncio.wait({stopping}, timeout=min(DRAIN_PERIOD, period / 2))
                 self._take_in()
                 if time.monotonic() >= next_poll:
                     next_poll = time.monotonic() + POLL_PERIOD
                     await self._rows.poll()
-                if time.monotonic() >= next_flush:
-                    next_flush = time.monotonic() + self._flush_period
+                if time.monotonic() >= flushed + period:
+                    flushed = time.monotonic()
                     # Only now: each call costs about the same for one row as for many.
                     self._take_rows()
                     await self._write()
@@ -556,7 +555,6 @@ def _refuse_twins(names: Sequence[str]) -> None:
 __all__ = [
     "CLOCK_BOUND",
     "DRAIN_PERIOD",
-    "FLUSH_PERIOD",
     "PATIENCE",
     "RunFile",
     "Sampler",

@@ -1,0 +1,237 @@
+"""Shows a running scan in a matplotlib figure: a Qt window, a notebook's canvas, or a picture.
+
+Qt draws in the thread that runs its loop, which is the one that waits for the run engine: there a
+timer looks for rows. Every other canvas is drawn in a thread of its own.
+"""
+
+import threading
+import time
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from glidepath.storage import watching
+
+from .follower import PrimaryFollower
+from .spectrum_data import Display, display_of, mean_of, passes_of
+
+PERIOD = 0.1
+"""Seconds between two looks for rows, and between two drawings at least."""
+
+LEAST_PAUSE = 4.0
+"""A drawing is followed by a pause of so many times its own duration: the scan goes first."""
+
+UPWARDS, DOWNWARDS, EARLIER, SUM = "#1f5fbf", "#c85a00", "#9aa4b2", "#111111"
+"""Colours of the newest pass, by its direction, of those before it, and of their mean: those of
+the notebook and of the page."""
+
+NAME = "Glidepath"
+"""Title of the window, which is used for one scan after the other."""
+
+
+def can_show() -> bool:
+    """Return whether matplotlib's backend draws while the run engine works: Qt or ipympl does."""
+    backend = matplotlib.get_backend().lower()
+    return "qt" in backend or "ipympl" in backend
+
+
+class SpectrumFigure:
+    """The spectrum of one run in a matplotlib figure: newest pass bold, mean with its error band.
+
+    Parameters
+    ----------
+    figure
+        What is drawn in; it is cleared.
+    """
+
+    def __init__(self, figure: Figure) -> None:
+        self.figure = figure
+        self._shape: tuple[Any, ...] = ()
+        self._axes: Any = None
+        self._earlier: list[Any] = []
+        self._newest: Any = None
+        self._mean: Any = None
+        self._band: Any = None
+        self._bad: Any = None
+
+    def show(self, columns: dict[str, Any], display: Display, title: str) -> None:
+        """Take the rows of a table, shape (n,) each, into the lines; the canvas is not drawn."""
+        passes = passes_of(columns, display)
+        if not passes:
+            return
+        if self._shape != (title, display, len(passes)):
+            self._shape = (title, display, len(passes))
+            self._begin(display, title, len(passes))
+        for line, one in zip(self._earlier, passes[:-1], strict=True):
+            line.set_data(one.position, one.value)
+        newest = passes[-1]
+        self._newest.set_data(newest.position, newest.value)
+        self._newest.set_color(UPWARDS if newest.upwards else DOWNWARDS)
+        self._newest.set_label(f"pass {newest.number} ({'up' if newest.upwards else 'down'})")
+        bad = [(one.position[one.bad], one.value[one.bad]) for one in passes]
+        self._bad.set_data(*(np.concatenate(part) for part in zip(*bad, strict=True)))
+        if len(passes) > 1:
+            self._show_mean(mean_of(passes))
+        self._axes.legend(loc="upper right", fontsize=8)
+        self._axes.relim()
+        self._axes.autoscale_view()
+
+    def _show_mean(self, mean: Any) -> None:
+        self._mean.set_data(mean.position, mean.value)
+        known = np.isfinite(mean.error)
+        low, high = mean.value - mean.error, mean.value + mean.error
+        if self._band is not None:
+            self._band.remove()
+        self._band = self._axes.fill_between(
+            mean.position[known], low[known], high[known], color=SUM, alpha=0.18, lw=0
+        )
+
+    def _begin(self, display: Display, title: str, passes: int) -> None:
+        self.figure.clear()
+        axes = self._axes = self.figure.subplots()
+        self._band = None
+        plain = {"lw": 0.7, "color": EARLIER}
+        self._earlier = [axes.plot([], [], **plain)[0] for _ in range(passes - 1)]
+        (self._mean,) = axes.plot([], [], lw=1.2, color=SUM, label="mean" if passes > 1 else None)
+        (self._newest,) = axes.plot([], [], lw=2)
+        hollow = {"mfc": "white", "mec": "#b00020", "ms": 5}
+        (self._bad,) = axes.plot([], [], "o", label="rows with bits", **hollow)
+        unit = f" ({display.unit})" if display.unit else ""
+        axes.set(xlabel=f"{display.axis}{unit}", ylabel=display.label)
+        axes.set_title(title, fontsize=11)
+
+
+class FigureView:
+    """Draws what a `PrimaryFollower` knows in a matplotlib figure, while it is entered.
+
+    With Qt it is entered in the main thread, which the run engine then lends to Qt.
+
+    Parameters
+    ----------
+    follower
+        Subscribed to the run engine by the caller.
+    signal, reference
+        Columns: the signal is divided by the reference. None: what the beamline says; an empty
+        reference: no normalisation.
+    """
+
+    def __init__(
+        self,
+        follower: PrimaryFollower,
+        signal: str | None = None,
+        reference: str | None = None,
+    ) -> None:
+        self._follower = follower
+        self._signal = signal
+        self._reference = reference
+        self._before = follower.start if follower.stop is not None else {}
+        self._drawn: tuple[Any, ...] = ()
+        self._shown = False
+        self._pause_until = 0.0
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._timer: Any = None
+        self._ending = ExitStack()
+        self._watching = False
+        self.figure = Figure(figsize=(9, 5.2), layout="constrained")
+        self._spectrum = SpectrumFigure(self.figure)
+
+    def __enter__(self) -> "FigureView":
+        if "qt" in matplotlib.get_backend().lower():
+            self._use_window()
+        else:
+            self._thread = threading.Thread(target=self._run, name="glidepath figure view")
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stopping.set()
+        self._follower.wake()
+        if self._thread is not None:
+            self._thread.join()
+        if self._timer is not None:
+            self._timer.stop()
+        self._pause_until = 0.0
+        self._look()
+        self._ending.close()
+
+    def _use_window(self) -> None:
+        """Use one window for all scans; it comes up with the first rows."""
+        from matplotlib import pyplot
+
+        with pyplot.ioff():
+            self.figure = pyplot.figure(NAME, figsize=(9, 5.2), layout="constrained")
+        self._spectrum = SpectrumFigure(self.figure)
+        self._timer = self.figure.canvas.new_timer(int(1000 * PERIOD))
+        self._timer.add_callback(self._look)
+        self._timer.start()
+
+    def _run(self) -> None:
+        seen = 0
+        while not self._stopping.is_set():
+            seen = self._follower.wait(seen, 1.0)
+            self._look()
+            self._stopping.wait(max(PERIOD, self._pause_until - time.monotonic()))
+
+    def _look(self) -> None:
+        """Draw what is new, if there is anything and the last drawing is long enough ago."""
+        follower = self._follower
+        start = follower.start
+        if start is self._before or "preflight" not in start:
+            return
+        if not self._watching and not self._stopping.is_set():
+            self._watching = True
+            self._ending.enter_context(watching())
+        if not follower.rows:
+            return
+        now = (start["uid"], follower.rows)
+        if now == self._drawn or time.monotonic() < self._pause_until:
+            return
+        display = display_of(start, follower.scalars, self._signal, self._reference)
+        if not display.signal:
+            return
+        wanted = [display.axis, display.signal, display.reference, "pass_number", "quality"]
+        try:
+            columns = follower.columns([name for name in wanted if name])
+        except OSError:
+            # It is being written just now: the next drawing shows it.
+            return
+        if display.axis not in columns or display.signal not in columns:
+            return
+        began = time.monotonic()
+        self._drawn = now
+        title = f"Scan {start.get('scan_id', '')} ({start['uid'][:8]})"
+        self._spectrum.show(columns, display, title)
+        self._show()
+        self.figure.canvas.draw()
+        self._pause_until = time.monotonic() + LEAST_PAUSE * (time.monotonic() - began)
+
+    def _show(self) -> None:
+        if self._shown:
+            return
+        self._shown = True
+        if self._timer is not None:
+            self.figure.show()
+        elif "ipympl" in matplotlib.get_backend().lower():
+            self._show_in_notebook()
+
+    def _show_in_notebook(self) -> None:
+        # Not one of pyplot's: bluesky would draw it in another thread at the same time.
+        from IPython.display import display
+        from ipympl.backend_nbagg import Canvas, FigureManager
+
+        canvas = Canvas(self.figure)
+        canvas.manager = FigureManager(canvas, 0)
+        display(canvas)
+
+
+__all__ = ["FigureView", "SpectrumFigure", "can_show"]
