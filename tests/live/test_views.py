@@ -3,6 +3,7 @@
 import html
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -68,6 +69,43 @@ def test_another_process_follows_the_journal_as_it_is_written(tmp_path):
     journal.write_text("".join(lines))
     reader.poll()
     assert reader.follower.stop["exit_status"] == "success"
+
+
+def test_of_many_journals_the_newest_is_followed_and_a_new_one_is_taken_when_it_has_ended(tmp_path):
+    folder = tmp_path / "journal"
+    folder.mkdir()
+    documents = documents_of(tmp_path, COLUMNS)
+
+    def written(number, documents):
+        path = folder / f"{number}.jsonl"
+        begun = ("start", {**documents[0][1], "uid": f"run {number}"})
+        lines = [{"name": n, "doc": d} for n, d in [begun, *documents[1:]]]
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        os.utime(path, (number, number))
+        return path
+
+    for number in range(1, 6):
+        written(number, documents)
+    reader = JournalFollower(tmp_path)
+    reader.poll()
+    assert reader.follower.start["uid"] == "run 5"
+    # A run that was killed has no end, and no process holds its journal.
+    written(7, documents[:-1])
+    reader.poll()
+    assert reader.follower.start["uid"] == "run 7"
+    written(8, documents)
+    reader.poll()
+    assert reader.follower.start["uid"] == "run 8"
+
+
+def test_who_waits_hears_of_a_beginning_of_rows_and_of_the_end(tmp_path):
+    follower = PrimaryFollower()
+    heard = [follower.wait(0, 0.0)]
+    for name, document in documents_of(tmp_path, COLUMNS, steps=2):
+        follower(name, document)
+        heard.append(follower.wait(heard[-1], 0.0))
+    # Start, two announcements, stop: documents of other columns tell nothing new.
+    assert len(set(heard)) == 5
 
 
 class Sent:

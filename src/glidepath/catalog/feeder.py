@@ -76,7 +76,13 @@ class Feeder:
     def _deliver(self, uid: str, name: str, line: bytes) -> None:
         # Decoding the journal's line gives Tiled its own copy (its writer changes documents),
         # and exactly the same one that a replay would give.
-        document = decode(line)[1]
+        try:
+            document = decode(line)[1]
+        except (ValueError, KeyError, TypeError):
+            # Of a journal that somebody else has written; a replay stores what can be read.
+            self._runs.pop(uid, None)
+            self._ledger.give_up(uid, f"A line of the journal of run {uid} is damaged.")
+            return
         if name == "start":
             self._try(uid, self._begin, uid, document)
         elif uid in self._runs:

@@ -41,18 +41,6 @@ def catalogue(uri: str | None, root: Path) -> Iterator[Callable[[], Any]]:
         shared.close()
 
 
-@contextmanager
-def in_catalogue(session: Any, uri: str | None) -> Iterator[None]:
-    """Let the runs of a block be in the catalogue when it ends, however it ends."""
-    with catalogue(uri, session.root) as connect:
-        session.publish_to(connect)
-        try:
-            yield
-        finally:
-            # Before the server goes.
-            session.drain()
-
-
 def fly(
     axis: Annotated[str, typer.Argument(help="Device to fly, such as energy.")],
     start: StartArgument = None,
@@ -87,7 +75,7 @@ def fly(
     console = Console(highlight=False, emoji=False)
     with errors_as_sentences(), ExitStack() as ending:
         trajectory = trajectory_from(start, stop, velocity, region, passes, there_and_back)
-        with open_session(beamline, data, catalogue=False) as session:
+        with open_session(beamline, data, tiled=tiled, left_behind=True) as session:
             names = session.beamline.detectors if detectors is None else names_in(detectors)
             (moved,) = session.devices([axis])
             sampled = session.devices(names)
@@ -98,6 +86,7 @@ def fly(
             if dry_run:
                 raise typer.Exit(0 if report.passed else BAD_INPUT)
             report.check()
+            session.check_catalogue()
             plan = xas_flyscan(
                 sampled,
                 moved,
@@ -107,10 +96,9 @@ def fly(
             )
             # Until all is put away, the session too: what is said last is the scan's reason.
             ending.enter_context(late_interrupts_ignored())
-            with in_catalogue(session, tiled or session.configuration.tiled):
-                with LiveView(session.follower, console):
-                    stopped = session.run(plan)
-                print_end(console, session.follower.start, stopped)
+            with LiveView(session.follower, console):
+                stopped = session.run(plan)
+            print_end(console, session.follower.start, stopped)
 
 
-__all__ = ["TiledOption", "catalogue", "fly", "in_catalogue"]
+__all__ = ["TiledOption", "catalogue", "fly"]

@@ -7,7 +7,6 @@ import typer
 from rich.console import Console
 
 from .errors import errors_as_sentences
-from .fly import in_catalogue
 from .options import BeamlineOption, DataOption, TiledOption, open_session
 
 
@@ -31,12 +30,16 @@ def focus(
     from .report import print_end
 
     console = Console(highlight=False, emoji=False)
-    with errors_as_sentences(), open_session(beamline, data, catalogue=False) as session:
+    with (
+        errors_as_sentences(),
+        open_session(beamline, data, tiled=tiled, left_behind=True) as session,
+    ):
         moved: Any
         moved, looking = session.devices([motor, camera])
         recorded = FocusData(motor, camera)
         session.RE.subscribe(recorded)
-        with late_interrupts_ignored(), in_catalogue(session, tiled or session.configuration.tiled):
+        session.check_catalogue()
+        with late_interrupts_ignored():
             stopped = session.run(
                 focus_scan([looking], moved, start, stop, step, fly=fly, move=move)
             )

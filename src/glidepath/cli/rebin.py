@@ -12,6 +12,7 @@ from rich.console import Console
 
 from .errors import errors_as_sentences
 from .fly import TiledOption, catalogue
+from .replay import ON_ITS_WAY_TIMEOUT
 from .serve import DataOption
 
 if TYPE_CHECKING:
@@ -107,12 +108,16 @@ def rebin(
 def _found(run: str, tiled: str | None, data: Path) -> Iterator[tuple[Any, Any]]:
     """Give the catalogue and the run in it; None and the run if the run is a folder."""
     from glidepath.catalog import load_run
+    from glidepath.catalog.left_behind import wait_for_all
     from glidepath.storage import check_data_directory
 
     if Path(run).is_dir():
         yield None, load_run(Path(run))
         return
-    with catalogue(tiled, check_data_directory(data)) as connect:
+    root = check_data_directory(data)
+    # What was flown a moment ago may still be on its way.
+    wait_for_all(root, ON_ITS_WAY_TIMEOUT)
+    with catalogue(tiled, root) as connect:
         client = connect()
         try:
             yield client, load_run(client, run)

@@ -10,6 +10,11 @@ from .errors import FAILED, errors_as_sentences
 from .fly import TiledOption, catalogue
 from .serve import DataOption
 
+ON_ITS_WAY_TIMEOUT = 120.0
+"""Seconds that runs have which a command has left to another process."""
+
+ON_ITS_WAY = "Some runs are still on their way into Tiled; they are left to the process at work."
+
 
 def replay(
     uid: Annotated[
@@ -23,12 +28,15 @@ def replay(
     A run that cannot be stored is named, with status 1; all others are stored.
     """
     from glidepath.catalog import replay_all, replay_run
+    from glidepath.catalog.left_behind import wait_for_all
     from glidepath.storage import check_data_directory
 
     console = Console(highlight=False, emoji=False)
     with errors_as_sentences():
         root = check_data_directory(data)
         journal = root / "journal"
+        if not wait_for_all(root, ON_ITS_WAY_TIMEOUT):
+            console.print(ON_ITS_WAY, soft_wrap=True)
         with catalogue(tiled, root) as connect:
             client = connect()
             try:

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import queue
+import shlex
 import subprocess
 import threading
 import time
@@ -25,7 +26,13 @@ PROCESS_TIMEOUT = 600.0
 NICENESS = 10
 """How far an export stands behind a scan when both want the processor."""
 
+LOG = "export.log"
+"""What exports say that nobody waits for."""
+
 _TAIL = 1 << 16
+
+_left_running: list[subprocess.Popen[bytes]] = []
+"""Processes that go on when this one ends."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,9 @@ class ExportAtStop:
         What to run, without the path; its output is kept.
     after
         Called with each `Exported`, in the thread.
+    then
+        What the process runs after the export. With it the process is left alone: it ends later
+        than this program, and what it says goes to `LOG` beside the journals.
     """
 
     def __init__(
@@ -68,10 +78,12 @@ class ExportAtStop:
         journal: Path,
         command: Sequence[str],
         after: Callable[[Exported], None] | None = None,
+        then: Sequence[str] | None = None,
     ) -> None:
         self._journal = Path(journal)
         self._command = list(command)
         self._after = after
+        self._then = then
         self._waiting: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._process: subprocess.Popen[str] | None = None
@@ -120,6 +132,8 @@ class ExportAtStop:
         path = self._journal / f"{uid}.jsonl"
         if not self._wait_complete(path):
             return Exported(uid, False, f"Its journal {path} did not become complete.")
+        if self._then is not None:
+            return self._left_alone(uid, [*self._command, str(path)], self._then)
         try:
             self._process = subprocess.Popen(
                 ["nice", "-n", str(NICENESS), *self._command, str(path)],
@@ -140,12 +154,31 @@ class ExportAtStop:
         finally:
             self._process = None
 
+    def _left_alone(self, uid: str, command: Sequence[str], then: Sequence[str]) -> Exported:
+        """Start both commands, one after the other, in a process that nobody waits for."""
+        line = f"{shlex.join(command)}; exec {shlex.join(then)}"
+        try:
+            with open(self._journal / LOG, "ab") as log:
+                _left_running.append(
+                    subprocess.Popen(
+                        ["nice", "-n", str(NICENESS), "sh", "-c", line],
+                        stdin=subprocess.DEVNULL,
+                        stdout=log,
+                        stderr=log,
+                        env=os.environ | {"COLUMNS": "1000", "NO_COLOR": "1"},
+                        start_new_session=True,
+                    )
+                )
+        except OSError as error:
+            return Exported(uid, False, f"The export could not be made ({error}).")
+        return Exported(uid, True, "")
+
     def _wait_complete(self, path: Path) -> bool:
         deadline = time.monotonic() + JOURNAL_TIMEOUT
         while not _has_stop(path):
             if self._closing or time.monotonic() > deadline:
                 return False
-            time.sleep(0.05)
+            time.sleep(0.02)
         return True
 
 

@@ -226,8 +226,8 @@ class FigureView:
 
     def _show_in_notebook(self) -> None:
         # Not one of pyplot's: bluesky would draw it in another thread at the same time.
-        from IPython.display import display
         from ipympl.backend_nbagg import Canvas, FigureManager
+        from IPython.display import display
 
         canvas = Canvas(self.figure)
         canvas.manager = FigureManager(canvas, 0)

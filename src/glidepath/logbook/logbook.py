@@ -86,8 +86,15 @@ class Logbook:
             raise ValueError("A note needs a text.")
         self._arrived.put(Message("note", text.strip(), run or self._last, author))
 
-    def close(self, timeout: float = 5.0) -> list[str]:
+    def close(self, timeout: float = 5.0, *, send: bool = True) -> list[str]:
         """Write all messages down, and give the sending ``timeout`` s; return what waits.
+
+        Parameters
+        ----------
+        timeout
+            Seconds for writing and sending.
+        send
+            False: the sending is left to another process.
 
         Returns
         -------
@@ -100,6 +107,9 @@ class Logbook:
         self._thread.join(timeout)
         if self._thread.is_alive():
             _log.error("The outbox in %s cannot be written; messages are lost.", self.outbox.folder)
+        if not send:
+            self.delivery.close(0.1)
+            return []
         while time.monotonic() < deadline and any(map(self._can_go_on, self._names)):
             time.sleep(0.05)
         self.delivery.close(max(0.5, deadline - time.monotonic()))

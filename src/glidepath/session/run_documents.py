@@ -1,18 +1,22 @@
 """Where the documents of a session's runs go: the journal at once, the catalogue behind it."""
 
+import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from bluesky import RunEngine
 
-from glidepath.catalog import Publisher
+from glidepath.catalog.left_behind import LeftBehind
+from glidepath.catalog.publisher import Publisher
 from glidepath.sentences import errors, joined
 
 DRAIN_TIMEOUT = 120.0
 """Seconds that the catalogue has for what is left of the runs: on a busy machine a server that was
 just started needs most of a minute before it takes anything."""
+
+_log = logging.getLogger(__name__)
 
 
 class RunDocuments:
@@ -32,6 +36,8 @@ class RunDocuments:
     def __init__(self, engine: RunEngine, root: Path, connect: Callable[[], Any] | None) -> None:
         self._engine = engine
         self._root = root
+        self._left_behind: LeftBehind | None = None
+        self._handed_over: list[str] = []
         self._has_catalogue = connect is not None
         self._said_to_replay = False
         self.publisher = Publisher(root / "journal", connect)
@@ -45,20 +51,47 @@ class RunDocuments:
         self._subscription = self._engine.subscribe(self.publisher)
         self._has_catalogue = True
 
+    def hand_over_to(self, left_behind: LeftBehind) -> None:
+        """Let another process, which nobody waits for, bring the runs to come into a catalogue."""
+        self._left_behind = left_behind
+        self._engine.subscribe(self._hand_over, "start")
+
+    def _hand_over(self, name: str, document: Mapping[str, Any]) -> None:
+        assert self._left_behind is not None
+        uid = document["uid"]
+        try:
+            self._left_behind.hand_over(uid)
+        except OSError as error:
+            # The scan goes on; at its end the user is told how to replay it.
+            _log.warning("Run %s was not handed over: %s", uid, error)
+        self._handed_over.append(uid)
+
+    def _say_refused(self) -> None:
+        left_behind = self._left_behind
+        if left_behind is None:
+            return
+        if any(left_behind.is_refused(uid) for uid in self._handed_over):
+            self._say_to_replay(left_behind.trouble or "it was not handed over")
+
     def drain(self, timeout: float = DRAIN_TIMEOUT) -> None:
         """Wait (s) until the catalogue has what it can take, and say what it has not."""
         status = self.publisher.close(timeout)
-        if self._has_catalogue and status.to_replay and not self._said_to_replay:
-            self._said_to_replay = True
-            why = status.error or f"it was not done within {timeout:g} s"
-            errors.print(
-                f"glidepath: the catalogue did not take the run ({joined(why)}); its documents "
-                f"are in {self.publisher.journal}; put them into it with 'glidepath replay --data "
-                f"{self._root}'.",
-                style="yellow",
-                markup=False,
-                soft_wrap=True,
-            )
+        self._say_refused()
+        if self._has_catalogue and status.to_replay:
+            self._say_to_replay(status.error or f"it was not done within {timeout:g} s")
+
+    def _say_to_replay(self, why: str) -> None:
+        if self._said_to_replay:
+            return
+        self._said_to_replay = True
+        errors.print(
+            f"glidepath: the catalogue did not take the run ({joined(why)}); its documents "
+            f"are in {self.publisher.journal}; put them into it with 'glidepath replay --data "
+            f"{self._root}'.",
+            style="yellow",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 class SharedCatalogue:

@@ -15,6 +15,7 @@ from bluesky.utils import RunEngineInterrupted
 from ophyd_async.core import Device
 
 from glidepath.beamlines import Beamline, load_beamline
+from glidepath.catalog.left_behind import LeftBehind
 from glidepath.configuration import VIEWS, Configuration, load_configuration
 from glidepath.export.at_stop import ExportAtStop
 from glidepath.live import PrimaryFollower, view_for
@@ -53,6 +54,9 @@ EXPORT_COMMAND = (
 )
 """What exports a run when it stops, in a process of its own."""
 
+OUTBOX_COMMAND = (sys.executable, "-m", "glidepath", "outbox", "--retry")
+"""What sends the entry of a run, after its export, if nobody waits for either."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -85,6 +89,9 @@ class Session:
         Whether files for other programs are made of a run when it stops, in a process of its own.
     interrupts
         What Ctrl-C does while the run engine works.
+    left_behind
+        Whether catalogue, exports and outbox are left to processes that go on when this one ends,
+        so that closing the session waits for none of them.
 
     Raises
     ------
@@ -109,6 +116,7 @@ class Session:
         live: bool | str = True,
         exports: bool = True,
         interrupts: type[Interrupts] = PauseOnInterrupt,
+        left_behind: bool = False,
     ) -> None:
         # First of all: an attribute that is looked up while this fails must not recurse.
         self.beamline = Beamline("", {})
@@ -139,15 +147,21 @@ class Session:
         self.RE.subscribe(self.follower)
         self._catalogue = SharedCatalogue(self.root, self.configuration.tiled)
         self._documents = RunDocuments(
-            self.RE, self.root, self._catalogue.open if catalogue else None
+            self.RE, self.root, self._catalogue.open if catalogue and not left_behind else None
         )
+        if catalogue and left_behind:
+            self._documents.hand_over_to(LeftBehind(self.root, self.configuration.tiled))
+        self._left_behind = left_behind
         destinations = destinations_of(self.root, self.configuration.logbook)
         # Without exports nobody makes the picture that an entry waits for.
         patience = {} if exports else {"picture_patience": 0.0}
         self._logbook = Logbook(self.root, destinations, self._folder_of, **patience)
         self.RE.subscribe(self._logbook)
         self._exporter = ExportAtStop(
-            self.root / "journal", EXPORT_COMMAND, lambda _: self._logbook.delivery.wake()
+            self.root / "journal",
+            EXPORT_COMMAND,
+            lambda _: self._logbook.delivery.wake(),
+            (*OUTBOX_COMMAND, "--data", str(self.root)) if left_behind else None,
         )
         if exports:
             self.RE.subscribe(self._exporter, "stop")
@@ -190,7 +204,7 @@ class Session:
         if self._loop.is_closed():
             return
         self.drain()
-        for sentence in self._logbook.close():
+        for sentence in self._logbook.close(send=not self._left_behind):
             errors.print(f"glidepath: {sentence}", style="yellow", markup=False, soft_wrap=True)
         self._catalogue.close()
         # Before the servers go: a lost connection is loud, a closed one is silent.
@@ -202,6 +216,17 @@ class Session:
         if not self._loop.is_running():
             self._loop.close()
         self._log.close()
+
+    def check_catalogue(self) -> None:
+        """Look whether the user's own Tiled server, if there is one, takes runs.
+
+        Raises
+        ------
+        CatalogError
+            If it does not, in one sentence.
+        """
+        if self.configuration.tiled is not None:
+            self._catalogue.begin()
 
     def publish_to(self, connect: Callable[[], Any]) -> None:
         """Feed the documents of the runs to come to the catalogue that ``connect`` opens."""
