@@ -51,6 +51,7 @@ class SpectrumFigure:
     def __init__(self, figure: Figure) -> None:
         self.figure = figure
         self._shape: tuple[Any, ...] = ()
+        self._named = ("", "")
         self._axes: Any = None
         self._earlier: list[Any] = []
         self._newest: Any = None
@@ -71,14 +72,24 @@ class SpectrumFigure:
         newest = passes[-1]
         self._newest.set_data(newest.position, newest.value)
         self._newest.set_color(UPWARDS if newest.upwards else DOWNWARDS)
-        self._newest.set_label(f"pass {newest.number} ({'up' if newest.upwards else 'down'})")
         bad = [(one.position[one.bad], one.value[one.bad]) for one in passes]
         self._bad.set_data(*(np.concatenate(part) for part in zip(*bad, strict=True)))
         if len(passes) > 1:
             self._show_mean(mean_of(passes))
-        self._axes.legend(loc="upper right", fontsize=8)
+        self._name(
+            f"pass {newest.number} ({'up' if newest.upwards else 'down'})",
+            "rows with bits" if any(one.bad.any() for one in passes) else "_none",
+        )
         self._axes.relim()
         self._axes.autoscale_view()
+
+    def _name(self, newest: str, bad: str) -> None:
+        """Say in the legend what is drawn; it is made anew only when that has changed."""
+        if self._named != (newest, bad):
+            self._named = (newest, bad)
+            self._newest.set_label(newest)
+            self._bad.set_label(bad)
+            self._axes.legend(loc="upper right", fontsize=8)
 
     def _show_mean(self, mean: Any) -> None:
         self._mean.set_data(mean.position, mean.value)
@@ -93,13 +104,13 @@ class SpectrumFigure:
     def _begin(self, display: Display, title: str, passes: int) -> None:
         self.figure.clear()
         axes = self._axes = self.figure.subplots()
-        self._band = None
+        self._band, self._named = None, ("", "")
         plain = {"lw": 0.7, "color": EARLIER}
         self._earlier = [axes.plot([], [], **plain)[0] for _ in range(passes - 1)]
         (self._mean,) = axes.plot([], [], lw=1.2, color=SUM, label="mean" if passes > 1 else None)
         (self._newest,) = axes.plot([], [], lw=2)
         hollow = {"mfc": "white", "mec": "#b00020", "ms": 5}
-        (self._bad,) = axes.plot([], [], "o", label="rows with bits", **hollow)
+        (self._bad,) = axes.plot([], [], "o", **hollow)
         unit = f" ({display.unit})" if display.unit else ""
         axes.set(xlabel=f"{display.axis}{unit}", ylabel=display.label)
         axes.set_title(title, fontsize=11)
@@ -130,7 +141,7 @@ class FigureView:
         self._reference = reference
         self._before = follower.start if follower.stop is not None else {}
         self._drawn: tuple[Any, ...] = ()
-        self._shown = False
+        self._shown = self._closed = False
         self._pause_until = 0.0
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -174,6 +185,12 @@ class FigureView:
         self._timer = self.figure.canvas.new_timer(int(1000 * PERIOD))
         self._timer.add_callback(self._look)
         self._timer.start()
+        self.figure.canvas.mpl_connect("close_event", lambda _: self._close_window())
+
+    def _close_window(self) -> None:
+        """Draw no more: the user has closed the window; the next scan opens it again."""
+        self._closed = True
+        self._timer.stop()
 
     def _run(self) -> None:
         seen = 0
@@ -186,7 +203,7 @@ class FigureView:
         """Draw what is new, if there is anything and the last drawing is long enough ago."""
         follower = self._follower
         start = follower.start
-        if start is self._before or "preflight" not in start:
+        if self._closed or start is self._before or "preflight" not in start:
             return
         if not self._watching and not self._stopping.is_set():
             self._watching = True
