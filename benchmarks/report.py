@@ -50,13 +50,13 @@ TEXTS = {
     "writing process grows.",
     "readback": "A run of 1e7 rows with twelve columns, read with h5py and through Tiled, and one "
     "detector of it rebinned from the raw streams (read through Tiled too).",
-    "views": "How old a row is when a view shows it for the first time: from the end of its exposure to "
-    "the end of the drawing (terminal, matplotlib), to the message to the browser (widget), to the "
-    "bytes of another process's terminal (`glidepath live`), or to the values that Tiled's own "
-    "streaming has pushed and a client has fetched. Beside it what the view and the scan's process "
-    "cost, and what the scan is worth with it and without.",
-    "cold_start": "From Enter to the axis moving, and from the axis standing to the prompt; the run "
-    "is in Tiled some seconds later, brought by the process that the command leaves behind.",
+    "views": "How old a row is when a view shows it for the first time: from the end of its "
+    "exposure to the end of the drawing (terminal, matplotlib), to the message to the browser "
+    "(widget), to the bytes of another process's terminal (`glidepath live`), or to the values "
+    "that Tiled's own streaming has pushed and a client has fetched. Beside it what the view and "
+    "the scan's process cost, and what the scan is worth with it and without.",
+    "cold_start": "From Enter to the axis moving, and from the axis standing to the prompt; the "
+    "run is in Tiled some seconds later, brought by the process that the command leaves behind.",
     "lookback": "From a command to its end, in a data directory of so many runs; the first list of "
     "all makes the index.",
     "rebin": "Rebinning 1e6 updates of each of 20 channels.",
