@@ -105,11 +105,11 @@ class SpectrumFigure:
         self.figure.clear()
         axes = self._axes = self.figure.subplots()
         self._band, self._named = None, ("", "")
-        plain = {"lw": 0.7, "color": EARLIER}
+        plain: dict[str, Any] = {"lw": 0.7, "color": EARLIER}
         self._earlier = [axes.plot([], [], **plain)[0] for _ in range(passes - 1)]
         (self._mean,) = axes.plot([], [], lw=1.2, color=SUM, label="mean" if passes > 1 else None)
         (self._newest,) = axes.plot([], [], lw=2)
-        hollow = {"mfc": "white", "mec": "#b00020", "ms": 5}
+        hollow: dict[str, Any] = {"mfc": "white", "mec": "#b00020", "ms": 5}
         (self._bad,) = axes.plot([], [], "o", **hollow)
         unit = f" ({display.unit})" if display.unit else ""
         axes.set(xlabel=f"{display.axis}{unit}", ylabel=display.label)
