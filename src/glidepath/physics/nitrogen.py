@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import wofz
 
 __all__ = [
     "N2_RELATIVE_HEIGHTS",
@@ -40,6 +39,9 @@ def _line(
     energy: NDArray[np.float64], centre: float, lorentzian_fwhm: float, gaussian_fwhm: float
 ) -> NDArray[np.float64]:
     """Voigt line of the area of a Lorentzian of height 1: folding with a Gaussian lowers it."""
+    # Imported here: a scan needs the lines, not their shape, and begins a quarter second sooner.
+    from scipy.special import wofz
+
     half = lorentzian_fwhm / 2
     sigma = max(gaussian_fwhm, 1e-6) * _SIGMA_PER_FWHM
     voigt = wofz((energy - centre + 1j * half) / (sigma * np.sqrt(2))).real

@@ -34,6 +34,7 @@ from .connections import Connections
 from .interrupts import Interrupts, PauseOnInterrupt
 from .lasting_metadata import LastingMetadata
 from .log_file import LogFile
+from .quick_start import not_imported
 from .run_documents import DRAIN_TIMEOUT, RunDocuments, SharedCatalogue
 from .run_preparation import RunPreparation
 
@@ -136,13 +137,14 @@ class Session:
         self._loop = asyncio.new_event_loop()
         # The run engine takes any mapping, whatever its annotation says.
         lasting: Any = LastingMetadata(self.root)
-        self.RE = RunEngine(
-            lasting,
-            loop=self._loop,
-            context_managers=[interrupts, self._view],
-            call_returns_result=True,
-            scan_id_source=lambda _: numbers.next(),
-        )
+        with not_imported("ophyd"):
+            self.RE = RunEngine(
+                lasting,
+                loop=self._loop,
+                context_managers=[interrupts, self._view],
+                call_returns_result=True,
+                scan_id_source=lambda _: numbers.next(),
+            )
         self.follower = PrimaryFollower()
         self.RE.subscribe(self.follower)
         self._catalogue = SharedCatalogue(self.root, self.configuration.tiled)
