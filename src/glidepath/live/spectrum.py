@@ -53,6 +53,8 @@ def draw_curves(
     low, high = min(limits), max(limits)
     plotext.clear_figure()
     plotext.theme("clear")
+    # Without a terminal it takes 80 characters for the most there can be.
+    plotext.limit_size(False, False)
     plotext.plot_size(width, height)
     plotext.xlim(low, high)
     for curve in curves:
