@@ -1,13 +1,16 @@
 """StreamResource and StreamDatum documents for the tables of a growing file."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from bluesky.protocols import StreamAsset
-from event_model import DataKey, compose_stream_resource
+if TYPE_CHECKING:
+    from bluesky.protocols import StreamAsset
+    from event_model import DataKey
 
 HDF5_MIMETYPE = "application/x-hdf5"
 
@@ -80,6 +83,9 @@ class TableDocuments:
 
 
 def _resource(path: Path, data_key: str, dataset: str, chunk: Sequence[int]) -> Any:
+    # Imported here: who only reads files makes no documents.
+    from event_model import compose_stream_resource
+
     return compose_stream_resource(
         mimetype=HDF5_MIMETYPE,
         uri=f"file://localhost{quote(path.absolute().as_posix())}",
