@@ -98,23 +98,27 @@ class Terminal:
         self._folder = folder
         start = ("new-session", "-d", "-s", self._name, "-x", str(WIDTH), "-y", str(HEIGHT))
         python = Path(sys.executable).parent
-        environment = {
+        self._environment = {
             **os.environ,
             "PS1": "$ ",
-            "PATH": f"{python}:{os.environ['PATH']}",
+            "PATH": os.environ["PATH"] + f":{python}",
             "IPYTHONDIR": str(folder / ".ipython"),
         }
-        subprocess.run(
-            ["tmux", *start, "bash --norc --noprofile"],
-            check=True,
-            cwd=folder,
-            env=environment,
-        )
+        self._tmux(*start, "env 'PS1=$ ' bash --norc --noprofile")
         self._tmux("set-option", "-t", self._name, "history-limit", "20000")
         self.wait(SHELL)
 
     def _tmux(self, *words: str) -> str:
-        return subprocess.run(["tmux", *words], check=True, capture_output=True, text=True).stdout
+        # A server of its own: one that runs already has another environment.
+        command = ["tmux", "-L", self._name, *words]
+        return subprocess.run(
+            command,
+            check=True,
+            capture_output=True,
+            text=True,
+            cwd=self._folder,
+            env=self._environment,
+        ).stdout
 
     def text(self) -> str:
         """Return all that the terminal has shown, without the empty lines below the cursor."""
@@ -155,7 +159,7 @@ class Terminal:
 
     def close(self) -> None:
         """End the terminal and what runs in it."""
-        subprocess.run(["tmux", "kill-session", "-t", self._name], check=False)
+        self._tmux("kill-server")
 
 
 def _since(text: str, line: int) -> str:

@@ -39,6 +39,8 @@ _PLUMBING = frozenset(
         *("add_children_as_readables", "add_readables", "add_config", "children", "connect"),
         *("log", "parent", "set_name", "get_child_backends", "connected", "DEFAULT_NAME"),
         *("read_configuration", "describe_configuration", "set_attribute_names"),
+        *("channels", "derived", "parts", "movable_logic", "hints"),
+        *("clear_sub", "subscribe", "subscribe_reading"),
     }
 )
 """Attributes of ophyd-async's devices that are of no use at a prompt."""
