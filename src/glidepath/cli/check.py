@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.table import Table
 
 from .errors import FAILED, errors_as_sentences
-from .fly import in_catalogue
 from .options import BeamlineOption, DataOption, TiledOption, open_session
 
 STYLES = {"pass": "green", "FAIL": "bold red", "note": "", "left out": "dim"}
@@ -59,7 +58,9 @@ def check(
     named = names or []
     with (
         errors_as_sentences(),
-        open_session(beamline, data, catalogue=False, baseline=False, exports=False) as session,
+        open_session(
+            beamline, data, tiled=tiled, baseline=False, exports=False, left_behind=True
+        ) as session,
     ):
         if named[:1] == [DETECTOR] and DETECTOR not in session.beamline.devices:
             _measure_detector(console, session, named[1:], exposure, pulses)
@@ -76,13 +77,13 @@ def check(
                 console.print(f"{one.title}{moving}", soft_wrap=True)
             return
         runner = Runner(session, Asked(frozenset(named if move else ()), exposure, pulses))
-        with in_catalogue(session, tiled or session.configuration.tiled):
-            try:
-                for one in planned:
-                    _print(console, runner.run(one))
-            finally:
-                # Also of tests that were ended by the user.
-                written = finish(runner, report)
+        session.check_catalogue()
+        try:
+            for one in planned:
+                _print(console, runner.run(one))
+        finally:
+            # Also of tests that were ended by the user.
+            written = finish(runner, report)
         _print_end(console, runner, written)
         if any(outcome.result is Result.FAIL for outcome in runner.outcomes):
             raise typer.Exit(FAILED)

@@ -6,7 +6,6 @@ import typer
 from rich.console import Console
 
 from .errors import FAILED, errors_as_sentences
-from .fly import in_catalogue
 from .options import BeamlineOption, DataOption, TiledOption, open_session
 from .report import print_end
 from .scan_arguments import DetectorsOption, PassesOption, ThereAndBackOption, names_in
@@ -43,7 +42,10 @@ def n2(
     from glidepath.session.interrupts import late_interrupts_ignored
 
     console = Console(highlight=False, emoji=False)
-    with errors_as_sentences(), open_session(beamline, data, catalogue=False) as session:
+    with (
+        errors_as_sentences(),
+        open_session(beamline, data, tiled=tiled, left_behind=True) as session,
+    ):
         given = (shift, power, width, valley)
         limits = N2Limits() if given == (None,) * 4 else N2Limits(*given)
         names, reference = names_in(detectors or ""), None
@@ -67,7 +69,8 @@ def n2(
                 outcomes.append(event["data"]["outcome"])
 
         session.RE.subscribe(look, "event")
-        with late_interrupts_ignored(), in_catalogue(session, tiled or session.configuration.tiled):
+        session.check_catalogue()
+        with late_interrupts_ignored():
             with LiveView(session.follower, console):
                 stopped = session.run(plan)
             print_end(console, session.follower.start, stopped)
