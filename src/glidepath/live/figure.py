@@ -22,8 +22,8 @@ from .spectrum_data import Display, display_of, mean_of, passes_of
 PERIOD = 0.1
 """Seconds between two looks for rows, and between two drawings at least."""
 
-LEAST_PAUSE = 4.0
-"""A drawing is followed by a pause of so many times its own duration: the scan goes first."""
+LEAST_PAUSE = 2.0
+"""A drawing is followed by a pause of so many times its own processor time: the scan goes first."""
 
 UPWARDS, DOWNWARDS, EARLIER, SUM = "#1f5fbf", "#c85a00", "#9aa4b2", "#111111"
 """Colours of the newest pass, by its direction, of those before it, and of their mean: those of
@@ -224,13 +224,13 @@ class FigureView:
             return
         if display.axis not in columns or display.signal not in columns:
             return
-        began = time.monotonic()
+        began = time.thread_time()
         self._drawn = now
         title = f"Scan {start.get('scan_id', '')} ({start['uid'][:8]})"
         self._spectrum.show(columns, display, title)
         self._show()
         self.figure.canvas.draw()
-        self._pause_until = time.monotonic() + LEAST_PAUSE * (time.monotonic() - began)
+        self._pause_until = time.monotonic() + LEAST_PAUSE * (time.thread_time() - began)
 
     def _show(self) -> None:
         if self._shown:
