@@ -1,10 +1,12 @@
 """Monochromators without a sweep, flown by an ordinary move, over real Channel Access."""
 
+import asyncio
 import re
 
 import aioca
 import numpy as np
 import pytest
+from ophyd_async.core import StandardReadableFormat as Format
 
 from glidepath.beamlines.make_gap_tables import gap_table_file
 from glidepath.devices import (
@@ -140,8 +142,8 @@ async def test_a_halt_of_what_was_never_flown_touches_nothing(make):
     assert await axis.setpoint.get_value() == target
 
 
-async def test_an_undulator_is_driven_along_with_it(beamline, make):
-    mono = await make("SGM", timing=TIMING, velocity_pv=SETTING)
+@pytest.fixture
+async def undulator(beamline):
     undulator = Undulator(
         f"{beamline.prefix}UE48:",
         read_gap_table(gap_table_file("UE48")),
@@ -150,6 +152,11 @@ async def test_an_undulator_is_driven_along_with_it(beamline, make):
         gap_acceleration=4.0,
     )
     await undulator.connect(timeout=10)
+    return undulator
+
+
+async def test_an_undulator_is_driven_along_with_it(make, undulator):
+    mono = await make("SGM", timing=TIMING, velocity_pv=SETTING)
     energy = EnergyAxis(mono, undulator, "energy", coupling="separate")
     await energy.connect(timeout=10)
     leg = Leg((Region(400.0, 406.0, 3.0),))
@@ -182,6 +189,46 @@ async def test_an_undulator_is_driven_along_with_it(beamline, make):
     width = float(undulator.curve.width(400.0))
     assert np.max(np.abs(harmonic - value[inside])) < 0.1 * width
     assert inside.sum() > 10
+
+
+class LeadingSGM(SGM):
+    """A monochromator without a sweep, whose controller brings an undulator along."""
+
+    def __init__(self, prefix, name="", **options):
+        with self.add_children_as_readables(Format.CONFIG_SIGNAL):
+            self.id_on = signal_rw(bool, f"{prefix}SetIdOn")
+            self.harmonic = signal_rw(str, f"{prefix}GetIdHarmonic", f"{prefix}Harmonic")
+        super().__init__(prefix, name, **options)
+
+
+async def test_an_undulator_follows_it_by_itself_if_its_controller_can_do_that(beamline, undulator):
+    # The controller of the plane-grating monochromator, without its sweep.
+    mono = LeadingSGM(f"{beamline.prefix}PGM1:", "mono", timing=TIMING)
+    energy = EnergyAxis(mono, undulator, "energy")
+    await asyncio.gather(*(device.connect(timeout=10) for device in (mono, energy)))
+    before = await mono.id_on.get_value(), await undulator.control_mode.get_value()
+    leg = Leg((Region(400.0, 440.0, 25.0),))
+    flight = flight_for(energy)
+    plan = await flight.plan(leg)
+    assert {one.name for one in plan.envelope.companions} >= {"ue48_gap"}
+    gaps = []
+
+    def note(reading):
+        (newest,) = reading.values()
+        gaps.append(newest["value"])
+
+    undulator.gap.readback.subscribe_reading(note)
+    try:
+        times, energies = await fly(flight, mono, leg)
+    finally:
+        undulator.gap.readback.clear_sub(note)
+        await energy.stop()
+    assert np.polyfit(times, energies, 1)[0] == pytest.approx(25.0, rel=0.02)
+    # The gap stood at the run-up when the flight began, and went with it.
+    assert undulator.energy_at(min(gaps)) < 400.0
+    assert undulator.energy_at(max(gaps)) > 430.0
+    assert before == (await mono.id_on.get_value(), await undulator.control_mode.get_value())
+    assert await mono.status.get_value() == 0
 
 
 async def test_a_server_that_refuses_a_velocity_is_said(beamline, make):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from math import nan
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from bluesky.protocols import Flyable, Preparable
@@ -17,6 +17,7 @@ from ophyd_async.core import (
     MovableLogic,
     Reference,
     SignalR,
+    SignalRW,
     SoftSignalBackend,
     StandardMovable,
     StandardReadable,
@@ -34,14 +35,13 @@ from glidepath.timeline.channel import ChannelKind
 from glidepath.trajectory import TRACKING_BOUND
 
 from .flying import AxisFlying
-from .monochromator import DCM, PGM
 from .motor_record import soft_limits
 from .positioning import MotionError, WithLimits, end_task, together
 from .sampled import Derived, SampledChannel, channels_for
 from .signals import watch
 from .undulator import STANDING, ControlMode, Undulator
 
-__all__ = ["Coupling", "EnergyAxis"]
+__all__ = ["Coupling", "EnergyAxis", "LeadsUndulator"]
 
 STATUS_PERIOD = 0.1
 """Seconds between two updates of an undulator's status (it is measured at 10 Hz)."""
@@ -52,6 +52,21 @@ SMALLEST_GAP_STEP = 0.001
 
 AnyMonochromator = StandardMovable[float]
 """What moves the energy: one of ours, a motor record, or a class of somebody else."""
+
+
+@runtime_checkable
+class LeadsUndulator(Protocol):
+    """A monochromator whose controller can bring an undulator along, such as `PGM` and `DCM`."""
+
+    @property
+    def id_on(self) -> SignalRW[bool]:
+        """Whether the undulator follows."""
+        ...
+
+    @property
+    def harmonic(self) -> SignalRW[str]:
+        """The harmonic in which it follows."""
+        ...
 
 
 class Coupling(StrEnum):
@@ -111,17 +126,23 @@ class _EnergyMove(MovableLogic[float]):
 
     async def _move_coupled(self, undulator: Undulator, target: float) -> None:
         monochromator = self.monochromator
-        assert isinstance(monochromator, PGM | DCM)
+        assert isinstance(monochromator, LeadsUndulator)
         # Checked first: a switch that is on already may do something when it is set again.
         if not await monochromator.id_on.get_value():
             await monochromator.id_on.set(True)
         if await undulator.control_mode.get_value() != ControlMode.MONOCHROMATOR:
             await undulator.set_control(ControlMode.MONOCHROMATOR)
         await monochromator.set(target)
-        await self._follow(undulator, target)
+        await self.follow(undulator, target)
 
-    async def _follow(self, undulator: Undulator, target: float) -> None:
-        """Wait until the harmonic is at the energy and the gap has come to rest."""
+    async def follow(self, undulator: Undulator, target: float) -> None:
+        """Wait until the harmonic is at an energy (eV) and the gap has come to rest.
+
+        Raises
+        ------
+        MotionError
+            If it does not come there in time.
+        """
         curve = undulator.curve
         tolerance = float(curve.width(target)) / 2 if self.tolerance is None else self.tolerance
         status, gap = undulator.gap.status, undulator.gap.readback
@@ -171,7 +192,7 @@ class _EnergyMove(MovableLogic[float]):
 
 async def decouple(monochromator: AnyMonochromator, undulator: Undulator) -> None:
     """Let the undulator obey its own commands, whatever the monochromator does."""
-    if isinstance(monochromator, PGM | DCM) and await monochromator.id_on.get_value():
+    if isinstance(monochromator, LeadsUndulator) and await monochromator.id_on.get_value():
         await monochromator.id_on.set(False)
     if await undulator.control_mode.get_value() != ControlMode.PANEL:
         await undulator.set_control(ControlMode.PANEL)
@@ -214,9 +235,9 @@ class EnergyAxis(StandardReadable, StandardMovable[float], Preparable, Flyable):
     Parameters
     ----------
     monochromator
-        The monochromator. Where no undulator follows it by itself, it may be a motor record in eV,
-        ophyd-async's own ``Motor`` too, or any ``StandardMovable`` of ophyd-async in eV; its
-        ``limits()``, if it has them, are what it reaches.
+        The monochromator: one of ours, a motor record in eV, ophyd-async's own ``Motor`` too, or
+        any ``StandardMovable`` of ophyd-async in eV; its ``limits()``, if it has them, are what it
+        reaches. One that an undulator follows by itself must be a `LeadsUndulator`.
     undulator
         The undulator that belongs to it; None for a beamline without one.
     name
@@ -265,10 +286,11 @@ class EnergyAxis(StandardReadable, StandardMovable[float], Preparable, Flyable):
         self.coupling = Coupling(coupling)
         self._flying = AxisFlying(self)
         follows = undulator is not None and self.coupling is Coupling.FOLLOWING
-        if follows and not isinstance(monochromator, PGM | DCM):
+        if follows and not isinstance(monochromator, LeadsUndulator):
             raise TypeError(
-                f"No undulator can follow {monochromator.name} by itself; "
-                'give the energy axis coupling="separate".'
+                f"No undulator can follow {monochromator.name} by itself: it has no signals id_on "
+                "and harmonic, which tell its controller to bring one along; give them to its "
+                'class, or give the energy axis coupling="separate".'
             )
         self.monochromator = Reference(monochromator)
         self.undulator = Reference(undulator)
@@ -322,7 +344,7 @@ class EnergyAxis(StandardReadable, StandardMovable[float], Preparable, Flyable):
         assert undulator is not None
         await undulator.harmonic.set(value)
         if self.coupling is Coupling.FOLLOWING:
-            assert isinstance(monochromator, PGM | DCM)
+            assert isinstance(monochromator, LeadsUndulator)
             await monochromator.harmonic.set(str(value))
 
     async def _put_polarisation(self, value: str) -> None:
@@ -420,6 +442,19 @@ class EnergyAxis(StandardReadable, StandardMovable[float], Preparable, Flyable):
         if (undulator := self.undulator()) is not None:
             return energy + await undulator.channels()
         return energy
+
+    async def undulator_follows(self) -> None:
+        """Return when the undulator has followed to where the monochromator is, and stands.
+
+        Raises
+        ------
+        MotionError
+            If it does not follow in time.
+        """
+        undulator = self.undulator()
+        if undulator is not None:
+            readback = self.monochromator().movable_logic.readback
+            await self.movable_logic.follow(undulator, await readback.get_value())
 
     def parts(self) -> list[Device]:
         """Return the devices that the axis refers to: they must be connected as well."""

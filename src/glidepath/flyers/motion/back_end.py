@@ -4,8 +4,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar
 
-from glidepath.devices.energy import EnergyAxis
-from glidepath.trajectory import Envelope, Leg, Motion, PreflightError
+from glidepath.trajectory import Envelope, Leg, Motion
 
 
 class FlightError(RuntimeError):
@@ -88,19 +87,6 @@ class BackEnd(ABC, Generic[PlanT]):
     @abstractmethod
     async def restore(self) -> None:
         """Put back the settings that were changed for the flight."""
-
-    def with_follower(self, axis: EnergyAxis) -> "BackEnd[PlanT]":
-        """Return what flies an energy axis whose undulator follows the monochromator by itself.
-
-        Raises
-        ------
-        PreflightError
-            If this back end cannot bring an undulator along in that way.
-        """
-        raise PreflightError(
-            f"{axis.name} cannot be flown while its undulator follows by itself; "
-            'give the energy axis coupling="separate".'
-        )
 
 
 __all__ = ["BackEnd", "FlightError", "MotionPlan", "PlanT"]

@@ -27,6 +27,7 @@ from .constant_velocity import ConstantVelocity
 from .controller_sweep import ControllerSweep
 from .coupled import Coupled
 from .flight import Flight
+from .followed import Followed
 from .ordinary_move import OrdinaryMove
 from .trajectory_controller import TrajectoryController
 
@@ -57,7 +58,7 @@ def _(axis: EnergyAxis) -> BackEnd[Any]:
         return back_end
     if axis.coupling is Coupling.SEPARATE:
         return Coupled(axis, back_end)
-    return back_end.with_follower(axis)
+    return Followed(axis, back_end)
 
 
 @back_end_for.register

@@ -1,18 +1,13 @@
 """Flies a monochromator whose controller ramps its own energy (the BESSY II sweep)."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import numpy as np
-
-from glidepath.devices.energy import EnergyAxis
 from glidepath.devices.monochromator import PGM, SweepAction, SweepState
 from glidepath.devices.settings import Settings
 from glidepath.devices.signals import Watch, read_limits, watch
-from glidepath.devices.undulator import ControlMode, Undulator
-from glidepath.trajectory import TRACKING_BOUND, Companion, Envelope, Leg, Motion
+from glidepath.trajectory import Envelope, Leg, Motion
 
 from .back_end import BackEnd, FlightError, MotionPlan
-from .companions import harmonic_companion, reaches
 from .follower import MotionFollower
 from .standing import Standing
 
@@ -50,41 +45,30 @@ FINISHED_STATES = (SweepState.FINISHED, SweepState.FINISHED_OR_ERROR)
 
 
 class ControllerSweep(BackEnd[MotionPlan]):
-    """Sets up and runs the controller's sweep; it brings the undulator along itself.
+    """Sets up and runs the controller's sweep.
 
     The state of the sweep before is still there when the next one is set up: ready and
     finished count only after another state was seen, or with a newer timestamp.
 
     Parameters
     ----------
-    axis
-        A monochromator with a sweep of its own, or an energy axis on one: then the undulator
-        of the axis follows during the flight.
+    monochromator
+        A monochromator with a sweep of its own.
     bounds
         Time bounds.
     """
 
     bounds = SweepBounds()
 
-    def __init__(self, axis: EnergyAxis | PGM, bounds: SweepBounds | None = None) -> None:
-        energy = axis if isinstance(axis, EnergyAxis) else None
-        monochromator = energy.monochromator() if energy else axis
-        if not isinstance(monochromator, PGM):
-            raise TypeError(f"{monochromator.name} has no sweep of its own.")
-        self.axis = axis
+    def __init__(self, monochromator: PGM, bounds: SweepBounds | None = None) -> None:
         self.monochromator = monochromator
-        self.undulator: Undulator | None = energy.undulator() if energy else None
         if bounds is not None:
             self.bounds = bounds
         self._settings = Settings(monochromator.name)
         self._standing = Standing(monochromator.name)
 
-    def with_follower(self, axis: EnergyAxis) -> "ControllerSweep":
-        """Return what flies an energy axis whose undulator follows the sweep."""
-        return ControllerSweep(axis, self.bounds)
-
     async def plan(self, leg: Leg) -> MotionPlan:
-        """Return range and velocity of the sweep, and what the undulator has to do meanwhile."""
+        """Return range and velocity of the sweep."""
         mono = self.monochromator
         timing = mono.timing
         limits = await mono.limits()
@@ -105,61 +89,18 @@ class ControllerSweep(BackEnd[MotionPlan]):
             approach_acceleration=timing.way_acceleration,
             overhead=timing.overhead,
         )
-        if self.undulator is None:
-            return MotionPlan(leg, envelope)
-        bound = self.axis.tracking_bound if isinstance(self.axis, EnergyAxis) else TRACKING_BOUND
-        lag, width = self.undulator.following_lag, self.undulator.curve.width(motion.reach[0])
-        return MotionPlan(
-            leg,
-            replace(
-                envelope,
-                mismatch=leg.velocity * lag,
-                mismatch_bound=bound * float(width),
-                mismatch_at=lambda _, velocity: np.abs(velocity) * lag,
-                companions=await self._companions(self.undulator, motion),
-            ),
-        )
-
-    @staticmethod
-    async def _companions(undulator: Undulator, motion: Motion) -> tuple[Companion, ...]:
-        """Return the harmonic's reach and the gap, with what the flight needs of them."""
-        curve = await undulator.reach()
-        smallest, largest = await undulator.gap.limits() or (None, None)
-        velocity = await undulator.gap.velocity.get_value()
-        harmonic = harmonic_companion(undulator, curve, *motion.reach)
-        if not reaches(curve, *motion.reach):
-            # There is no gap for such an energy, and nothing more to say.
-            return (harmonic,)
-        gap = Companion(
-            f"{undulator.name}_gap",
-            "mm",
-            smallest,
-            largest,
-            max_velocity=velocity if velocity > 0 else None,
-            # The way to the run-up may begin anywhere.
-            law=lambda energy: curve.gap(np.clip(energy, curve.low, curve.high)),
-        )
-        return harmonic, motion.needs(gap)
+        return MotionPlan(leg, envelope)
 
     async def moving(self) -> str:
-        """Return the name of the monochromator, or of the gap, while it moves."""
-        mono, undulator = self.monochromator, self.undulator
-        if await mono.movable_logic.is_moving():
-            return mono.name
-        if undulator is not None and await undulator.gap.movable_logic.is_moving():
-            return undulator.gap.name
-        return ""
+        """Return the name of the monochromator while it moves."""
+        mono = self.monochromator
+        return mono.name if await mono.movable_logic.is_moving() else ""
 
     async def prepare(self, plan: MotionPlan) -> None:
-        """Couple the undulator, write the sweep's parameters, go to the ramp's start."""
+        """Go to the ramp's start, and write the sweep's parameters."""
         mono, sweep, leg = self.monochromator, self.monochromator.sweep, plan.leg
         self._standing.begin()
-        if self.undulator is not None:
-            await self._settings.lend(self.undulator.control_mode)
-            await self._settings.set(mono.id_on, True)
-            await self.undulator.set_control(ControlMode.MONOCHROMATOR)
-        # An ordinary move waits for the undulator too: both stand before the ramp begins.
-        await self.axis.set(plan.motion.start)
+        await mono.set(plan.motion.start)
         await self._settings.set_all([(sweep.start, leg.start), (sweep.end, leg.stop)])
         accepted = await self._settings.request(sweep.velocity, leg.velocity)
         if abs(accepted - leg.velocity) > 1e-6 * leg.velocity:
@@ -223,14 +164,11 @@ class ControllerSweep(BackEnd[MotionPlan]):
             )
 
     async def halt(self) -> None:
-        """Stop the monochromator and the undulator; return when they stand."""
-        stops = [self.monochromator.movable_logic.stop()]
-        if self.undulator is not None and self._settings.changed:
-            stops.append(_stop_undulator(self.undulator))
-        await self._standing.stop(*stops)
+        """Stop the monochromator; return when it stands."""
+        await self._standing.stop(self.monochromator.movable_logic.stop())
 
     async def restore(self) -> None:
-        """Put back sweep parameters, ID control and the undulator's control mode."""
+        """Put back the parameters of the sweep."""
         await self._settings.restore(self._standing.patience)
 
     def _where(self, seen: Watch) -> str:
@@ -242,10 +180,6 @@ class ControllerSweep(BackEnd[MotionPlan]):
             f"it is at {seen.value(mono.readback):.3f} eV and its sweep state is "
             f"0x{state:02X}{meaning}"
         )
-
-
-async def _stop_undulator(undulator: Undulator) -> None:
-    await undulator.stop()
 
 
 __all__ = ["ControllerSweep", "SweepBounds"]

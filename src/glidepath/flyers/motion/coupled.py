@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from glidepath.devices.energy import EnergyAxis, decouple
-from glidepath.devices.monochromator import DCM, PGM
+from glidepath.devices.energy import EnergyAxis, LeadsUndulator, decouple
 from glidepath.devices.positioning import end_task, together
 from glidepath.devices.settings import Settings
 from glidepath.devices.undulator import Undulator
@@ -295,7 +294,7 @@ class Coupled(BackEnd[CoupledPlan]):
     async def _take_over(self) -> None:
         undulator, monochromator = self.undulator, self.axis.monochromator()
         gap, settings = undulator.gap, self._settings
-        if isinstance(monochromator, PGM | DCM):
+        if isinstance(monochromator, LeadsUndulator):
             await settings.lend(monochromator.id_on)
         await settings.lend(gap.setpoint, gap.velocity, undulator.control_mode)
         # The flight before was perhaps a slow one.
