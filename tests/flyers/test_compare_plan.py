@@ -13,6 +13,7 @@ from ophyd_async.core import SignalR, set_mock_value
 from glidepath.beamlines.simulated import make_devices
 from glidepath.flyers import PositionCompare, Triggers
 from glidepath.flyers.triggers.compare_plan import compare_plan
+from glidepath.flyers.triggers.zebra_settings import compare_settings
 from glidepath.physics import Encoder, GratingGeometry, LinearGeometry
 from glidepath.trajectory import KRegion, Leg, PreflightError, Region
 
@@ -234,7 +235,7 @@ async def test_a_trigger_that_ends_the_last_row_is_inside_and_each_part_has_one(
     parts = [plan.leg for plan in plans]
     assert [len(plan.positions) for plan in plans[:-1]] == [60] * (len(plans) - 1)
     for plan, part, following in zip(plans, parts, [*parts[1:], None], strict=True):
-        numbers = [(s.name, value) for s, value in compare._compare_settings(plan)]
+        numbers = [(s.name, value) for s, value in compare_settings(compare.box, plan, (1.0, 0.0))]
         assert ("zebra-pulses", len(plan.positions) + 1) in numbers
         end_trigger = 2 * plan.positions[-1] - plan.positions[-2]
         assert end_trigger <= part.stop + 2e-4

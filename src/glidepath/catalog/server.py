@@ -416,7 +416,7 @@ class LocalTiledServer:
                 "uri": f"sqlite:///{DATABASE}",
                 "writable_storage": [
                     str(self.folder / "data"),
-                    self._tables(),
+                    _tables(self.folder),
                 ],
                 "readable_storage": [str(path) for path in self.readable],
                 "init_if_not_exists": False,
@@ -441,17 +441,6 @@ class LocalTiledServer:
         with open(descriptor, "w") as file:
             json.dump(configuration, file, indent=2)
 
-    def _tables(self) -> str:
-        """Return the URI of the database of events, relative where its path would be misunderstood.
-
-        Not always relative: the catalogue keeps the URI, and looks for it again. DuckDB takes what
-        follows a question mark for something else wherever it is, so SQLite does its work there.
-        """
-        tables = self.folder / "tables.duckdb"
-        if "?" in str(tables):
-            return "sqlite:///tables.sqlite"
-        return f"duckdb:///{tables.name if set('#%') & set(str(tables)) else tables}"
-
     def _status(self) -> str:
         status = None if self._process is None else self._process.returncode
         return "" if status is None else f" with status {status}"
@@ -470,6 +459,18 @@ class LocalTiledServer:
             if line.strip() and "Application startup failed" not in line
         ]
         return lines[-1] if lines else "(the log is empty)"
+
+
+def _tables(folder: Path) -> str:
+    """Return the URI of the database of events, relative where its path would be misunderstood.
+
+    Not always relative: the catalogue keeps the URI, and looks for it again. DuckDB takes what
+    follows a question mark for something else wherever it is, so SQLite does its work there.
+    """
+    tables = folder / "tables.duckdb"
+    if "?" in str(tables):
+        return "sqlite:///tables.sqlite"
+    return f"duckdb:///{tables.name if set('#%') & set(str(tables)) else tables}"
 
 
 def open_local_catalog(data_root: Path) -> Any:

@@ -23,22 +23,19 @@ from glidepath.devices.signals import (
     watch,
 )
 from glidepath.devices.zebra import (
-    BusSignal,
-    CompareDirection,
-    CompareSource,
-    Edge,
     Zebra,
 )
 from glidepath.physics import EncoderGeometry
 from glidepath.trajectory import Leg, PreflightError
 
 from .compare_parts import compare_parts
-from .compare_plan import RECOVERY, TICK, UNIT, ComparePlan, pulse_unit
+from .compare_plan import RECOVERY, TICK, UNIT, ComparePlan
 from .exposure import with_exposure
 from .jumps import JumpWatch
 from .request import Triggers
 from .trigger_box import TriggerBox
 from .trigger_source import CapturedTriggers, TriggerPlan
+from .zebra_settings import TEST_GATE, compare_settings, output_settings, probe_settings
 
 Floats = NDArray[np.float64]
 
@@ -47,9 +44,6 @@ MEMORY = 500_000
 
 BOUND = 5.0
 """Seconds within which the box must do what it is told, or hand over something more."""
-
-TEST_GATE = 0.2
-"""Seconds that a test capture lasts: longer than the support's loop, which would miss it."""
 
 
 class PositionCompare(TriggerBox):
@@ -137,68 +131,6 @@ class PositionCompare(TriggerBox):
 
     # -- settings ----------------------------------------------------------------------------
 
-    def _compare_settings(self, plan: ComparePlan) -> list[tuple[SignalRW[Any], Any]]:
-        box = self.box
-        resolution, offset = self._scales[0]
-        by_time = plan.step is None
-        if by_time:
-            assert plan.period is not None
-            pulse_step = plan.period / UNIT.seconds
-            pulse_width = max(round(pulse_step / TICK / 2), 1) * TICK
-        else:
-            assert plan.step is not None
-            pulse_step = plan.step * abs(resolution)
-            pulse_width = max(plan.step // 2, 1) * abs(resolution)
-        rising = plan.direction * resolution > 0
-        direction = CompareDirection.POSITIVE if rising else CompareDirection.NEGATIVE
-        return [
-            (box.direction, direction),
-            (box.gate_source, CompareSource.POSITION),
-            (box.pulse_source, CompareSource.TIME if by_time else CompareSource.POSITION),
-            (box.gate_start, plan.first * resolution + offset),
-            (box.gate_width, plan.width * abs(resolution)),
-            (box.pulse_step, pulse_step),
-            (box.pulse_width, pulse_width),
-            (box.pulses, len(plan.positions) + plan.end_trigger),
-            *self._output_settings(plan.exposure),
-        ]
-
-    def _output_settings(self, exposure: float) -> list[tuple[SignalRW[Any], Any]]:
-        pulse, unit = self.box.pulse, pulse_unit(exposure)
-        assert unit is not None
-        output = BusSignal.PULSE1 + self.box.pulse_number - 1
-        return [
-            (pulse.unit, unit),
-            (pulse.delay, 0.0),
-            (pulse.polarity, Edge.RISING),
-            (pulse.width, round(exposure / (TICK * unit.seconds)) * TICK),
-            (pulse.input, BusSignal.PC_PULSE),
-            *((signal, output) for signal in self.box.outputs.values()),
-        ]
-
-    def _test_settings(self) -> list[tuple[SignalRW[Any], Any]]:
-        """Settings for one capture that no detector sees."""
-        box = self.box
-        return [
-            (box.pulse.input, BusSignal.DISCONNECT),
-            *((signal, BusSignal.DISCONNECT) for signal in box.outputs.values()),
-            (box.arm_source, "Soft"),
-            (box.compared, f"Enc{self.encoders.inputs[0]}"),
-            (box.time_unit, UNIT),
-            (box.chosen, sum(1 << (number - 1) for number in self.encoders.inputs)),
-            (box.gate_source, CompareSource.TIME),
-            (box.pulse_source, CompareSource.TIME),
-            (box.gate_start, 0.0),
-            (box.gate_width, TEST_GATE / UNIT.seconds),
-            (box.gates, 1),
-            (box.gate_step, 0.0),
-            (box.pulse_start, 0.0),
-            (box.pulse_step, TEST_GATE / UNIT.seconds),
-            (box.pulse_width, TICK),
-            (box.pulse_delay, 0.0),
-            (box.pulses, 1),
-        ]
-
     async def _save(self) -> None:
         """Remember the settings in the reverse of the order in which they are put back.
 
@@ -234,7 +166,7 @@ class PositionCompare(TriggerBox):
         await self._save()
         await self._read_scales()
         await self._check_position(plan)
-        await self._apply(self._compare_settings(plan))
+        await self._apply(compare_settings(self.box, plan, self._scales[0]))
         box = self.box
         async with watch(box.armed, box.acquiring, box.downloaded) as seen:
             await self._start(seen)
@@ -287,7 +219,7 @@ class PositionCompare(TriggerBox):
         return await self._measure(await self.encoders.geometry())
 
     async def _measure(self, geometry: EncoderGeometry) -> float:
-        await self._apply(self._test_settings())
+        await self._apply(probe_settings(self.box, self.encoders.inputs))
         box = self.box
         self._touched = True
         async with watch(box.armed, box.acquiring, box.downloaded) as seen:
@@ -321,8 +253,8 @@ class PositionCompare(TriggerBox):
             (box.pulse_step, round(step / TICK) * TICK),
             (box.pulses, number),
         ]
-        settings = {**dict(self._test_settings()), **dict(train)}
-        await self._apply([*(settings | dict(self._output_settings(width))).items()])
+        settings = {**dict(probe_settings(self.box, self.encoders.inputs)), **dict(train)}
+        await self._apply([*(settings | dict(output_settings(self.box, width))).items()])
         async with watch(box.armed, box.acquiring) as seen:
             await self._start(seen)
         return nan
