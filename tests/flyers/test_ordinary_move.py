@@ -12,6 +12,7 @@ from glidepath.beamlines.make_gap_tables import gap_table_file
 from glidepath.devices import (
     DCM,
     KMC3DCM,
+    PGM,
     SGM,
     EnergyAxis,
     MoveTiming,
@@ -19,7 +20,9 @@ from glidepath.devices import (
     read_gap_table,
     signal_rw,
 )
-from glidepath.flyers import FlightError, flight_for
+from glidepath.flyers import Flight, FlightError, flight_for
+from glidepath.flyers.motion.followed import Followed
+from glidepath.flyers.motion.ordinary_move import OrdinaryMove
 from glidepath.trajectory import Leg, PreflightError, Region, preflight
 
 pytestmark = pytest.mark.slow
@@ -152,7 +155,8 @@ async def undulator(beamline):
         gap_acceleration=4.0,
     )
     await undulator.connect(timeout=10)
-    return undulator
+    yield undulator
+    aioca.purge_channel_caches()
 
 
 async def test_an_undulator_is_driven_along_with_it(make, undulator):
@@ -201,14 +205,27 @@ class LeadingSGM(SGM):
         super().__init__(prefix, name, **options)
 
 
-async def test_an_undulator_follows_it_by_itself_if_its_controller_can_do_that(beamline, undulator):
-    # The controller of the plane-grating monochromator, without its sweep.
-    mono = LeadingSGM(f"{beamline.prefix}PGM1:", "mono", timing=TIMING)
+def test_a_monochromator_without_a_sweep_may_lead_an_undulator():
+    undulator = Undulator("ANY:", read_gap_table(gap_table_file("UE48")), name="ue48")
+    energy = EnergyAxis(LeadingSGM("ANY:", "mono", timing=TIMING), undulator, "energy")
+    back_end = flight_for(energy).back_end
+    assert isinstance(back_end, Followed)
+    assert isinstance(back_end.energy_end, OrdinaryMove)
+
+
+class MovedPGM(PGM):
+    """The controller that leads the undulator of the simulation, without its sweep."""
+
+    velocity = None
+
+
+async def test_an_undulator_follows_an_ordinary_move_by_itself(beamline, undulator):
+    mono = MovedPGM(f"{beamline.prefix}PGM1:", "mono", timing=TIMING)
     energy = EnergyAxis(mono, undulator, "energy")
     await asyncio.gather(*(device.connect(timeout=10) for device in (mono, energy)))
     before = await mono.id_on.get_value(), await undulator.control_mode.get_value()
     leg = Leg((Region(400.0, 440.0, 25.0),))
-    flight = flight_for(energy)
+    flight = Flight(Followed(energy, OrdinaryMove(mono)), "energy_flight")
     plan = await flight.plan(leg)
     assert {one.name for one in plan.envelope.companions} >= {"ue48_gap"}
     gaps = []
