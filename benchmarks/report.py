@@ -59,6 +59,13 @@ TEXTS = {
     "run is in Tiled some seconds later, brought by the process that the command leaves behind.",
     "lookback": "From a command to its end, in a data directory of so many runs; the first list of "
     "all makes the index.",
+    "catalogue": "Runs found among ten thousand, each with three streams of five columns, and the "
+    "newest 20 of what was found fetched: through Tiled with its catalogue in a file (SQLite) and "
+    "in PostgreSQL on the same machine, with Tiled's own indexes and with those that a local "
+    "server adds; and by `glidepath runs`, which reads its journals.",
+    "exports": "Each format of a run with three detectors and all raw updates, and the whole "
+    "process that a session starts when a run stops. NeXus links the data; CSV holds the table; a "
+    "crate holds everything. Then scans of 2 s that follow each other at once.",
     "rebin": "Rebinning 1e6 updates of each of 20 channels.",
 }
 

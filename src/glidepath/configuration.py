@@ -80,6 +80,7 @@ SETTINGS = (
     Setting("beamline", SIMULATED, _text, "Python module of the beamline's devices"),
     Setting("data", Path("glidepath-data"), _folder, "data directory"),
     Setting("tiled", None, _text, "address of a Tiled server; without one, a local one is started"),
+    Setting("database", None, _text, "PostgreSQL database for the catalogue of a local server"),
     Setting("mains_frequency", 50.0, _above_zero, "frequency of the mains in Hz"),
     Setting("flush", 0.5, _above_zero, "seconds between two announcements of rows"),
     Setting("flush_watched", 0.1, _above_zero, "the same while somebody watches the scan"),
@@ -94,7 +95,7 @@ class Configuration:
 
     Attributes
     ----------
-    beamline, data, tiled, mains_frequency, flush, flush_watched, view
+    beamline, data, tiled, database, mains_frequency, flush, flush_watched, view
         See `SETTINGS`.
     experiment
         The table ``[experiment]`` of the file: who measures what for whom.
@@ -115,6 +116,7 @@ class Configuration:
     beamline: str
     data: Path
     tiled: str | None
+    database: str | None
     mains_frequency: float
     flush: float
     flush_watched: float

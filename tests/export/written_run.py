@@ -149,6 +149,7 @@ def _stream(
         key: {
             "source": f"ca://TEST:{key}",
             "dtype": "array" if key == "camera_image" else "number",
+            "dtype_numpy": "<u2" if key in WHOLE | {"camera_image"} else "<f8",
             "shape": [4, 3] if key == "camera_image" else [],
             "units": UNITS.get(key.removesuffix("_value"), ""),
             "external": "STREAM:",

@@ -48,6 +48,23 @@ def test_runs_are_chosen_by_sample_edge_time_and_end(root):
     assert numbers(index.runs(failed=True)) == [3]
 
 
+def test_runs_are_chosen_by_people_and_proposal(root):
+    users = [{"name": "A. Müller", "identifier": "mue"}, {"name": "B. Chen"}]
+    proposal = {"proposal_id": "242-12345", "title": "Absorption of gases"}
+    write_run(root, 7, begun=1.8e9, users=users, proposal=proposal)
+    write_run(root, 8, begun=1.8e9 + 1, users=["C. Diaz"], proposal="243-1")
+    write_run(root, 9, begun=1.8e9 + 2, user_name="D. Eco", proposal=None)
+    index = RunIndex(root)
+    for user in ("Müller", "a. mü", "MUE", "chen"):
+        assert numbers(index.runs(user=user)) == [7], user
+    assert numbers(index.runs(user="diaz")) == [8]
+    assert numbers(index.runs(user="eco")) == [9]
+    assert numbers(index.runs(proposal="242-12345")) == [7]
+    assert numbers(index.runs(proposal="GASES")) == [7]
+    assert numbers(index.runs(proposal="243")) == [8]
+    assert numbers(index.runs(user="nobody")) == []
+
+
 def test_a_sample_with_wildcards_of_databases_is_taken_as_it_is(root):
     write_run(root, 9, begun=1_800_000_000.0, sample={"name": "100%_x"})
     assert numbers(RunIndex(root).runs(sample="%")) == [9]
@@ -142,6 +159,25 @@ def test_the_command_lists_runs_for_people_and_for_programs(root):
     listed = CliRunner().invoke(app, ["runs", "--failed", "--json", "--data", str(root)])
     (found,) = json.loads(listed.stdout)
     assert (found["scan_id"], found["status"]) == (3, "fail")
+
+
+def test_the_command_finds_by_all_of_it_at_once(root):
+    write_run(
+        root,
+        7,
+        begun=1.8e9,
+        sample={"name": "N2 gas cell"},
+        element="N",
+        edge="K",
+        users=[{"name": "A. Müller"}],
+        proposal={"proposal_id": "242-12345"},
+    )
+    words = ["runs", "--data", str(root), "--sample", "n2", "--edge", "N K", "--json"]
+    words += ["--since", "2026-01-01", "--proposal", "242-12345", "--user"]
+    for user, found in (("Müller", [7]), ("Chen", [])):
+        done = CliRunner().invoke(app, [*words, user])
+        assert done.exit_code == 0, done.output
+        assert [run["scan_id"] for run in json.loads(done.stdout)] == found
 
 
 def test_times_are_said_as_people_say_them():

@@ -35,6 +35,7 @@ def test_what_is_given_goes_before_the_environment_and_that_before_the_file(tmp_
         "beamline": "GLIDEPATH_BEAMLINE",
         "data": "given",
         "tiled": "default",
+        "database": "default",
         "mains_frequency": str(tmp_path / "glidepath.toml"),
         "flush": "default",
         "flush_watched": "default",

@@ -100,6 +100,20 @@ def test_the_experiment_is_in_every_run_and_is_kept(beamline, tmp_path):
     assert begun[0]["edge"] == "K"
 
 
+def test_a_sample_is_set_in_one_line_and_checked_at_once(session):
+    begun = starts_of(session)
+    session.sample = "N2 gas cell"
+    session.RE(bp.count([session.mesh], 1))
+    assert begun[0]["sample"] == {"name": "N2 gas cell"}
+    # The detector of that name stays what it was.
+    assert session.sample is session.beamline.devices["sample"]
+    with pytest.raises(ValueError, match="formula"):
+        session.sample = {"name": "rust", "formula": "Fe2Oo3"}
+    assert session.experiment.sample.name == "N2 gas cell"
+    session.sample = {"name": "rust", "formula": "Fe2O3"}
+    assert session.RE.md["sample"] == {"name": "rust", "chemical_formula": "Fe2O3"}
+
+
 def test_a_beamline_is_told_the_mains_frequency(beamline, tmp_path, monkeypatch):
     (tmp_path / "american_beamline.py").write_text(MODULE)
     monkeypatch.chdir(tmp_path)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         read_raw,
         read_stream,
         read_verdict,
+        search_runs,
         summarise,
     )
     from glidepath.catalog.server import Exporter, LocalTiledServer, open_local_catalog
@@ -65,6 +66,7 @@ __all__ = [
     "register",
     "replay_all",
     "replay_run",
+    "search_runs",
     "summarise",
     "unpublished",
     "write_rebinned",
@@ -95,6 +97,7 @@ _MODULES = {
         "read_raw",
         "read_stream",
         "read_verdict",
+        "search_runs",
         "summarise",
     ],
     "server": ["Exporter", "LocalTiledServer", "open_local_catalog"],

@@ -60,7 +60,7 @@ def open_catalog(
     """
     import httpx
     from tiled.client import from_context
-    from tiled.client.context import Context
+    from tiled.client.context import CannotPrompt, Context
 
     from glidepath.catalog.run_catalog import as_run_catalog
 
@@ -109,8 +109,8 @@ def open_catalog(
         raise CatalogError(
             f"No Tiled server answers at {shown}; start one there or check the address."
         ) from error
-    except RuntimeError as error:
-        # Tiled's client itself refuses to go on without a key.
+    except (RuntimeError, CannotPrompt) as error:
+        # Tiled's client itself refuses to go on without a key, or would ask somebody to log in.
         raise CatalogError(
             f"The Tiled server at {shown} needs an API key; give the key of that server."
         ) from error

@@ -29,6 +29,9 @@ TROUBLE = "trouble"
 LOG = "log"
 """Name of its log."""
 
+DATABASE = "GLIDEPATH_DATABASE"
+"""Variable of the environment that says in which PostgreSQL database the catalogue is."""
+
 LOCAL = "local"
 """Stands for the catalogue of the data directory's own server."""
 
@@ -46,11 +49,14 @@ class LeftBehind:
     uri
         Address of the user's own server, with its key in the environment's ``TILED_API_KEY``;
         None: the data directory's own one.
+    database
+        PostgreSQL database of the own server's catalogue; None: where it is.
     """
 
-    def __init__(self, root: Path, uri: str | None = None) -> None:
+    def __init__(self, root: Path, uri: str | None = None, database: str | None = None) -> None:
         self.root = Path(root).resolve()
         self.uri = uri
+        self.database = database
         self.journal = self.root / "journal"
         name = LOCAL if uri is None else hashlib.sha256(uri.encode()).hexdigest()[:16]
         self.folder = self.journal / WAITING / name
@@ -130,6 +136,8 @@ class LeftBehind:
         if "PYTHONPATH" in environment:  # it works in another directory
             parts = environment["PYTHONPATH"].split(os.pathsep)
             environment["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, parts))
+        if self.database is not None:
+            environment[DATABASE] = self.database
         (self.folder / TROUBLE).unlink(missing_ok=True)
         log = os.open(self.folder / LOG, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with open(log, "wb") as log_file:

@@ -21,7 +21,7 @@ from glidepath.catalog.errors import CatalogError
 from glidepath.catalog.feeder import Feeder
 from glidepath.catalog.journal import LOCK, is_published
 from glidepath.catalog.ledger import Ledger
-from glidepath.catalog.left_behind import TROUBLE, LeftBehind
+from glidepath.catalog.left_behind import DATABASE, TROUBLE, LeftBehind
 from glidepath.sentences import sentence_of
 from glidepath.storage.locks import FileLock
 
@@ -218,7 +218,7 @@ def main(root: Path, uri: str | None) -> None:
     uri
         Address of the user's server; None: the data directory's own one is started or joined.
     """
-    waits = LeftBehind(root, uri)
+    waits = LeftBehind(root, uri, os.environ.get(DATABASE))
     lock = FileLock(waits.folder / LOCK)
     refused: set[str] = set()
     while set(waits.waiting) - refused:
@@ -248,16 +248,17 @@ def _work(waits: LeftBehind, refused: set[str]) -> None:
 
     from glidepath.catalog.server import LocalTiledServer
 
-    server = LocalTiledServer(waits.root)
+    server: LocalTiledServer | None = None
     try:
-        server.start()
+        server = LocalTiledServer(waits.root, database=waits.database).start()
         Shift(waits, lambda: server.wait_ready().client()).work(refused)
     except CatalogError as error:
         # Another computer's server, a folder that cannot be written: all of them are refused.
         refused.update(waits.waiting)
         (waits.folder / TROUBLE).write_text(str(error))
     finally:
-        server.stop()
+        if server is not None:
+            server.stop()
 
 
 if __name__ == "__main__":

@@ -40,7 +40,8 @@ class Replay:
         The run.
     action
         ``"present"``: it was complete in Tiled, nothing was done; ``"written"``; ``"rewritten"``:
-        an incomplete run was removed first; ``"refused"``: nothing of it could be stored.
+        the run as it was before, incomplete or in another place, was removed first;
+        ``"refused"``: nothing of it could be stored.
     documents
         Documents in the journal that were put into Tiled.
     losses
@@ -57,12 +58,14 @@ class Replay:
             return f"Run {self.uid} was not put into Tiled: {' '.join(self.losses)}"
         if self.action == "present":
             return f"Run {self.uid} is complete in Tiled already; nothing was done."
-        before = " in place of an incomplete one" if self.action == "rewritten" else ""
+        before = " in place of the one before" if self.action == "rewritten" else ""
         done = f"Run {self.uid} was put into Tiled{before} from {self.documents} documents."
         return " ".join([done, *self.losses])
 
 
-def replay_run(journal: Path | str, client: Any, folder: Path | None = None) -> Replay:
+def replay_run(
+    journal: Path | str, client: Any, folder: Path | None = None, *, anew: bool = False
+) -> Replay:
     """Put one run from its journal into Tiled.
 
     A run that is complete there (it has a stop document) is left alone; an incomplete one is
@@ -77,6 +80,8 @@ def replay_run(journal: Path | str, client: Any, folder: Path | None = None) -> 
         The catalogue, from `open_catalog`.
     folder
         Folder of the journals.
+    anew
+        Write a complete run again too, as after its files were moved.
 
     Raises
     ------
@@ -89,10 +94,10 @@ def replay_run(journal: Path | str, client: Any, folder: Path | None = None) -> 
         raise CatalogError(
             f"Run {path.stem} is still being recorded or published; replay it when that has ended."
         )
-    return write_run(path, client)
+    return write_run(path, client, anew=anew)
 
 
-def write_run(path: Path, client: Any) -> Replay:
+def write_run(path: Path, client: Any, *, anew: bool = False) -> Replay:
     """Put one run from its journal into Tiled, as `replay_run` does, whoever else works on it.
 
     Raises
@@ -109,7 +114,7 @@ def write_run(path: Path, client: Any) -> Replay:
     action: Literal["written", "rewritten"] = "written"
     present = _find(client, uid)
     if present is not None:
-        if present.metadata.get("stop"):
+        if present.metadata.get("stop") and not anew:
             mark_published(path)
             return Replay(uid, "present", 0)
         present.delete(recursive=True, external_only=False)
@@ -208,23 +213,40 @@ def _text_of(error: Exception) -> str:
     return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
 
 
-def replay_all(folder: Path, client: Any) -> list[Replay]:
+def replay_all(
+    folder: Path, client: Any, *, every: bool = False, anew: bool = False
+) -> list[Replay]:
     """Replay every run of a journal folder that is not known to be complete in Tiled.
 
     Runs that are still being recorded are left alone. A run that cannot be stored is among the
     results as ``"refused"``, and the others are stored all the same.
+
+    Parameters
+    ----------
+    folder
+        Folder of the journals.
+    client
+        The catalogue, from `open_catalog`.
+    every
+        Also those that are known to be complete, as for another catalogue than before.
+    anew
+        Write runs again that are complete there.
 
     Raises
     ------
     CatalogError
         Tiled does not answer any more; what is done is done.
     """
-    return [_replay_or_refuse(path, client) for path in unpublished(folder)]
+    paths = unpublished(folder)
+    if every:
+        recorded = (path for path in sorted(folder.glob("*.jsonl")) if not is_recording(path))
+        paths = list(dict.fromkeys([*paths, *recorded]))
+    return [_replay_or_refuse(path, client, anew) for path in paths]
 
 
-def _replay_or_refuse(path: Path, client: Any) -> Replay:
+def _replay_or_refuse(path: Path, client: Any, anew: bool) -> Replay:
     try:
-        return replay_run(path, client)
+        return replay_run(path, client, anew=anew)
     except CatalogGoneError:
         raise
     except httpx.TransportError as error:

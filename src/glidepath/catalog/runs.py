@@ -72,13 +72,67 @@ def summarise(run: Any) -> RunSummary:
     )
 
 
-def list_runs(
+def search_runs(
     client: Any,
-    limit: int = 20,
     *,
+    sample: str | None = None,
+    element: str | None = None,
+    edge: str | None = None,
+    user: str | None = None,
+    proposal: str | None = None,
     plan_name: str | None = None,
+    exit_status: str | None = None,
     since: float | None = None,
-) -> list[RunSummary]:
+) -> Any:
+    """Narrow a catalogue to runs, the newest first; nothing is fetched yet.
+
+    The keys have indexes in a local server's catalogue, but for ``user``, which looks into the
+    names, accounts and ORCID iDs of all users of a run.
+
+    Parameters
+    ----------
+    client
+        The catalogue, from `open_catalog`.
+    sample, element, edge, proposal
+        As the experiment said: the sample's name, ``"N"``, ``"K"``, the proposal's number; the
+        whole of it.
+    user
+        Part of the name, the account or the ORCID iD of one who took part.
+    plan_name, exit_status
+        Such as ``"flyscan"`` and ``"success"``.
+    since
+        Only runs that began at this time (POSIX s) or later.
+
+    Returns
+    -------
+    tiled.client.container.Container
+        To be searched further, counted or read.
+
+    Examples
+    --------
+    >>> len(search_runs(client, sample="N2 gas cell", edge="K"))  # doctest: +SKIP
+    """
+    from tiled.queries import Comparison, Contains, Eq
+
+    found = _runs(client)
+    for key, value in (
+        ("start.sample.name", sample),
+        ("start.element", element),
+        ("start.edge", edge),
+        ("start.proposal.proposal_id", proposal),
+        ("start.plan_name", plan_name),
+        ("stop.exit_status", exit_status),
+    ):
+        if value is not None:
+            found = found.search(Eq(key, value))
+    if user is not None:
+        found = found.search(Contains("start.users", user))
+    if since is not None:
+        found = found.search(Comparison("ge", "start.time", since))
+    return found
+
+
+def list_runs(client: Any, limit: int = 20, **asked: Any) -> list[RunSummary]:
     """List runs, the newest first.
 
     Parameters
@@ -87,18 +141,10 @@ def list_runs(
         The catalogue, from `open_catalog`.
     limit
         How many at most.
-    plan_name
-        Only runs of this plan.
-    since
-        Only runs that began at this time (POSIX s) or later.
+    asked
+        Which runs: the keywords of `search_runs`.
     """
-    from tiled.queries import Comparison, Eq
-
-    found = _runs(client)
-    if plan_name is not None:
-        found = found.search(Eq("start.plan_name", plan_name))
-    if since is not None:
-        found = found.search(Comparison("ge", "start.time", since))
+    found = search_runs(client, **asked)
     summaries: list[RunSummary] = []
     while len(summaries) < limit:
         first = len(summaries)

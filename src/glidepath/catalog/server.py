@@ -13,14 +13,20 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from glidepath.catalog.connection import open_catalog
+from glidepath.catalog.database import PostgreSQL
 from glidepath.catalog.errors import CatalogError
 from glidepath.catalog.lease import Lease, LeaseError
-from glidepath.catalog.server_process import CONFIGURATION, DATABASE, OURS
+from glidepath.catalog.server_configuration import (
+    EXPORTERS,
+    REMEMBERED,
+    Exporter,
+    ServerConfiguration,
+)
+from glidepath.catalog.server_process import CONFIGURATION, OURS
 from glidepath.storage import FileLock
 
 FOLDER = "tiled"
@@ -37,50 +43,14 @@ _left_running: list[subprocess.Popen[bytes]] = []
 """Servers that this process has started and others still use."""
 
 
-@dataclass(frozen=True)
-class Exporter:
-    """A file format that the server offers for download.
-
-    Parameters
-    ----------
-    spec
-        What it can export, e.g. ``"BlueskyRun"`` or a structure family such as ``"array"``.
-    mimetype
-        Media type of the result.
-    extension
-        File extension that selects it, without the dot.
-    function
-        Where the serialiser is, as ``"package.module:function"``, importable by the server.
-    """
-
-    spec: str
-    mimetype: str
-    extension: str
-    function: str
-
-
-EXPORTERS = (
-    Exporter(
-        "BlueskyRun",
-        "application/json-seq",
-        "jsonl",
-        "bluesky_tiled_plugins.exporters:json_seq_exporter",
-    ),
-)
-"""What `bluesky_tiled_plugins` needs for ``run.documents()``."""
-
-
-RUNS = {"name": "CatalogOfBlueskyRuns", "version": "3.0"}
-"""What tells clients that the catalogue holds runs, so that they know ``ScanID`` and the like."""
-
-
 class LocalTiledServer:
     """A Tiled server on this machine's loopback address, with its databases beside the data.
 
     One server serves a data directory. Whoever starts this object while there is one joins it; it
-    ends with the last of its users. The catalogue is SQLite, tables of events are DuckDB, updates
-    are pushed from memory. The API key is new at each start and is kept in a file that only this
-    user can read; other processes of the same user find the server with `open_local_catalog`.
+    ends with the last of its users. The catalogue is SQLite and tables of events are DuckDB, or
+    both are in PostgreSQL; updates are pushed from memory. The API key is new at each start and is
+    kept in a file that only this user can read; other processes of the same user find the server
+    with `open_local_catalog`.
 
     Parameters
     ----------
@@ -92,6 +62,15 @@ class LocalTiledServer:
         TCP port; None takes a free one, or that of the server that there is.
     exporters
         File formats beyond Tiled's own and `EXPORTERS`; a server that there is keeps its own.
+    database
+        Address of a PostgreSQL database that holds the catalogue and the tables of events; it is
+        made and migrated when needed. None: where the catalogue of the data directory is, at first
+        a file of it.
+
+    Raises
+    ------
+    CatalogError
+        The address of the database is none, or holds a password.
 
     Examples
     --------
@@ -105,11 +84,13 @@ class LocalTiledServer:
         readable: Sequence[Path] = (),
         port: int | None = None,
         exporters: Sequence[Exporter] = (),
+        database: str | None = None,
     ) -> None:
         self.data_root = Path(data_root).resolve()
         self.readable = (self.data_root, *(Path(path).resolve() for path in readable))
         self._wanted_port = port
         self._exporters = (*EXPORTERS, *exporters)
+        self.database = None if database is None else PostgreSQL.of(database)
         self._process: subprocess.Popen[bytes] | None = None
         self._process_id: int | None = None
         self._lease: Lease | None = None
@@ -168,6 +149,7 @@ class LocalTiledServer:
         self._let_go()
         self._refusal = None
         self._make_folder()
+        self._agree_on_database()
         lock = FileLock(self.folder / "server.lock")
         deadline = time.monotonic() + JOIN_TIMEOUT
         while True:
@@ -230,10 +212,13 @@ class LocalTiledServer:
             # When the process ends, the connection breaks at once.
             try:
                 with direct.open(health, timeout=remaining):
-                    return self
+                    break
             except OSError:
                 # The end of a process can be seen a little later than the end of its socket.
                 time.sleep(0.1)
+        if self.database is not None:
+            (self.folder / REMEMBERED).write_text(f"{self.database}\n")
+        return self
 
     def client(self) -> Any:
         """Return a new Tiled client of this server, with the right to write."""
@@ -348,6 +333,11 @@ class LocalTiledServer:
                 f"A Tiled server serves {self.data_root} already, at port {ours['port']}; use "
                 f"that port, or end what uses it before you ask for port {self._wanted_port}."
             )
+        if self.database is not None and ours["database"] != str(self.database):
+            raise CatalogError(
+                f"The Tiled server of {self.data_root} runs already with another catalogue; end "
+                f"what uses it and start it with {self.database}."
+            )
         missing = [str(path) for path in self.readable if str(path) not in ours["readable"]]
         if missing:
             raise CatalogError(
@@ -401,45 +391,33 @@ class LocalTiledServer:
             ) from error
 
     def _write_configuration(self, lease_port: int) -> None:
-        media_types: dict[str, dict[str, str]] = {}
-        for exporter in self._exporters:
-            media_types.setdefault(exporter.spec, {})[exporter.mimetype] = exporter.function
-        configuration = {
-            OURS: {
-                "host": socket.gethostname(),
-                "port": self._port,
-                "lease_port": lease_port,
-                "readable": [str(path) for path in self.readable],
-            },
-            "catalog": {
-                # Relative to the process's working directory: no name of a folder spoils it.
-                "uri": f"sqlite:///{DATABASE}",
-                "writable_storage": [
-                    str(self.folder / "data"),
-                    _tables(self.folder),
-                ],
-                "readable_storage": [str(path) for path in self.readable],
-                "init_if_not_exists": False,
-                "specs": [RUNS],
-                "adapters_by_mimetype": {
-                    "application/x-hdf5": "glidepath.catalog.adapter:GrowingHDF5Adapter"
-                },
-            },
-            "routers": ["glidepath.catalog.router:router"],
-            "streaming_cache": {"uri": "memory"},
-            "authentication": {
-                "single_user_api_key": self.api_key,
-                "allow_anonymous_access": False,
-            },
-            "media_types": media_types,
-            "file_extensions": {e.extension: e.mimetype for e in self._exporters},
-            "uvicorn": {"host": "127.0.0.1", "port": self._port},
-        }
+        assert self._port is not None
+        assert self._api_key is not None
+        configuration = ServerConfiguration(
+            self.folder,
+            self.readable,
+            self._port,
+            lease_port,
+            self._api_key,
+            self.database,
+            self._exporters,
+        )
         path = self.folder / CONFIGURATION
         path.unlink(missing_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(descriptor, "w") as file:
-            json.dump(configuration, file, indent=2)
+            json.dump(configuration.to_json(), file, indent=2)
+
+    def _agree_on_database(self) -> None:
+        """Take the catalogue where it is: in PostgreSQL, if it was there before."""
+        remembered = remembered_database(self.data_root)
+        if self.database is None:
+            self.database = remembered
+        elif remembered not in (None, self.database):
+            raise CatalogError(
+                f"The catalogue of {self.data_root} is in {remembered}, not in {self.database}; "
+                f"if it was moved there, remove {self.folder / REMEMBERED} first."
+            )
 
     def _status(self) -> str:
         status = None if self._process is None else self._process.returncode
@@ -459,18 +437,6 @@ class LocalTiledServer:
             if line.strip() and "Application startup failed" not in line
         ]
         return lines[-1] if lines else "(the log is empty)"
-
-
-def _tables(folder: Path) -> str:
-    """Return the URI of the database of events, relative where its path would be misunderstood.
-
-    Not always relative: the catalogue keeps the URI, and looks for it again. DuckDB takes what
-    follows a question mark for something else wherever it is, so SQLite does its work there.
-    """
-    tables = folder / "tables.duckdb"
-    if "?" in str(tables):
-        return "sqlite:///tables.sqlite"
-    return f"duckdb:///{tables.name if set('#%') & set(str(tables)) else tables}"
 
 
 def open_local_catalog(data_root: Path) -> Any:
@@ -496,3 +462,17 @@ def open_local_catalog(data_root: Path) -> Any:
     port = configuration["uvicorn"]["port"]
     key = configuration["authentication"]["single_user_api_key"]
     return open_catalog(f"http://127.0.0.1:{port}", key)
+
+
+def remembered_database(data_root: Path) -> PostgreSQL | None:
+    """Return where the catalogue of a data directory is, if it is in PostgreSQL.
+
+    Raises
+    ------
+    CatalogError
+        The file that says so is damaged.
+    """
+    try:
+        return PostgreSQL.of((Path(data_root) / FOLDER / REMEMBERED).read_text().strip())
+    except FileNotFoundError:
+        return None

@@ -8,7 +8,6 @@ any more.
 Its working directory is the server's folder; whoever reads `CONFIGURATION` there finds it.
 """
 
-import asyncio
 import contextlib
 import json
 import os
@@ -19,6 +18,7 @@ import time
 import traceback
 from pathlib import Path
 
+from glidepath.catalog.errors import CatalogError
 from glidepath.catalog.lease import LeaseKeeper
 
 CONFIGURATION = Path("config.yml")
@@ -26,6 +26,7 @@ CONFIGURATION = Path("config.yml")
 OURS = "glidepath"
 """Name of our own part of the configuration."""
 DATABASE = Path("catalog.db")
+"""The catalogue's own file, where it is not in PostgreSQL."""
 
 _END_TIMEOUT = 5.0
 """Seconds in which the server must have ended by itself."""
@@ -41,7 +42,7 @@ def main(listener_number: int, lease_number: int) -> None:
         leases. The lock on the folder is inherited too, and held until the process ends.
     """
     config = json.loads(CONFIGURATION.read_text())
-    del config[OURS]
+    ours = config.pop(OURS)
     listener = socket.socket(fileno=listener_number)
     key = config["authentication"]["single_user_api_key"]
     # Before all the imports, which take seconds: others who want to use it need not wait.
@@ -50,7 +51,7 @@ def main(listener_number: int, lease_number: int) -> None:
     from glidepath.catalog.tiled_paths import quote_paths
 
     quote_paths()
-    _initialise(DATABASE)
+    _prepare(ours["database"])
 
     import uvicorn
     from tiled.server.app import build_app_from_config
@@ -70,6 +71,18 @@ def main(listener_number: int, lease_number: int) -> None:
     server.run(sockets=[listener])
 
 
+def _prepare(database: str | None) -> None:
+    """Make the catalogue's tables, or bring them up to date."""
+    from glidepath.catalog.database import PostgreSQL, prepare_postgresql, prepare_sqlite
+    from glidepath.catalog.indexed_queries import use_indexes
+
+    if database is None:
+        prepare_sqlite(DATABASE)
+        use_indexes()
+    else:
+        prepare_postgresql(PostgreSQL.of(database))
+
+
 def _end() -> None:
     """End this process; called in the thread that counts the users."""
     _forget_configuration()
@@ -84,38 +97,13 @@ def _forget_configuration() -> None:
         CONFIGURATION.unlink()
 
 
-def _initialise(database: Path) -> None:
-    """Make the catalogue's tables, once; a half-made file never gets the final name."""
-    if database.exists():
-        return
-    unfinished = database.with_suffix(".unfinished")
-    unfinished.unlink(missing_ok=True)
-
-    from sqlalchemy.ext.asyncio import create_async_engine
-    from tiled.alembic_utils import stamp_head
-    from tiled.catalog.alembic_constants import ALEMBIC_DIR, ALEMBIC_INI_TEMPLATE_PATH
-    from tiled.catalog.core import initialize_database
-
-    uri = f"sqlite+aiosqlite:///{unfinished}"
-
-    async def create() -> None:
-        engine = create_async_engine(uri)
-        try:
-            await initialize_database(engine)
-        finally:
-            await engine.dispose()
-
-    asyncio.run(create())
-    stamp_head(Path(ALEMBIC_INI_TEMPLATE_PATH), Path(ALEMBIC_DIR), uri)
-    unfinished.replace(database)
-
-
 if __name__ == "__main__":
     try:
         main(int(sys.argv[1]), int(sys.argv[2]))
     except Exception as error:
         # The user shows the last line of the log.
         traceback.print_exc()
-        sys.exit(f"{type(error).__name__}: {' '.join(str(error).split())[:500]}")
+        said = " ".join(str(error).split())[:500]
+        sys.exit(said if isinstance(error, CatalogError) else f"{type(error).__name__}: {said}")
     finally:
         _forget_configuration()

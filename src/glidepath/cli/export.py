@@ -13,7 +13,7 @@ from .fly import catalogue
 from .options import DataOption, TiledOption, data_directory
 
 if TYPE_CHECKING:
-    from glidepath.export import Roles, Run, Spectrum
+    from glidepath.export import Choice, Run, Written
 
 PICTURE = "spectrum.png"
 """Name of the picture in a run's folder, as `glidepath.logbook` looks for it."""
@@ -73,6 +73,8 @@ def export(
 ) -> None:
     """Export one run, or the common spectrum of several."""
     console = Console(highlight=False, emoji=False, soft_wrap=True)
+    from glidepath.export import Choice
+
     with errors_as_sentences():
         if check is not None:
             _check(console, check)
@@ -83,21 +85,20 @@ def export(
         found = [_documents(one, root, tiled) for one in runs]
         said = {"element": element, "edge": edge, "sample": sample and {"name": sample}}
         opened = [_opened(one, said) for one in found]
-        roles = _roles(mode, signal, i0, reference)
-        formats = {"nexus": nexus or classic, "xdi": xdi, "csv": csv, "crate": crate}
-        if not any(formats.values()):
-            formats["nexus"] = True
-        if output is not None and output.suffix and sum(formats.values()) > 1:
+        choice = Choice(mode, signal, i0, reference, step, classic)
+        asked = {"nexus": nexus or classic, "xdi": xdi, "csv": csv, "crate": crate}
+        formats = [kind for kind, wanted in asked.items() if wanted] or ["nexus"]
+        if output is not None and output.suffix and len(formats) > 1:
             raise ValueError("Several formats need a folder to go to; name one with --output.")
         if len(opened) > 1:
-            _export_several(console, opened, roles, mode, formats, output, classic, step)
+            _export_several(console, opened, choice, formats, output)
             return
         (run,), journal = opened, found[0].documents
         if documents:
             _keep_documents(run, journal)
         if picture:
-            _draw(console, run, roles, mode)
-        _export_one(console, run, journal, roles, mode, formats, output, classic, step, license_)
+            _draw(console, run, choice)
+        _export_one(console, run, journal, choice, formats, output, license_)
 
 
 @dataclass
@@ -183,153 +184,56 @@ def _opened(source: Source, said: Mapping[str, Any]) -> "Run":
     return Run(added, fetch=source.fetch, folder=source.folder, home=source.home)
 
 
-def _roles(
-    mode: str | None, signal: str | None, i0: str | None, reference: str | None
-) -> list["Roles"]:
-    from glidepath.export import MODES, Roles
-
-    if mode is not None and mode not in MODES:
-        raise ValueError(f"{mode!r} is no mode; give one of {', '.join(MODES)}.")
-    if signal is None:
-        if i0 is not None or reference is not None:
-            raise ValueError("--i0 and --reference need --signal: the column of the signal.")
-        return []
-    return [Roles(mode or "tey", signal, i0, reference)]
-
-
-def _chosen(run: "Run", roles: Sequence["Roles"], mode: str | None) -> list["Roles"]:
-    """Return the spectra that were asked for.
-
-    Raises
-    ------
-    ValueError
-        If the run has none of them.
-    """
-    from glidepath.export import roles_of
-
-    found = [one for one in roles_of(run, roles) if mode is None or one.mode == mode]
-    if mode is not None and not found:
-        raise ValueError(
-            f"{run.name.capitalize()} does not say what its spectrum of the mode {mode} is; name "
-            "the columns with --signal and --i0."
-        )
-    return found
-
-
-def _spectra(
-    run: "Run", roles: Sequence["Roles"], mode: str | None, step: float | None
-) -> list["Spectrum"]:
-    from glidepath.export import spectrum_of
-
-    chosen = _chosen(run, roles, mode)
-    if not chosen:
-        raise ValueError(
-            f"{run.name.capitalize()} does not say which column is the signal; name it with "
-            "--signal, and the incident intensity with --i0."
-        )
-    return [spectrum_of(run, one, step) for one in chosen]
-
-
 def _export_one(
     console: Console,
     run: "Run",
     journal: Documents,
-    roles: Sequence["Roles"],
-    mode: str | None,
-    formats: Mapping[str, bool],
+    choice: "Choice",
+    formats: Sequence[str],
     output: Path | None,
-    classic: bool,
-    step: float | None,
     license_: str | None,
 ) -> None:
-    from glidepath.export import (
-        crate_name,
-        csv_name,
-        spectrum_columns,
-        table_columns,
-        write_crate,
-        write_csv,
-        write_nexus,
-        write_xdi,
-        xdi_name,
-    )
-    from glidepath.export.crate import NO_LICENSE
+    from glidepath.export import crate_name, csv_name, write_run
 
-    chosen = _chosen(run, roles, mode)
-    if formats["nexus"]:
-        place = None if output is None else _place(output, None, run)
-        master = write_nexus(run, place, roles=chosen, classic=classic, step=step)
-        _said(console, master.path, master.remarks)
-    if formats["xdi"]:
-        spectra = _spectra(run, roles, mode, step)
-        if output is not None and output.suffix and len(spectra) > 1:
-            raise ValueError("The run has several spectra; choose one with --mode.")
-        for spectrum in spectra:
-            name = xdi_name(run, spectrum)
-            _said(console, write_xdi([run], spectrum, _place(output, name, run)))
-    if formats["csv"]:
-        columns = (
-            table_columns(run)
-            if step is None
-            else spectrum_columns(run, _spectra(run, roles, mode, step)[0])
+    for kind in formats:
+        if kind == "xdi":
+            _export_xdi(console, run, choice, output)
+            continue
+        names = {"nexus": None, "csv": csv_name(run), "crate": crate_name(run)}
+        place = None if kind == "nexus" and output is None else _place(output, names[kind], run)
+        _said(
+            console,
+            write_run(run, place, kind, choice, documents=_lines(journal), license_url=license_),
         )
-        _said(console, write_csv(columns, _place(output, csv_name(run), run)))
-    if formats["crate"]:
-        packed = write_crate(
-            run,
-            _place(output, crate_name(run), run),
-            documents=_lines(journal),
-            license_url=license_ or NO_LICENSE,
-        )
-        _said(console, packed.path, packed.remarks)
+
+
+def _export_xdi(console: Console, run: "Run", choice: "Choice", output: Path | None) -> None:
+    """Write a file for each spectrum that is meant."""
+    from glidepath.export import Written, spectrum_of, write_xdi, xdi_name
+
+    choice.first(run)
+    spectra = [spectrum_of(run, roles, choice.step) for roles in choice.roles(run)]
+    if output is not None and output.suffix and len(spectra) > 1:
+        raise ValueError("The run has several spectra; choose one with --mode.")
+    for spectrum in spectra:
+        path = _place(output, xdi_name(run, spectrum), run)
+        _said(console, Written(write_xdi([run], spectrum, path)))
 
 
 def _export_several(
     console: Console,
     runs: Sequence["Run"],
-    roles: Sequence["Roles"],
-    mode: str | None,
-    formats: Mapping[str, bool],
+    choice: "Choice",
+    formats: Sequence[str],
     output: Path | None,
-    classic: bool,
-    step: float | None,
 ) -> None:
-    from glidepath.export import (
-        Combined,
-        average,
-        csv_name,
-        spectrum_columns,
-        write_csv,
-        write_nexus,
-        write_xdi,
-        xdi_name,
-    )
+    from glidepath.export import write_average
 
-    if formats["crate"]:
-        raise ValueError("A crate holds one run; pack each by itself.")
-    each = []
-    for run in runs:
-        chosen = _chosen(run, roles, mode)
-        if not chosen:
-            raise ValueError(
-                f"{run.name.capitalize()} does not say which column is the signal; name it with "
-                "--signal, and the incident intensity with --i0."
-            )
-        each.append(chosen[0])
-    spectrum = average(runs, each, step)
     first = runs[0]
-    if formats["nexus"]:
-        combined = Combined(spectrum, [run.uid for run in runs])
-        path = _place(output, f"average_of_{len(runs)}_{first.uid[:8]}.nxs", first)
-        master = write_nexus(first, path, classic=classic, step=step, combined=combined)
-        _said(console, master.path, master.remarks)
-    if formats["xdi"]:
-        name = xdi_name(first, spectrum).replace(".xdi", f"_average_of_{len(runs)}.xdi")
-        _said(console, write_xdi(runs, spectrum, _place(output, name, first)))
-    if formats["csv"]:
-        name = csv_name(first, [spectrum]).replace(".csv", f"_average_of_{len(runs)}.csv")
-        columns = spectrum_columns(first, spectrum)
-        _said(console, write_csv(columns, _place(output, name, first)))
+    endings = {"nexus": ".nxs", "xdi": ".xdi", "csv": ".csv", "crate": ".zip"}
+    for kind in formats:
+        name = f"average_of_{len(runs)}_{first.uid[:8]}{endings[kind]}"
+        _said(console, write_average(runs, _place(output, name, first), kind, choice))
 
 
 def _place(output: Path | None, name: str | None, run: "Run") -> Path:
@@ -344,9 +248,9 @@ def _place(output: Path | None, name: str | None, run: "Run") -> Path:
     return output / name
 
 
-def _said(console: Console, path: Path, remarks: Sequence[str] = ()) -> None:
-    console.print(f"Written: {path}", markup=False)
-    for remark in remarks:
+def _said(console: Console, written: "Written") -> None:
+    console.print(f"Written: {written.path}", markup=False)
+    for remark in written.remarks:
         console.print(f"Note: {remark}", markup=False)
 
 
@@ -377,14 +281,14 @@ def _keep_documents(run: "Run", documents: Documents) -> None:
             new.write_bytes(_lines(documents))
 
 
-def _draw(console: Console, run: "Run", roles: Sequence["Roles"], mode: str | None) -> None:
+def _draw(console: Console, run: "Run", choice: "Choice") -> None:
     """Draw the first spectrum into the run's folder; a run without one has no picture."""
     import numpy as np
 
-    from glidepath.export import spectrum_of
+    from glidepath.export import Written, spectrum_of
     from glidepath.pictures import save_spectrum
 
-    chosen = _chosen(run, roles, mode)
+    chosen = choice.roles(run)
     if run.folder is None or not chosen:
         return
     spectrum = spectrum_of(run, chosen[0])
@@ -400,7 +304,7 @@ def _draw(console: Console, run: "Run", roles: Sequence["Roles"], mode: str | No
         title=f"{run.start.get('title', '')} {run.name}".strip(),
         signal_label=of,
     )
-    _said(console, path)
+    _said(console, Written(path))
 
 
 __all__ = ["export"]

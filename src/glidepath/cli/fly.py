@@ -31,9 +31,10 @@ from .scan_arguments import (
 @contextmanager
 def catalogue(uri: str | None, root: Path) -> Iterator[Callable[[], Any]]:
     """Give a function that opens the catalogue: the user's server, or one for this directory."""
+    from glidepath.configuration import load_configuration
     from glidepath.session.run_documents import SharedCatalogue
 
-    shared = SharedCatalogue(root, uri)
+    shared = SharedCatalogue(root, uri, load_configuration().database)
     try:
         shared.begin()
         yield shared.open

@@ -19,9 +19,11 @@ def relocate(
     """Register the runs of a data directory that was moved from OLD to NEW."""
     from glidepath.catalog import LocalTiledServer, replay_all
     from glidepath.catalog.relocation import relocate as move
+    from glidepath.catalog.server import remembered_database
 
     console = Console(highlight=False, emoji=False, soft_wrap=True)
     with errors_as_sentences():
+        database = remembered_database(new)
         done = move(old, new)
         console.print(f"{done.runs} runs name their files below {new} now.", markup=False)
         for path in done.elsewhere:
@@ -29,10 +31,12 @@ def relocate(
         for path in done.missing:
             console.print(f"Note: {path} is missing.", markup=False)
         if replay:
-            with LocalTiledServer(new) as server:
+            # A database beside is not set aside with the directory: its runs are written again.
+            place = None if database is None else str(database)
+            with LocalTiledServer(new, database=place) as server:
                 client = server.client()
                 try:
-                    replayed = list(replay_all(new / "journal", client))
+                    replayed = list(replay_all(new / "journal", client, anew=place is not None))
                 finally:
                     client.context.http_client.close()
             console.print(f"{len(replayed)} runs are in the new catalogue.")

@@ -20,6 +20,9 @@ def replay(
     uid: Annotated[
         str | None, typer.Argument(help="Uid of the run. Default: all that are not in Tiled yet.")
     ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Also runs that were in a catalogue before this one.")
+    ] = False,
     data: DataOption = Path("glidepath-data"),
     tiled: TiledOption = None,
 ) -> None:
@@ -40,7 +43,11 @@ def replay(
         with catalogue(tiled, root) as connect:
             client = connect()
             try:
-                done = [replay_run(uid, client, journal)] if uid else replay_all(journal, client)
+                done = (
+                    [replay_run(uid, client, journal)]
+                    if uid
+                    else replay_all(journal, client, every=every)
+                )
             finally:
                 client.context.http_client.close()
         for one in done:

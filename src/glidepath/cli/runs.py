@@ -16,6 +16,12 @@ def runs(
         str | None, typer.Option(help="today, yesterday, 3h, 2d, or a date such as 2026-11-28.")
     ] = None,
     edge: Annotated[str | None, typer.Option(help='Element, edge or both, such as "N K".')] = None,
+    user: Annotated[
+        str | None, typer.Option(help="Part of the name or the account of one who took part.")
+    ] = None,
+    proposal: Annotated[
+        str | None, typer.Option(help="Part of the number or the title of the proposal.")
+    ] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Only those that did not succeed.")] = (
         False
     ),
@@ -32,6 +38,8 @@ def runs(
             sample=sample,
             since=None if since is None else time_of(since),
             edge=edge,
+            user=user,
+            proposal=proposal,
             failed=failed,
         )
         if as_json:

@@ -30,16 +30,33 @@ def wait_for_interrupt() -> None:
             signal.signal(number, handler)
 
 
-def serve(data: DataOption = Path("glidepath-data")) -> None:
+DatabaseOption = Annotated[
+    str | None,
+    typer.Option(
+        help="PostgreSQL database for the catalogue, postgresql://user@host/name; it is made if "
+        "there is none. The password comes from PGPASSWORD or ~/.pgpass. Default: of the "
+        "configuration, else a file of the data directory."
+    ),
+]
+
+
+def serve(
+    data: DataOption = Path("glidepath-data"),
+    database: DatabaseOption = None,
+) -> None:
     """Serve the runs of a data directory to browsers and to Python, until Ctrl-C."""
     from glidepath.catalog import LocalTiledServer
+    from glidepath.configuration import load_configuration
     from glidepath.storage import check_data_directory
 
     console = Console(highlight=False, emoji=False)
     with errors_as_sentences():
         root = check_data_directory(data)
-        with LocalTiledServer(root) as server:
+        place = load_configuration(database=database).database
+        with LocalTiledServer(root, database=place) as server:
             console.print(f"Runs of {root}: {server.web_url}", soft_wrap=True)
+            if server.database is not None:
+                console.print(f"The catalogue is in {server.database}.", soft_wrap=True)
             console.print("Ctrl-C ends this server.")
             wait_for_interrupt()
 

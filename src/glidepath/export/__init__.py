@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .crate import Crate, check_crate, crate_name, write_crate
     from .csv_table import csv_name, csv_text, spectrum_columns, table_columns, write_csv
+    from .files import Choice, Written, write_average, write_run
     from .mapping import DEVICES, MAPPING, Fact
     from .nexus import Combined, Master, master_name, write_nexus
     from .run import DOCUMENTS, ExportError, Run, read_documents
     from .spectrum import MODES, Roles, Spectrum, average, roles_of, spectrum_of
     from .xdi import write_xdi, xdi_name, xdi_text
-
 __all__ = [
     "DEVICES",
     "DOCUMENTS",
     "MAPPING",
     "MODES",
+    "Choice",
     "Combined",
     "Crate",
     "ExportError",
@@ -28,6 +29,7 @@ __all__ = [
     "Roles",
     "Run",
     "Spectrum",
+    "Written",
     "average",
     "check_crate",
     "crate_name",
@@ -39,9 +41,11 @@ __all__ = [
     "spectrum_columns",
     "spectrum_of",
     "table_columns",
+    "write_average",
     "write_crate",
     "write_csv",
     "write_nexus",
+    "write_run",
     "write_xdi",
     "xdi_name",
     "xdi_text",
@@ -50,6 +54,7 @@ __all__ = [
 _MODULES = {
     "crate": ["Crate", "check_crate", "crate_name", "write_crate"],
     "csv_table": ["csv_name", "csv_text", "spectrum_columns", "table_columns", "write_csv"],
+    "files": ["Choice", "Written", "write_average", "write_run"],
     "mapping": ["DEVICES", "MAPPING", "Fact"],
     "nexus": ["Combined", "Master", "master_name", "write_nexus"],
     "run": ["DOCUMENTS", "ExportError", "Run", "read_documents"],

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from .credentials import secret
+from .credentials import needed_secret
 from .delivery import NotDelivered, Refused
 from .outbox import Message
 from .run_record import RunRecord
+
+TIMEOUT = 30.0
+"""Seconds in which broker and e-log must answer. What pyicat-plus takes by itself, 0.1 s for the
+e-log, is too short: it counts an entry as written when there is no answer in time."""
+
+CONTINUOUS = ("flyscan", "xas_flyscan", "trajectory_scan")
+"""Plans that the ESRF's definitions call continuous; all others are step by step."""
 
 
 class Esrf:
     """Tells the ESRF's ICAT of runs and notes by ``pyicat-plus`` (the extra ``icat``).
 
-    A dataset is known by its path: the same one twice is one. The e-log cannot be asked whether it
-    has an entry: the one whose sending was interrupted may come twice. Its key comes from the
-    environment, ``GLIDEPATH_ESRF_KEY``.
+    Each message has connections of its own: on one that has been idle, a broker that was restarted
+    meanwhile loses a message without a word. A dataset is known by its path: the same one twice is
+    one. The e-log cannot be asked whether it has an entry: the one whose sending was interrupted
+    may come twice. Its key comes from the environment, ``GLIDEPATH_ESRF_KEY``.
 
     Parameters
     ----------
@@ -43,12 +52,14 @@ class Esrf:
         self._client: Any = None
 
     def send(self, message: Message) -> None:
-        """Store the run's dataset, then write the entry.
+        """Store the run's dataset, then write the entry and the run's picture.
 
         Raises
         ------
         NotDelivered
             If broker or e-log do not answer.
+        Refused
+            If the message belongs to no run, or the run to no proposal and beamline.
         """
         run = message.run
         if run is None:
@@ -63,12 +74,15 @@ class Esrf:
             if self._elogbook_url:
                 text = "\n".join(message.lines())
                 client.send_message(text, msg_type="comment", **where, dataset=run.name)
+                if message.kind == "run" and run.picture is not None:
+                    client.send_binary_file(str(run.picture), **where)
         except Exception as error:
-            self.close()
             raise NotDelivered(
                 f"The ESRF's ICAT does not answer ({type(error).__name__}); it is tried again.",
                 sure=False,
             ) from error
+        finally:
+            self.close()
 
     def has(self, message: Message) -> bool:
         """Return False: it cannot be asked."""
@@ -78,7 +92,9 @@ class Esrf:
         """Close the connections."""
         client, self._client = self._client, None
         if client is not None:
-            client.disconnect()
+            # What was sent is sent; a broker that is gone cannot be told goodbye.
+            with contextlib.suppress(Exception):
+                client.disconnect()
 
     def _opened(self) -> Any:
         if self._client is None:
@@ -88,6 +104,8 @@ class Esrf:
                 raise NotDelivered(
                     "The ESRF's ICAT needs pyicat-plus; install glidepath[icat].", sure=True
                 ) from error
+            except NotDelivered:
+                raise
             except Exception as error:
                 raise NotDelivered(
                     f"The ESRF's ICAT cannot be reached ({type(error).__name__}); it is tried "
@@ -99,9 +117,12 @@ class Esrf:
     def _connect(self) -> Any:
         from pyicat_plus.client.main import IcatClient
 
-        elog = {"elogbook_url": self._elogbook_url, "elogbook_token": secret(self.name, "KEY")}
-        more = elog if self._elogbook_url else {}
-        return IcatClient(metadata_urls=self._metadata_urls, **more)
+        more: dict[str, Any] = {}
+        if self._elogbook_url:
+            more["elogbook_url"] = self._elogbook_url
+            more["elogbook_token"] = needed_secret(self.name, "KEY")
+            more["elogbook_timeout"] = TIMEOUT
+        return IcatClient(metadata_urls=self._metadata_urls, queue_timeout=TIMEOUT, **more)
 
 
 def _where(run: RunRecord) -> dict[str, str]:
@@ -122,7 +143,7 @@ def _metadata(run: RunRecord) -> dict[str, Any]:
         "Sample_name": sample.get("name", "") if isinstance(sample, Mapping) else sample or "",
         "startDate": datetime.fromtimestamp(run.begin, UTC),
         "endDate": datetime.fromtimestamp(run.end, UTC),
-        "scanType": run.plan,
+        "scanType": "continuous" if run.plan in CONTINUOUS else "step_by_step",
         "definition": technique.get("name", "XAS") if isinstance(technique, Mapping) else "XAS",
         "Notes_note_00": run.reason,
     }

@@ -20,7 +20,7 @@ from typing import Any
 FILE_NAME = "runs.db"
 SUFFIX = ".jsonl"
 
-LAYOUT = 1
+LAYOUT = 2
 """Number of the database's layout: one of another number is made anew."""
 
 TAIL = 1 << 16
@@ -56,6 +56,10 @@ class Run:
         Why it ended.
     sample, element, edge
         What the experiment said.
+    users
+        Names, accounts and ORCID iDs of those who took part.
+    proposal
+        Number and title of the proposal.
     """
 
     uid: str
@@ -73,6 +77,8 @@ class Run:
     sample: str
     element: str
     edge: str
+    users: str
+    proposal: str
 
     @property
     def range(self) -> str:
@@ -115,6 +121,8 @@ class RunIndex:
         sample: str | None = None,
         since: float | None = None,
         edge: str | None = None,
+        user: str | None = None,
+        proposal: str | None = None,
         failed: bool = False,
     ) -> list[Run]:
         """Return runs, the newest first.
@@ -129,14 +137,19 @@ class RunIndex:
             Only runs that began at this time (POSIX s) or later.
         edge
             ``"N K"``, ``"N"`` or ``"K"``: element and edge.
+        user
+            Part of the name, the account or the ORCID iD of one who took part, in any case.
+        proposal
+            Part of the proposal's number or title, in any case.
         failed
             Only runs that were no success.
         """
         conditions: list[str] = []
         values: list[Any] = []
-        if sample is not None:
-            conditions.append("instr(lower(sample), lower(?)) > 0")
-            values.append(sample)
+        for column, part in (("sample", sample), ("users", user), ("proposal", proposal)):
+            if part is not None:
+                conditions.append(f"instr(lower({column}), lower(?)) > 0")
+                values.append(part)
         if since is not None:
             conditions.append("begun >= ?")
             values.append(since)
@@ -339,7 +352,29 @@ def run_of(start: Mapping[str, Any], stop: Mapping[str, Any]) -> Run:
         sample=str(sample),
         element=str(start.get("element", "")),
         edge=str(start.get("edge", "")),
+        users="; ".join(_people(start)),
+        proposal=_proposal(start),
     )
+
+
+def _people(start: Mapping[str, Any]) -> Iterable[str]:
+    """Yield what is known of those who took part: one text for each."""
+    users = start.get("users") or [start.get("user_name") or start.get("username") or ""]
+    for user in users if isinstance(users, list) else [users]:
+        if isinstance(user, Mapping):
+            said = [str(user[key]) for key in ("name", "identifier", "orcid") if user.get(key)]
+        else:
+            said = [str(user)]
+        if any(said):
+            yield " ".join(said)
+
+
+def _proposal(start: Mapping[str, Any]) -> str:
+    proposal = start.get("proposal") or ""
+    if isinstance(proposal, Mapping):
+        said = [proposal.get("proposal_id"), proposal.get("title")]
+        return " ".join(str(part) for part in said if part)
+    return str(proposal)
 
 
 def _run_of_row(row: Any) -> Run:

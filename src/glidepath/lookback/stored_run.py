@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from glidepath.catalog.journal import read_journal
 from glidepath.catalog.run_folder import documents_in, open_run_folder
 from glidepath.live import Display, Pass, PrimaryFollower, display_of, passes_of
+from glidepath.storage import run_folder
 
 from .index import Run, RunIndex, run_of
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     import pandas
     import xarray
     from matplotlib.figure import Figure
+
+    from glidepath.export import Written
 
     from .fits import EdgeResult, N2Result
 
@@ -108,6 +111,17 @@ class StoredRun:
         if self._folder is not None:
             return documents_in(self._folder)
         return list(read_journal(self.journal))
+
+    @property
+    def folder(self) -> Path | None:
+        """Where its files are now, if they are in a folder of their own."""
+        if self._folder is not None:
+            return self._folder
+        run = self.run
+        if run.scan_id < 0:
+            return None
+        folder = run_folder(self._root, run.uid, run.scan_id, run.begun)
+        return folder if folder.is_dir() else None
 
     @property
     def start(self) -> Mapping[str, Any]:
@@ -281,6 +295,25 @@ class StoredRun:
         from .spectra import spectra_of
 
         return draw(spectra_of([self], **options), path)
+
+    def export(self, path: Path | str | None = None, **options: Any) -> "Written":
+        """Write it as a file for other programs, such as ``run.export("n2.xdi")``.
+
+        Parameters
+        ----------
+        path
+            File to write: ``.nxs``, ``.xdi``, ``.csv`` or ``.zip``; None: NeXus, in its folder.
+        options
+            Those of `glidepath.lookback.exporting.export_runs`.
+
+        Raises
+        ------
+        ExportError
+            If it cannot be done, in one sentence.
+        """
+        from .exporting import export_runs
+
+        return export_runs([self], path, **options)
 
     def fit(self, kind: str = "n2", **options: Any) -> "N2Result | EdgeResult":
         """Fit the N2 series (``"n2"``) or an absorption edge (``"edge"``)."""

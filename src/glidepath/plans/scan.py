@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -146,7 +147,8 @@ class Scan:
         self.loop = running_loop()
         folder = run_folder(data_root(), document["uid"], document["scan_id"], document["time"])
         title = f"{document['plan_name']} {self.axis.name}"
-        entry = {"title": title, "entry_identifier": document["uid"]}
+        begun = datetime.fromtimestamp(document["time"], UTC).isoformat(timespec="milliseconds")
+        entry = {"title": title, "start_time": begun, "entry_identifier": document["uid"]}
         run_file = RunFile(folder / FILE_NAME, entry, self.exposure)
         yield from do("prepare", self.sampler, run_file)
         if self.beam is not None:

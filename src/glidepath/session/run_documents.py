@@ -106,11 +106,14 @@ class SharedCatalogue:
         The data directory.
     uri
         Address of the user's own server; its key is in the environment's ``TILED_API_KEY``.
+    database
+        PostgreSQL database of the local server's catalogue; None: where it is.
     """
 
-    def __init__(self, root: Path, uri: str | None) -> None:
+    def __init__(self, root: Path, uri: str | None, database: str | None = None) -> None:
         self._root = root
         self._uri = uri
+        self._database = database
         self._server: Any = None
 
     def begin(self) -> None:
@@ -150,7 +153,7 @@ class SharedCatalogue:
         from glidepath.catalog import LocalTiledServer
 
         if self._server is None:
-            self._server = LocalTiledServer(self._root)
+            self._server = LocalTiledServer(self._root, database=self._database)
         return self._server.start()
 
 

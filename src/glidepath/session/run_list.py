@@ -1,9 +1,13 @@
 """The runs of a session's data directory, as one looks for them at a prompt."""
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from glidepath.lookback import Run, RunIndex, StoredRun
+
+if TYPE_CHECKING:
+    from glidepath.export import Written
 
 SHOWN = 20
 """Runs that a list shows."""
@@ -37,6 +41,29 @@ class RunList:
             If there is no such run; the text is a sentence.
         """
         return StoredRun(self.index, self.index.one(which))
+
+    def export(
+        self, which: str | Iterable[int | str], path: Path | str, **options: Any
+    ) -> "Written":
+        """Write the common spectrum of several runs: ``runs.export([12, 13], "mean.nxs")``.
+
+        Parameters
+        ----------
+        which
+            Numbers or uids, or a range such as ``"12:15"`` or ``"-3:"``.
+        path, options
+            Those of `glidepath.lookback.exporting.export_runs`.
+
+        Raises
+        ------
+        ValueError
+            If there is no such run, or it cannot be done; the text is a sentence.
+        """
+        from glidepath.lookback.exporting import export_runs
+
+        names = [which] if isinstance(which, str) else list(which)
+        found = [run for name in names for run in self.index.find(name)]
+        return export_runs([StoredRun(self.index, run) for run in found], path, **options)
 
     def __len__(self) -> int:
         return len(self.index.runs(limit=None))

@@ -147,12 +147,13 @@ class Session:
             )
         self.follower = PrimaryFollower()
         self.RE.subscribe(self.follower)
-        self._catalogue = SharedCatalogue(self.root, self.configuration.tiled)
+        places = self.configuration.tiled, self.configuration.database
+        self._catalogue = SharedCatalogue(self.root, *places)
         self._documents = RunDocuments(
             self.RE, self.root, self._catalogue.open if catalogue and not left_behind else None
         )
         if catalogue and left_behind:
-            self._documents.hand_over_to(LeftBehind(self.root, self.configuration.tiled))
+            self._documents.hand_over_to(LeftBehind(self.root, *places))
         self._left_behind = left_behind
         destinations = destinations_of(self.root, self.configuration.logbook)
         # Without exports nobody makes the picture that an entry waits for.
@@ -332,6 +333,27 @@ class Session:
         experiment.describe_in(self.RE.md)
         experiment.save(self.root)
         self._experiment = experiment
+
+    @property
+    def sample(self) -> Any:
+        """The beamline's device of that name; where it has none, the sample that is measured.
+
+        Set it to say what is measured from now on: ``s.sample = "N2 gas cell"``, or a mapping with
+        ``name``, ``identifier`` and ``formula``. It is checked at once, kept for the sessions to
+        come, and never moves or changes a device.
+
+        Raises
+        ------
+        ExperimentError
+            If it cannot be right; what was set before stays.
+        """
+        if "sample" in self.beamline.devices:
+            return self.devices(["sample"])[0]
+        return self._experiment.sample
+
+    @sample.setter
+    def sample(self, sample: Any) -> None:
+        self.experiment = self._experiment.changed(sample=sample)
 
     def note(self, text: str) -> None:
         """Write a note into the logbook; it is about the last run of this session, if any.
