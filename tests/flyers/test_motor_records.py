@@ -1,6 +1,7 @@
 """Each field of a motor record that does something to a flight: provoked, over Channel Access."""
 
 import ast
+import asyncio
 import re
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from glidepath.devices.motor_fields import FIELDS
 from glidepath.devices.motor_record import BESIDE, OWN, MotorRecord, read_motor_record
 from glidepath.flyers import ConstantVelocity, FlightError, flight_for
 from glidepath.flyers.motion.flown_velocity import SHORTEST_CHECK, FlownVelocity
+from glidepath.session.positions import positions_of
 from glidepath.trajectory import Leg, Region, preflight
 
 pytestmark = pytest.mark.slow
@@ -30,6 +32,16 @@ DEFAULTS = {
     "BDST": 0.0, "BVEL": 5.0, "BACC": 0.2, "DLY": 0.0, "RTRY": 0, "HLS": 0, "LLS": 0, "SPDB": 0.0,
     "MDEL": 0.0, "ACCU": 0, "ACCS": 25.0, "OFF": 0.0, "VELO": 5.0, "LLM": -50.0, "HLM": 50.0,
 }  # fmt: skip
+
+
+async def shows(name, condition):
+    """Wait until a variable has a value that fulfils a condition, and return it."""
+    for _ in range(500):
+        value = await aioca.caget(name)
+        if condition(value):
+            return value
+        await asyncio.sleep(0.02)
+    raise TimeoutError(f"{name} is {value}")
 
 
 @pytest.fixture
@@ -47,7 +59,10 @@ async def bench(beamline):
         return await aioca.caget(f"{prefix}.{name}")
 
     async def reset():
-        await put(DISP=0, SPMG=3, SET=0)
+        await put(DISP=0, SET=0)
+        # On Go a motor makes up for what it was told meanwhile.
+        await put(SPMG=3, STOP=1)
+        await shows(f"{prefix}.DMOV", lambda done: done == 1)
         await put(**DEFAULTS)
 
     await reset()
@@ -201,18 +216,131 @@ async def test_a_record_that_was_calibrated_meanwhile_is_not_flown(bench):
         await bench.flight.prepare(plan)
 
 
-async def test_a_pause_in_mid_flight_is_named_and_nothing_moves_on_go(bench):
+async def told(bench, **values):
+    """Write fields without waiting for what they lead to, and wait until they are there."""
+    for name, value in values.items():
+        await aioca.caput(f"{bench.prefix}.{name}", value, wait=False)
+        await until(bench, name, lambda found, value=value: found == value)
+
+
+async def until(bench, field, condition):
+    return await shows(f"{bench.prefix}.{field}", condition)
+
+
+async def stays_on_go(bench):
+    """Switch to Go and see that nothing moves: the motor is done at once, where it was."""
+    here = await bench.get("RBV")
+    await told(bench, SPMG=3)
+    await until(bench, "DMOV", lambda done: done == 1)
+    assert (await bench.get("RBV"), await bench.get("MOVN")) == (here, 0)
+
+
+@pytest.mark.parametrize("retries", [0, 10])
+@pytest.mark.parametrize("mode", [0, 1], ids=["stop", "pause"])
+async def test_a_hold_in_mid_flight_is_named_and_nothing_moves_on_go(bench, mode, retries):
+    await bench.put(RTRY=retries)
     leg = Leg((Region(0.0, 20.0, 4.0),))
     plan = await bench.flight.plan(leg)
     await bench.flight.prepare(plan)
     await bench.flight.kickoff()
     following = bench.flight.complete()
-    await bench.put(SPMG=1)
-    with pytest.raises(FlightError, match=r"m2\.SPMG is Pause: set it to Go"):
+    await told(bench, SPMG=mode)
+    label = ("Stop", "Pause")[mode]
+    with pytest.raises(FlightError, match=rf"m2\.SPMG is {label}: set it to Go"):
         await following
     await bench.flight.halt()
-    here = await bench.get("RBV")
-    assert here < 19.0
+    assert await bench.get("RBV") < 19.0
+    await stays_on_go(bench)
+
+
+@pytest.mark.parametrize("retries", [0, 10])
+async def test_a_flight_that_ends_while_a_pause_slows_it_down_leaves_nothing_for_go(bench, retries):
+    await bench.put(RTRY=retries, ACCL=1.0)
+    try:
+        plan = await bench.flight.plan(Leg((Region(0.0, 20.0, 4.0),)))
+        await bench.flight.prepare(plan)
+        await bench.flight.kickoff()
+        await until(bench, "RBV", lambda position: position > 0.5)
+        await told(bench, SPMG=1)
+        # STOP does nothing while the record slows down by itself.
+        await bench.flight.halt()
+        assert (await bench.get("DMOV"), await bench.get("MOVN")) == (1, 0)
+        await stays_on_go(bench)
+    finally:
+        await bench.put(ACCL=0.2)
+
+
+@pytest.mark.parametrize("mode", [0, 1], ids=["stop", "pause"])
+async def test_a_target_of_a_flight_that_a_held_motor_remembers_is_taken_back(
+    bench, monkeypatch, mode
+):
+    plan = await bench.flight.plan(UP)
+    await bench.flight.prepare(plan)
+
+    async def held_meanwhile(_):
+        await told(bench, SPMG=mode)
+
+    # Between the look at the record and the order to move.
+    monkeypatch.setattr(bench.flight.back_end, "_check_unchanged", held_meanwhile)
+    starting = bench.flight.kickoff()
+    await until(bench, "VAL", lambda target: target == pytest.approx(plan.motion.stop))
+    await bench.flight.halt()
+    await starting
+    await stays_on_go(bench)
+
+
+async def test_set_mode_on_the_way_to_the_run_up_changes_no_calibration(bench):
+    plan = await bench.flight.plan(UP)
+    await bench.flight.prepare(plan)
+    before = await bench.get("RBV"), await bench.get("OFF")
+    await bench.put(SET=1)
+    with pytest.raises(FlightError, match="is in Set mode"):
+        await bench.flight.kickoff()
+    assert (await bench.get("RBV"), await bench.get("OFF")) == before
+
+
+async def test_a_target_of_somebody_else_is_left_alone_and_said(bench):
+    await told(bench, SPMG=1, VAL=7.0)
+    (objection,) = await objections(bench)
+    assert re.search(r"m2\.SPMG is Pause: set it to Go, upon which it goes to 7 mm by", objection)
+    # It waits, and does not move: that is no reason of its own.
+    assert await bench.flight.moving() == ""
+    await bench.flight.halt()
+    assert await bench.get("VAL") == 7.0
+    await told(bench, SPMG=3)
+    await until(bench, "DMOV", lambda done: done == 1)
+    assert await bench.get("RBV") == 7.0
+
+
+async def test_an_approach_that_a_pause_ended_is_no_run_up(bench):
+    await bench.put(RTRY=0)
+    await bench.motor.set(-40.0)
+    plan = await bench.flight.plan(Leg((Region(0.0, -4.0, 4.0),)))
+    preparing = bench.flight.prepare(plan)
+    await until(bench, "RBV", lambda position: position > -38.0)
+    await told(bench, SPMG=1)
+    await until(bench, "DMOV", lambda done: done == 1)
+    with pytest.raises(FlightError, match=r"stands at -3\d.* and not at its run-up.*SPMG is Pause"):
+        await preparing
+
+
+async def test_our_own_motor_that_is_stopped_in_pause_goes_nowhere_on_go(bench):
+    motor = Motor(bench.prefix, "slide")
+    await motor.connect()
+    moving = motor.set(20.0)
+    await until(bench, "RBV", lambda position: position > 0.5)
+    await told(bench, SPMG=1)
+    await motor.stop()
+    with pytest.raises(RuntimeError, match="stopped"):
+        await moving
+    await stays_on_go(bench)
+
+
+async def test_what_axes_say_of_themselves_has_what_keeps_a_motor_from_moving(bench):
+    await told(bench, SPMG=1, VAL=7.0)
+    (position,) = await positions_of({"slide": bench.motor})
+    assert (position.moving, position.setpoint) == (False, 7.0)
+    assert "SPMG is Pause: set it to Go, upon which it goes to 7 mm by itself" in position.objection
 
 
 async def test_the_stock_device_flies_and_gets_its_velocity_back(bench):

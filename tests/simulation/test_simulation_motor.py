@@ -101,14 +101,135 @@ def test_set_mode_changes_the_calibration_and_moves_nothing(client):
     assert client.get("m4.HLM") == 25.0
 
 
-def test_a_target_that_was_given_in_pause_is_moved_to_on_go(client):
-    client.put("m4.SPMG", 1)
-    client.put("m4.VAL", 0.5)
-    assert (client.get("m4.RBV"), client.get("m4.DMOV")) == (0.0, 1)
-    client.put("m4.SPMG", 3)
-    client.wait_for("m4.RBV", lambda position: position == 0.5)
-    client.wait_for("m4.DMOV", lambda done: done == 1)
-    client.put("m4.VAL", 0.0)
+STOP, PAUSE, MOVE, GO = range(4)
+
+
+@pytest.fixture
+def slide(client):
+    """The sample slide at 0, with SPMG on Go and the settings it was started with."""
+
+    def reset():
+        client.put("m2.SPMG", GO, wait=False)
+        client.put("m2.STOP", 1, wait=False)
+        client.wait_for("m2.DMOV", lambda done: done == 1)
+        client.put("m2.RTRY", 10)
+        client.put("m2.VBAS", 0.0)
+        client.put("m2.BVEL", 5.0)
+        client.put("m2.VELO", 5.0)
+        client.put("m2.VAL", 0.0)
+
+    reset()
+    yield client
+    reset()
+
+
+def stands(client):
+    """Wait until nothing moves, whatever DMOV says, and return where."""
+    client.wait_for("m2.MOVN", lambda moving: moving == 0)
+    return client.get("m2.RBV")
+
+
+@pytest.mark.parametrize("mode", [STOP, PAUSE])
+def test_a_target_that_is_given_while_spmg_holds_the_motor_is_moved_to_on_go(slide, mode):
+    slide.put("m2.SPMG", mode)
+    slide.put("m2.VAL", 0.5, wait=False)
+    slide.wait_for("m2.DMOV", lambda done: done == 0)
+    # STOP does not make it forget the target.
+    slide.put("m2.STOP", 1, wait=False)
+    slide.wait_for("m2.STOP", lambda stop: stop == 0)
+    assert (slide.get("m2.RBV"), slide.get("m2.DMOV"), slide.get("m2.MOVN")) == (0.0, 0, 0)
+    assert (slide.get("m2.VAL"), slide.get("m2.LVAL")) == (0.5, 0.0)
+    slide.put("m2.SPMG", GO)
+    slide.wait_for("m2.DMOV", lambda done: done == 1)
+    assert slide.get("m2.RBV") == slide.get("m2.LVAL") == 0.5
+
+
+def test_a_target_that_is_taken_back_in_pause_moves_nothing_on_go(slide):
+    slide.put("m2.SPMG", PAUSE)
+    slide.put("m2.VAL", 0.5, wait=False)
+    slide.wait_for("m2.DMOV", lambda done: done == 0)
+    slide.put("m2.VAL", 0.0, wait=False)
+    slide.wait_for("m2.VAL", lambda target: target == 0.0)
+    with slide.recording("m2.RBV") as updates:
+        slide.put("m2.SPMG", GO)
+        slide.wait_for("m2.DMOV", lambda done: done == 1)
+    assert {update.value for update in updates} == {0.0}
+
+
+def test_a_target_beyond_a_limit_is_found_out_on_go(slide):
+    slide.put("m2.SPMG", PAUSE)
+    slide.put("m2.VAL", 60.0, wait=False)
+    slide.wait_for("m2.VAL", lambda target: target == 60.0)
+    assert slide.get("m2.LVIO") == 0
+    slide.put("m2.SPMG", GO)
+    slide.wait_for("m2.DMOV", lambda done: done == 1)
+    assert (slide.get("m2.LVIO"), slide.get("m2.VAL"), slide.get("m2.RBV")) == (1, 0.0, 0.0)
+
+
+def test_a_pause_in_flight_keeps_the_target_and_go_goes_on(slide):
+    slide.put("m2.VAL", 10.0, wait=False)
+    slide.wait_for("m2.RBV", lambda position: position > 0.5)
+    slide.put("m2.SPMG", PAUSE)
+    here = stands(slide)
+    assert 0.5 < here < 9.0
+    assert (slide.get("m2.VAL"), slide.get("m2.DMOV")) == (10.0, 0)
+    slide.put("m2.SPMG", GO)
+    slide.wait_for("m2.DMOV", lambda done: done == 1)
+    assert slide.get("m2.RBV") == 10.0
+
+
+def test_stop_after_a_pause_in_flight_forgets_where_it_was_going(slide):
+    slide.put("m2.VAL", 10.0, wait=False)
+    slide.wait_for("m2.RBV", lambda position: position > 0.5)
+    slide.put("m2.SPMG", PAUSE)
+    here = stands(slide)
+    slide.put("m2.STOP", 1, wait=False)
+    slide.wait_for("m2.DMOV", lambda done: done == 1)
+    assert slide.get("m2.VAL") == 10.0
+    slide.put("m2.SPMG", GO)
+    assert (slide.get("m2.DMOV"), slide.get("m2.RBV")) == (1, here)
+
+
+def test_without_retries_a_motor_that_was_paused_is_done_and_stays(slide):
+    slide.put("m2.RTRY", 0)
+    slide.put("m2.VAL", 10.0, wait=False)
+    slide.wait_for("m2.RBV", lambda position: position > 0.5)
+    slide.put("m2.SPMG", PAUSE)
+    slide.wait_for("m2.DMOV", lambda done: done == 1)
+    here = stands(slide)
+    assert (slide.get("m2.VAL"), here < 9.0) == (10.0, True)
+    slide.put("m2.SPMG", GO)
+    assert (slide.get("m2.DMOV"), slide.get("m2.RBV")) == (1, here)
+
+
+def test_switching_to_stop_makes_the_target_the_place_where_it_stands(slide):
+    slide.put("m2.VAL", 10.0, wait=False)
+    slide.wait_for("m2.RBV", lambda position: position > 0.5)
+    slide.put("m2.SPMG", STOP)
+    slide.wait_for("m2.DMOV", lambda done: done == 1)
+    here = slide.get("m2.RBV")
+    assert here < 9.0
+    assert slide.get("m2.VAL") == slide.get("m2.LVAL") == here
+    slide.put("m2.SPMG", GO)
+    assert (slide.get("m2.DMOV"), slide.get("m2.RBV")) == (1, here)
+
+
+def test_the_base_velocity_raises_what_is_below_it(slide):
+    slide.put("m2.BVEL", 2.0)
+    slide.put("m2.VBAS", 3.0)
+    assert (slide.get("m2.VELO"), slide.get("m2.BVEL")) == (5.0, 3.0)
+    slide.put("m2.VELO", 1.0)
+    slide.put("m2.BVEL", 1.0)
+    assert (slide.get("m2.VELO"), slide.get("m2.BVEL")) == (3.0, 3.0)
+    slide.put("m2.VBAS", 6.0)
+    assert (slide.get("m2.VELO"), slide.get("m2.BVEL")) == (6.0, 6.0)
+
+
+def test_the_base_velocity_raises_the_highest_one(client):
+    client.put("m4.VBAS", 6.0)
+    assert (client.get("m4.VMAX"), client.get("m4.VELO")) == (6.0, 6.0)
+    client.put("m4.VBAS", 0.0)
+    client.put("m4.VELO", 2.0)
 
 
 def test_a_target_beyond_a_limit_is_said_until_the_next_one(client):

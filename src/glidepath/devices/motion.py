@@ -11,7 +11,8 @@ from ophyd_async.epics.motor import MotorFlyableMovableLogic, MotorFlyCtx
 from glidepath.timeline.channel import Channel, ChannelKind
 
 from .motor_record import MotorRecord, read_motor_record, soft_limits
-from .positioning import MotionError
+from .motor_stop import stop_motor
+from .positioning import STANDING_TIMEOUT, MotionError
 from .sampled import SampledChannel
 
 __all__ = ["Motor"]
@@ -25,9 +26,20 @@ class _MotorLogic(MotorFlyableMovableLogic):
     ----------
     record
         Reads the fields of the motor's record.
+    halt
+        Stops it.
     """
 
     record: Callable[[], Awaitable[MotorRecord]]
+    halt: Callable[[], Awaitable[bool]]
+
+    async def stop(self) -> None:
+        """Stop the motor if it moves; a target that it was given is not made up for on Go."""
+        if not await self.motor_done_move.get_value() and not await self.halt():
+            raise MotionError(
+                f"{self.readback.name} was told to stop and still moves after "
+                f"{STANDING_TIMEOUT:g} s."
+            )
 
     async def check_move(self, new_position: float) -> None:
         """Refuse a position outside the limits, and a motor that would not move to it."""
@@ -63,7 +75,11 @@ class Motor(EpicsMotor):
     @cached_property
     def movable_logic(self) -> MotorFlyableMovableLogic:
         """How the motor moves and flies."""
-        return _MotorLogic(**vars(self._logic), record=partial(read_motor_record, self))
+        return _MotorLogic(
+            **vars(self._logic),
+            record=partial(read_motor_record, self),
+            halt=partial(stop_motor, self, STANDING_TIMEOUT),
+        )
 
     @cached_property
     def flyable_logic(self) -> MotorFlyableMovableLogic:

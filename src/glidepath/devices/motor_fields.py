@@ -93,6 +93,13 @@ FIELDS: Final = (
         REFUSED,
         "With Stop, Pause or Move the motor would not move, or move later by itself.",
     ),
+    _fields(
+        "VAL LVAL MOVN",
+        USED,
+        "While SPMG is Stop or Pause, a target is remembered: VAL differs from LVAL, or DMOV is 0 "
+        "though nothing moves (MOVN is 0), and on Go the motor goes there. That is said with SPMG; "
+        "a scan that ends like this leaves no target of its own behind.",
+    ),
     _fields("DISP", REFUSED, "The record takes no puts; often a record ..._able switches it."),
     _fields("DISA DISV", REFUSED, "A record that is not processed takes targets and stands."),
     _fields("OMSL", REFUSED, "In closed loop the target comes from the link DOL."),

@@ -34,7 +34,20 @@ SLIP_STALL, PROBLEM, COMM_ERROR = 1 << 6, 1 << 9, 1 << 12
 SPMG_LABELS = ("Stop", "Pause", "Move", "Go")
 
 
-OWN: Final = ("VELO", "VMAX", "ACCL", "HLM", "LLM", "DHLM", "DLLM", "MRES", "OFF", "RBV")
+OWN: Final = (
+    "VELO",
+    "VMAX",
+    "ACCL",
+    "HLM",
+    "LLM",
+    "DHLM",
+    "DLLM",
+    "MRES",
+    "OFF",
+    "RBV",
+    "VAL",
+    "DMOV",
+)
 """Fields that are read through the signals of the stock device."""
 
 BESIDE: Final = (
@@ -62,6 +75,8 @@ BESIDE: Final = (
     "LVIO",
     "SPDB",
     "MDEL",
+    "LVAL",
+    "MOVN",
 )
 """Fields that are read beside it."""
 
@@ -140,6 +155,24 @@ class MotorRecord:
         return distance if abs(distance) >= abs(self.get("MRES")) else 0.0
 
     @property
+    def held(self) -> bool:
+        """Whether SPMG is Stop or Pause, so that the motor does not move."""
+        return self.get("SPMG", 3) in (0, 1)
+
+    @property
+    def stands(self) -> bool:
+        """Whether the motor stands: DMOV also waits while a target is held back by SPMG."""
+        return bool(self.get("DMOV", 1) or (self.held and not self.get("MOVN", 1)))
+
+    @property
+    def postponed(self) -> float | None:
+        """Where the motor goes by itself as soon as SPMG is Go; None if it stays."""
+        target = self.get("VAL")
+        pending = not self.get("DMOV", 1) or target != self.get("LVAL", target)
+        elsewhere = abs(target - self.get("RBV", target)) > abs(self.get("MRES"))
+        return target if self.held and pending and elsewhere else None
+
+    @property
     def settling(self) -> float:
         """Seconds that DLY and the retries can take at the end of a move."""
         retries = max(self.get("RTRY"), 0.0) if self.get("DLY") > 0 else 0.0
@@ -216,7 +249,10 @@ def _refusals(record: MotorRecord) -> Iterator[str]:
         )
     if get("SPMG", 3) != 3:
         label = SPMG_LABELS[int(get("SPMG")) % 4]
-        yield f"{name} does not move while {source}.SPMG is {label}: set it to Go."
+        then = ""
+        if record.postponed is not None:
+            then = f", upon which it goes to {record.postponed:.7g} {record.unit} by itself"
+        yield f"{name} does not move while {source}.SPMG is {label}: set it to Go{then}."
     if get("OMSL"):
         yield (
             f"{name} takes its targets from another record: {source}.OMSL is closed_loop; set it "
@@ -306,6 +342,8 @@ _SIGNALS: Final[Mapping[str, Callable[[EpicsMotor], Any]]] = {
     "MRES": lambda motor: motor.motor_resolution,
     "OFF": lambda motor: motor.offset,
     "RBV": lambda motor: motor.user_readback,
+    "VAL": lambda motor: motor.user_setpoint,
+    "DMOV": lambda motor: motor.motor_done_move,
 }
 
 

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from math import isfinite, nan
 from typing import Any
 
+from ophyd_async.epics.motor import Motor as EpicsMotor
+
+from glidepath.devices.motor_record import read_motor_record
 from glidepath.sentences import joined, sentence_of
 
 INTERVAL = 0.3
@@ -35,6 +38,8 @@ class Position:
         How the undulator goes along, or an empty text.
     trouble
         Why it cannot be read, or an empty text.
+    objection
+        Why it would not move, or an empty text.
     """
 
     name: str
@@ -45,6 +50,7 @@ class Position:
     moving: bool = False
     undulator: str = ""
     trouble: str = ""
+    objection: str = ""
 
 
 async def positions_of(axes: Mapping[str, Any]) -> list[Position]:
@@ -65,6 +71,7 @@ async def _position(name: str, axis: Any) -> Position:
         located = await axis.locate()
         described = await axis.describe()
         limits = await axis.limits() if hasattr(axis, "limits") else await _travel(axis)
+        objection = await _objection(getattr(axis, "monochromator", axis))
     except Exception as error:
         return Position(name, trouble=joined(sentence_of(error)))
     readback, setpoint = float(located["readback"]), float(located["setpoint"])
@@ -77,7 +84,15 @@ async def _position(name: str, axis: Any) -> Position:
         limits if limits is not None and all(map(isfinite, limits)) else None,
         abs(readback - float(first["readback"])) > STANDING * INTERVAL,
         "" if coupling is None else str(getattr(coupling, "value", coupling)),
+        objection=objection,
     )
+
+
+async def _objection(axis: Any) -> str:
+    """Return what the record of a motor says that keeps it from moving."""
+    if not isinstance(axis, EpicsMotor):
+        return ""
+    return next(iter((await read_motor_record(axis)).objections()), "")
 
 
 async def _travel(axis: Any) -> tuple[float, float] | None:

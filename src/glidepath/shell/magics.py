@@ -48,6 +48,9 @@ class ScanMagics(Magics):
         found = self._session.call(lambda: positions_of(usable))
         found += [Position(name, trouble=text) for name, text in complaints.items()]
         self._console.print(_positions(found))
+        for at in found:
+            if at.objection:
+                self._console.print(at.objection, style="yellow", markup=False)
 
     @line_magic
     def fly(self, line: str) -> Any:

@@ -1,12 +1,14 @@
 """Simulated motor records (EPICS motor record reference, R7-4): moves, limits and modes.
 
 Beside trapezoidal moves there is what makes real motors difficult: Set mode, SPMG, base velocity,
-backlash with its own velocity, settling time and retries, disabled records, limit switches.
+backlash with its own velocity, settling time and retries, disabled records, limit switches. What
+SPMG and STOP do to a target is as in ``do_work`` and ``maybeRetry`` of ``motorRecord.cc``.
 """
 
 import asyncio
 import time
 from collections.abc import Sequence
+from enum import Enum, auto
 from typing import Any
 
 from .channels import Database, Number
@@ -19,6 +21,19 @@ _READBACK_SECONDS = 0.1
 _STALL_SECONDS = 0.15
 
 _STOP, _PAUSE, _MOVE, _GO = "Stop", "Pause", "Move", "Go"
+
+
+class _State(Enum):
+    """What the record is at (its field MIP)."""
+
+    RESTS = auto()
+    MOVES = auto()
+    STOPS = auto()
+    """It comes to rest, and its target will be where it stands."""
+    PAUSES = auto()
+    """It comes to rest, and keeps its target."""
+    RETRIES = auto()
+    """It stands before its target, and goes on as soon as SPMG lets it."""
 
 
 class DisabledRecordError(Exception):
@@ -68,6 +83,9 @@ class MotorRecord:
         self._job = Job()
         self._done = asyncio.Event()
         self._done.set()
+        self._state = _State.RESTS
+        self._remembered = False
+        self._external = False
         self._resolution = resolution
         position = axis.position(0.0)
 
@@ -79,6 +97,7 @@ class MotorRecord:
         self._outside = False
         self._setpoint = number("VAL", position, accept=self._accept, on_put=self._move)
         database[database.prefix + name] = self._setpoint
+        self._last = number("LVAL", position)
         self._readback = number("RBV", position)
         self._dial = number("DRBV", position)
         self._low = number("LLM", limits[0], writable=True)
@@ -89,7 +108,13 @@ class MotorRecord:
             "VELO", velocity, f"{unit}/s", accept=lambda value: self._velocity_for(value)
         )
         self._top_velocity = number("VMAX", top_velocity, f"{unit}/s")
-        self._base_velocity = number("VBAS", 0.0, f"{unit}/s", writable=True)
+        self._base_velocity = number(
+            "VBAS",
+            0.0,
+            f"{unit}/s",
+            accept=lambda value: self._enabled() and max(value, 0.0),
+            on_put=self._new_base_velocity,
+        )
         self._acceleration_time = number(
             "ACCL",
             acceleration_time,
@@ -97,18 +122,22 @@ class MotorRecord:
             accept=lambda value: self._enabled() and value if value > 0 else None,
         )
         self._backlash = number("BDST", 0.0, accept=self._taken)
-        self._backlash_velocity = number("BVEL", velocity, f"{unit}/s", accept=self._taken)
+        self._backlash_velocity = number(
+            "BVEL", velocity, f"{unit}/s", accept=lambda value: self._velocity_for(value)
+        )
         self._backlash_time = number("BACC", acceleration_time, "s", accept=self._taken)
         self._delay = number("DLY", 0.0, "s", accept=self._taken)
         number("FRAC", 1.0, accept=self._taken)
         number("ACCS", velocity / acceleration_time, f"{unit}/s^2", accept=self._taken)
         number("SPDB", 0.0, accept=self._taken)
         number("MDEL", 0.0, accept=self._taken)
-        number("JVEL", velocity, f"{unit}/s", accept=self._taken)
+        self._jog_velocity = number(
+            "JVEL", velocity, f"{unit}/s", accept=lambda value: self._velocity_for(value)
+        )
         number("MRES", resolution)
         number("ERES", resolution)
         number("UREV", 200 * resolution)
-        number("RDBD", 2 * resolution)
+        self._retry_deadband = number("RDBD", 2 * resolution)
         database.integer(f"{name}.SREV", 200)
         database.integer(f"{name}.PREC", precision)
         self._at_rest = database.integer(f"{name}.DMOV", 1)
@@ -121,8 +150,9 @@ class MotorRecord:
         self._violation = database.integer(f"{name}.LVIO", 0)
         self._disabled = database.integer(f"{name}.DISP", 0, writable=True)
         # The device status: done, and no trouble.
-        for field, value in (("MSTA", 2), ("RTRY", 0), ("DISA", 0), ("DISV", 1), ("IGSET", 0)):
+        for field, value in (("MSTA", 2), ("DISA", 0), ("DISV", 1), ("IGSET", 0)):
             database.integer(f"{name}.{field}", value, writable=True)
+        self._retries = database.integer(f"{name}.RTRY", 10, writable=True)
         for field, text in (
             ("EGU", unit),
             ("DESC", description),
@@ -137,7 +167,6 @@ class MotorRecord:
         self._go = database.choice(
             f"{name}.SPMG", _GO, (_STOP, _PAUSE, _MOVE, _GO), on_put=self._switch
         )
-        self._postponed: float | None = None
         for field, choices in (
             ("OMSL", ("supervisory", "closed_loop")),
             ("DIR", ("Pos", "Neg")),
@@ -161,27 +190,40 @@ class MotorRecord:
     def _velocity_for(self, value: float) -> float | None:
         """Velocity that the record takes for a requested one: from VBAS to VMAX; None refuses."""
         self._enabled()
+        value = max(value, float(self._base_velocity.value))
         if value <= 0:
             return None
-        top = float(self._top_velocity.value)
-        value = max(value, float(self._base_velocity.value))
-        return min(value, top) if top > 0 else value
+        return min(value, self.top_velocity) if self.top_velocity > 0 else value
 
-    def _accept(self, target: float) -> float | None:
+    async def _new_base_velocity(self, base: float) -> None:
+        """Raise what is below the base velocity: VMAX, VELO, BVEL and JVEL."""
+        if 0 < self.top_velocity < base:
+            await self._top_velocity.post(base)
+        for velocity in (self._velocity, self._backlash_velocity, self._jog_velocity):
+            await velocity.change(max(float(velocity.value), base))
+
+    @property
+    def _held(self) -> bool:
+        """Whether SPMG keeps it from moving."""
+        return self._go.value in (_STOP, _PAUSE)
+
+    def _accept(self, target: float) -> float:
         self._enabled()
         self._outside = False
-        if self._mode.value == "Set":
+        if self._mode.value == "Set" or self._held:
             return target
-        if self._go.value == _STOP:
-            return None
+        self._outside = self._violates(target)
+        # A target that violates a limit is taken back.
+        return float(self._setpoint.value) if self._outside else target
+
+    def _violates(self, target: float) -> bool:
+        """Whether the way to a target leads beyond a soft limit."""
         low, high = float(self._low.value), float(self._high.value)
         beyond = target
         if self._backlash_way(target) < 0:
             beyond = target - float(self._backlash.value)
         inside = low == high == 0 or (low <= target <= high and low <= beyond <= high)
-        self._outside = not inside
-        # A target that violates a limit is taken back.
-        return target if inside else float(self._setpoint.value)
+        return not inside
 
     def _backlash_way(self, target: float) -> int:
         """1 for a move in the direction of the backlash, -1 against it, 0 without one."""
@@ -203,45 +245,79 @@ class MotorRecord:
 
     async def _move(self, target: float) -> None:
         """Take a new target: move to it, remember it, or make it the position."""
+        # DMOV is 0 for a moment at least, whatever becomes of the target.
+        await self._begin()
         if self._outside:
-            await self._violation.change(1)
+            await self._refuse()
         elif self._mode.value == "Set":
             position = self.axis.position(time.time())
             await self._offset.post(target - position)
             await self._new_offset(target - position)
-        elif self._go.value == _PAUSE:
-            self._postponed = target
+            await self._setpoint.change(target)
+            await self._last.change(target)
+            await self._rest_unless_moving()
+        elif self._held:
+            self._remembered = True
         else:
             await self.go(target)
-            await self.standing()
-            if self._go.value == _MOVE:
-                await self._go.post(_PAUSE)
+        await self.standing()
+
+    async def _begin(self) -> None:
+        self._done.clear()
+        await self._at_rest.change(0)
+
+    async def _refuse(self) -> None:
+        """Go on with what the record was at: the target is beyond a soft limit."""
+        await self._violation.change(1)
+        await self._setpoint.change(float(self._last.value))
+        await self._rest_unless_moving()
+
+    async def _rest_unless_moving(self) -> None:
+        if self._state in (_State.RESTS, _State.RETRIES):
+            await self._rest(time.time())
+
+    async def _rest(self, when: float) -> None:
+        """Have done: DMOV is 1."""
+        own_move = self._state is _State.MOVES and not self._external
+        self._state, self._remembered, self._external = _State.RESTS, False, False
+        await self._at_rest.change(1, when)
+        self._done.set()
+        if own_move and self._go.value == _MOVE:
+            await self._go.post(_PAUSE)
 
     async def _new_offset(self, offset: float) -> None:
-        """Show positions and limits with another offset: nothing moves."""
+        """Show positions, target and limits with another offset: nothing moves."""
         change, self._shown_offset = offset - self._shown_offset, offset
-        for limit in (self._low, self._high):
-            await limit.post(float(limit.value) + change)
+        for shown in (self._low, self._high, self._setpoint, self._last):
+            await shown.post(float(shown.value) + change)
         await self._post_position(time.time())
 
     async def _switch(self, choice: str) -> None:
-        """Obey SPMG: Stop and Pause stop, Go makes up for what was postponed."""
+        """Obey SPMG: Stop and Pause stop, Move and Go make up for what was postponed."""
         if choice in (_STOP, _PAUSE):
+            if self._state is _State.MOVES:
+                # A motion that the record did not command has no target to go on to.
+                keeps = choice == _PAUSE and not self._external
+                await self._brake(_State.PAUSES if keeps else _State.STOPS)
+            elif choice == _STOP and self._state is _State.RETRIES:
+                await self._rest(time.time())
+        elif self._remembered or self._state in (_State.RETRIES, _State.PAUSES):
             target = float(self._setpoint.value)
-            moving = not self._done.is_set()
-            await self._stop(1)
-            self._postponed = target if moving and choice == _PAUSE else None
-        elif self._postponed is not None:
-            target, self._postponed = self._postponed, None
-            await self.go(target)
+            if self._violates(target):
+                await self._refuse()
+            else:
+                await self.go(target)
 
     async def go(self, target: float) -> None:
         """Begin a move at the record's own velocity, backlash included."""
         await self._violation.change(0)
+        await self._last.change(target)
+        self._remembered = False
         target -= self._shown_offset
         start = time.time() + LEAD_SECONDS
         here = self.axis.position(start)
         if self._switches[1 if target > here else -1].value:
+            await self._rest_unless_moving()
             return
         velocity = float(self._velocity.value)
         slow = float(self._backlash_velocity.value)
@@ -253,53 +329,50 @@ class MotorRecord:
             stops = [(target, slow)]
         else:
             stops = [(target - away, velocity), (target, slow)]
-        await self.follow(self._plan(start, stops))
+        seconds = float(self._acceleration_time.value)
+        segments = _planned(self.axis, start, stops, self._resolution, seconds)
+        await self.follow(segments, external=False)
 
-    def _plan(self, start: float, stops: Sequence[tuple[float, float]]) -> list[Segment]:
-        """Plan moves one after the other, each with its own velocity."""
-        segments: list[Segment] = []
-        axis = self.axis
-        for target, velocity in stops:
-            segments[-1:] = plan_move(
-                axis,
-                segments[-1].start if segments else start,
-                round(target / self._resolution) * self._resolution,
-                velocity,
-                velocity / float(self._acceleration_time.value),
-            )
-            axis = Axis("", segments[-1].position)
-        return segments
-
-    async def follow(self, segments: Sequence[Segment]) -> None:
+    async def follow(self, segments: Sequence[Segment], *, external: bool = True) -> None:
         """Begin a motion that is planned elsewhere, as a controller's."""
         self.axis.plan(segments)
-        self._done.clear()
-        await self._at_rest.change(0)
+        self._state, self._external = _State.MOVES, external
+        await self._begin()
         await self._moves.change(1)
         await self._job.start(self._follow(segments[0].start))
 
     async def standing(self) -> None:
-        """Wait until the motor stands."""
+        """Wait until the motor stands, and has nothing to do."""
         await self._done.wait()
 
     async def take_position(self) -> None:
         """Show the position as the set point, as after a motion that the record did not command."""
-        await self._setpoint.post(self._measured(time.time()))
+        position = self._measured(time.time())
+        await self._setpoint.post(position)
+        await self._last.change(position)
 
     async def halt(self) -> None:
         """Slow down to rest."""
         await self._stop(1)
 
     async def _stop(self, _: int) -> None:
-        now = time.time()
-        if self.axis.rests_from() > now or not self._done.is_set():
-            await self._job.stop()
-            if self.axis.rests_from() > now:
-                seconds = float(self._acceleration_time.value)
-                self.axis.plan(plan_stop(self.axis, now, seconds))
-            await self._setpoint.post(self._measured(self.axis.rests_from()))
-            await self._job.start(self._follow(now))
+        if self._state is _State.RETRIES:
+            await self._rest(time.time())
+        elif self._state is _State.MOVES or (
+            self._state is _State.RESTS and self.axis.rests_from() > time.time()
+        ):
+            await self._brake(_State.STOPS)
         await self._stop_command.post(0)
+
+    async def _brake(self, state: _State) -> None:
+        """Slow down to rest, with or without the target afterwards."""
+        await self._job.stop()
+        now = time.time()
+        self._state = state
+        if self.axis.rests_from() > now:
+            seconds = float(self._acceleration_time.value)
+            self.axis.plan(plan_stop(self.axis, now, seconds))
+        await self._job.start(self._follow(now))
 
     async def _stall(self, stalled: int) -> None:
         """Stop the axis as if it had failed: nothing is told to anybody."""
@@ -332,12 +405,47 @@ class MotorRecord:
         await sleep_until(end)
         await self._post_position(end)
         await self._moves.change(0, end)
+        if self._state is _State.STOPS:
+            self._remembered = False
+            await self.take_position()
         end += float(self._delay.value)
         await sleep_until(end)
-        await self._at_rest.change(1, end)
-        self._done.set()
+        await self._end(end)
+
+    async def _end(self, end: float) -> None:
+        """Have done with a motion, or keep the target that it was paused on the way to."""
+        if self._state is _State.PAUSES:
+            way = abs(float(self._last.value) - self._measured(end))
+            if way >= float(self._retry_deadband.value) and self._retries.value:
+                self._state = _State.RETRIES
+                return
+        if self._remembered:
+            self._state = _State.RESTS
+            return
+        await self._rest(end)
 
     async def close(self) -> None:
         """End all work."""
         await self._job.stop()
         self._done.set()
+
+
+def _planned(
+    axis: Axis,
+    start: float,
+    stops: Sequence[tuple[float, float]],
+    resolution: float,
+    seconds: float,
+) -> list[Segment]:
+    """Plan moves one after the other, each with its own velocity, reached in so many seconds."""
+    segments: list[Segment] = []
+    for target, velocity in stops:
+        segments[-1:] = plan_move(
+            axis,
+            segments[-1].start if segments else start,
+            round(target / resolution) * resolution,
+            velocity,
+            velocity / seconds,
+        )
+        axis = Axis("", segments[-1].position)
+    return segments

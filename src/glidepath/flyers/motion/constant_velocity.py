@@ -13,8 +13,9 @@ from glidepath.devices.motor_record import (
     backlash_of,
     read_motor_record,
 )
+from glidepath.devices.motor_stop import moves, stop_motor
 from glidepath.devices.settings import Settings
-from glidepath.devices.signals import Watch, patience_with, tell, watch
+from glidepath.devices.signals import Watch, watch
 from glidepath.sentences import sentence_of
 from glidepath.trajectory import Envelope, Leg, Motion
 
@@ -117,8 +118,8 @@ class ConstantVelocity(BackEnd[VelocityPlan]):
         return record
 
     async def moving(self) -> str:
-        """Return the motor's name while it is not done."""
-        return "" if await self.motor.motor_done_move.get_value() else self.motor.name
+        """Return the motor's name while it moves."""
+        return self.motor.name if await moves(self.motor) else ""
 
     async def prepare(self, plan: VelocityPlan) -> None:
         """Go to the run-up at the motor's own velocity, then set the velocity of the flight."""
@@ -165,12 +166,27 @@ class ConstantVelocity(BackEnd[VelocityPlan]):
                 f"{motor.name} did not come to its run-up at {target:.7g} within {bound:.0f} s: it "
                 f"is at {await motor.user_readback.get_value():.7g}."
             ) from error
+        await self._check_arrival(plan)
+
+    async def _check_arrival(self, plan: VelocityPlan) -> None:
+        """Raise if the motor has ended its way before the run-up, as after a pause of its own."""
+        motor, leg, begin = self.motor, plan.leg, plan.motion.start
+        here = await motor.user_readback.get_value()
+        if leg.direction * (here - begin) > SETTLE * leg.velocity:
+            record = await self._record()
+            why = [*record.objections(), "check who else moves it."]
+            raise FlightError(
+                f"{motor.name} stands at {here:.7g} {record.unit} and not at its run-up at "
+                f"{begin:.7g} {record.unit}: {why[0]}"
+            )
 
     async def start(self, plan: VelocityPlan) -> None:
         """Start towards the end of the run-down; return when the motor moves."""
         motor, motion = self.motor, plan.motion
         if self._flight is None:
             raise FlightError(f"{motor.name} was not prepared.")
+        # The way to the run-up may have been long: in Set mode, say, a target is a calibration.
+        await self._check_unchanged(plan)
         async with watch(motor.motor_done_move) as seen:
             moved_off = seen.latch(lambda: not seen.value(motor.motor_done_move))
             bound = 2 * motion.duration + 2 * plan.record.settling + ALLOWANCE
@@ -254,25 +270,22 @@ class ConstantVelocity(BackEnd[VelocityPlan]):
     async def halt(self) -> None:
         """Stop the motor; return when it stands."""
         flight, self._flight = self._flight, None
-        settling = 0.0 if flight is None else flight.record.settling
         try:
-            await self._standing.stop(self._stop(STAND_TIMEOUT + settling))
+            await self._standing.stop(self._stop(flight))
         finally:
             if flight is not None and flight.move is not None:
                 flight.move.task.cancel()
                 # What it failed of is known by what the motor did.
                 await asyncio.gather(flight.move.task, return_exceptions=True)
 
-    async def _stop(self, bound: float) -> None:
-        motor = self.motor
-        # Told first, asked later: a server that hangs stops it as soon as it goes on.
-        await tell(motor.motor_stop, 1)
-        patience = patience_with(motor.motor_done_move)
-        async with watch(motor.motor_done_move, within=patience) as seen:
-            if not await seen.until(lambda: bool(seen.value(motor.motor_done_move)), bound):
-                raise FlightError(
-                    f"{motor.name} was told to stop and still moves after {bound:g} s."
-                )
+    async def _stop(self, flight: _VelocityFlight | None) -> None:
+        settling = 0.0 if flight is None else flight.record.settling
+        bound = STAND_TIMEOUT + settling
+        sent = flight is not None and (flight.move is None or not flight.move.success)
+        if not await stop_motor(self.motor, bound, sent):
+            raise FlightError(
+                f"{self.motor.name} was told to stop and still moves after {bound:g} s."
+            )
 
     async def restore(self) -> None:
         """Put VELO and BDST back."""

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glidepath.devices.motor_record import MotorRecord, read_motor_record
+from glidepath.devices.motor_stop import moves, stop_motor
 from glidepath.devices.profile_move import (
     ExecuteState,
     MoveMode,
@@ -187,12 +188,10 @@ class TrajectoryController(BackEnd[ProfilePlan]):
         return np.concatenate(positions), np.concatenate(times), element
 
     async def moving(self) -> str:
-        """Return the motor's name while it, or a profile, is not done."""
+        """Return the motor's name while it moves, or a profile is not done."""
         axis = self.axis
-        state, done = await asyncio.gather(
-            axis.profile.execute_state.get_value(), axis.motor_done_move.get_value()
-        )
-        return "" if done and state == ExecuteState.DONE else axis.name
+        state, moving = await asyncio.gather(axis.profile.execute_state.get_value(), moves(axis))
+        return axis.name if moving or state != ExecuteState.DONE else ""
 
     async def prepare(self, plan: ProfilePlan) -> None:
         """Write the profile, let the controller check it, go to the run-up."""
@@ -329,16 +328,17 @@ class TrajectoryController(BackEnd[ProfilePlan]):
         patience = patience_with(axis.motor_done_move)
         async with watch(profile.execute_state, axis.motor_done_move, within=patience) as seen:
 
-            def standing() -> bool:
-                done = seen.value(profile.execute_state) == ExecuteState.DONE
-                return done and bool(seen.value(axis.motor_done_move))
+            def over() -> bool:
+                return bool(seen.value(profile.execute_state) == ExecuteState.DONE)
 
-            if seen.value(profile.execute_state) != ExecuteState.DONE:
+            def standing() -> bool:
+                return over() and bool(seen.value(axis.motor_done_move))
+
+            if not over():
                 await tell(profile.abort, "Abort")
                 await seen.until(standing, self.bounds.standing / 2)
-            if not standing():
-                await tell(axis.motor_stop, 1)
-            if not await seen.until(standing, self.bounds.standing):
+            stands = standing() or await stop_motor(axis, self.bounds.standing)
+            if not stands or not await seen.until(over, self.bounds.standing):
                 raise FlightError(
                     f"{axis.name} was told to stop and is not done after "
                     f"{self.bounds.standing:g} s: its profile is "
