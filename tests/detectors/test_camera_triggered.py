@@ -267,6 +267,23 @@ async def test_a_fresh_writer_gets_its_flushing_back_which_depends_on_its_chunks
     assert await bench.get("CAM1:HDF1:NumFramesFlush_RBV") == 0
 
 
+async def test_a_flushing_that_the_writer_would_not_take_is_what_it_makes_of_it(bench, make_camera):
+    # As somebody has left it who has chosen chunks since the server's start, and no file yet.
+    await bench.put("CAM1:HDF1:NumFramesChunks", 0)
+    await bench.put("CAM1:HDF1:NumFramesFlush", 0)
+    await bench.put("CAM1:HDF1:NumFramesChunks", 3)
+    camera = await make_camera()
+    await camera.arm(bench.settings(10, RATE))
+    await bench.pulses(10, RATE)
+    frames = await bench.collect(camera, 10)
+    assert list(frames.numbers) == list(range(10))
+    await camera.restore()
+    assert await bench.get("CAM1:HDF1:NumFramesChunks_RBV") == 3
+    assert await bench.get("CAM1:HDF1:NumFramesFlush_RBV") == 3
+    await bench.put("CAM1:HDF1:NumFramesChunks", 0)
+    await bench.put("CAM1:HDF1:NumFramesFlush", 0)
+
+
 async def test_a_frame_of_the_same_number_comes_through_to_a_writer_that_counts_none(
     bench, make_camera
 ):

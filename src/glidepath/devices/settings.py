@@ -98,6 +98,16 @@ class Settings:
         for signal, value in zip(new, values, strict=True):
             self._saved.setdefault(signal, _Saved(value))
 
+    def amend(self, signal: SignalRW[SignalDatatypeT], value: SignalDatatypeT) -> None:
+        """Put a saved signal back to another value: one that it would not take again.
+
+        Raises
+        ------
+        KeyError
+            If it was not saved.
+        """
+        self._saved[signal].value = value
+
     async def lend(self, *signals: SignalRW[Any]) -> None:
         """Remember signals that something else is going to set: `restore` puts them back too."""
         await self.save(*signals)

@@ -50,7 +50,7 @@ from .acquisition import Acquisition, answers, dead
 from .drivers import Driver, dead_time_of, find_driver
 from .free_running import EVERY_FRAME, channels_of, run_freely
 from .io import BurstIO, DriverExtrasIO, Hdf5IO, StatsIO
-from .parts import Parts, settings_of, start
+from .parts import Parts, amend_flushes, settings_of, start
 from .setup import Setup
 from .statistics import (
     FWHM,
@@ -263,6 +263,8 @@ class Camera(AreaDetector[ADBaseIO]):
             settings = Settings(self.name)
             running = await self.driver.acquire.get_value(cached=False)
             await settings.save(*self._settings())
+            if self._image_logic is not None:
+                amend_flushes(settings, self.hdf)
             self._use = _Use(self._setup(settings), running)
         return self._use
 

@@ -8,6 +8,7 @@ from typing import Any
 from ophyd_async.core import SignalR, SignalRW
 from ophyd_async.epics.adcore import ADBaseIO, NDArrayBaseIO
 
+from glidepath.devices.settings import Settings
 from glidepath.devices.signals import watch
 
 from .io import DriverExtrasIO, Hdf5IO, StatsIO
@@ -91,4 +92,15 @@ def settings_of(*ios: NDArrayBaseIO) -> Iterator[SignalRW[Any]]:
             yield signal
 
 
-__all__ = ["ACTIONS", "Parts", "settings_of", "start"]
+def amend_flushes(settings: Settings, writer: Hdf5IO) -> None:
+    """Let a file writer get back a number of frames between two flushes that it takes.
+
+    It takes none below the frames of a chunk, which its records may have held since its server's
+    start; opening a file makes both equal then (``NDFileHDF5::configureDims`` of ADCore).
+    """
+    flush, chunks = writer.frames_per_flush, writer.num_frames_chunks
+    if settings.before(flush) < settings.before(chunks):
+        settings.amend(flush, settings.before(chunks))
+
+
+__all__ = ["ACTIONS", "Parts", "amend_flushes", "settings_of", "start"]

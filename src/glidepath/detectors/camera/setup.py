@@ -187,12 +187,10 @@ class Setup:
             await self._attach_statistics(asked.folder)
         primed = await self.prime(asked.exposure)
         await self._prepare_trigger(asked)
-        by_hand = False
         reader = file = None
         if self._images is not None:
             file = await self._open_file(self._images, asked, primed)
             reader = FrameReader(file.path, ATTRIBUTES if from_file else ())
-            by_hand = not await self._images.writer.frames_per_flush.get_value()
         if parts.series is not None and not from_file:
             await parts.series.begin(self.settings)
         await parts.driver.array_counter.set(0)
@@ -212,7 +210,6 @@ class Setup:
             first_id=primed.first_id,
             file=file,
             reader=reader,
-            flushes_by_hand=by_hand,
         )
 
     async def _prepare_trigger(self, asked: FrameSettings) -> None:

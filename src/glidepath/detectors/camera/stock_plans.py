@@ -122,11 +122,9 @@ class ImageFileLogic(ADHDFDataLogic):
             )
         await self.check(datakey_name)
         await self.writer.attribute_chunk.set(self.frames_per_flush)
-        if await self.writer.frames_per_flush.get_value():
-            # Else whoever reads while it is written flushes.
-            await self.writer.frames_per_flush.set(
-                max(self.frames_per_flush, await self.writer.num_frames_chunks.get_value())
-            )
+        await self.writer.frames_per_flush.set(
+            max(self.frames_per_flush, await self.writer.num_frames_chunks.get_value())
+        )
         provider = await super().prepare_unbounded(datakey_name)
         assert isinstance(provider, StreamResourceDataProvider)
         provider.flush_signal = None
