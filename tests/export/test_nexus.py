@@ -1,5 +1,6 @@
 """The NeXus master file: valid, small, right for viewers, and right after a move."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -178,8 +179,45 @@ def test_a_missing_camera_file_is_said(tmp_path):
     run = run_of(tmp_path, table_of(5), images=True)
     (tmp_path / "camera.h5").unlink()
     assert run.missing_files() == [tmp_path / "camera.h5"]
-    (remark,) = write_nexus(run).remarks
+    master = write_nexus(run)
+    (remark,) = master.remarks
     assert "camera.h5 is missing" in remark
+    with h5py.File(master.path) as file:
+        # A link would show zeros.
+        assert "camera_image" not in file["entry/instrument"]
+    with pytest.raises(ExportError, match=r"camera\.h5, but there is no such file"):
+        run.table.read("camera_image")
+
+
+def test_images_of_another_file_of_the_same_name_are_left_out_and_said(tmp_path):
+    run = run_of(tmp_path, table_of(5), images=True)
+    with h5py.File(tmp_path / "camera.h5", "a") as file:
+        file["/entry/data/data"][...] = 7
+    master = write_nexus(run)
+    (remark,) = master.remarks
+    assert re.search(r"camera_image are left out\. .*camera\.h5 is not the file whose", remark)
+    with h5py.File(master.path) as file:
+        assert "camera_image" not in file["entry/instrument"]
+    with pytest.raises(ExportError, match="its pixels are others"):
+        run.table.read("camera_image")
+
+
+@pytest.mark.parametrize("moved", [False, True], ids=["copied", "moved"])
+def test_images_of_a_run_that_was_taken_elsewhere_are_its_own(tmp_path, moved):
+    first = run_of(tmp_path / "old", table_of(5), images=True)
+    pixels = first.table.read("camera_image")
+    shutil.copytree(tmp_path / "old", tmp_path / "new")
+    if moved:
+        shutil.rmtree(tmp_path / "old")
+    else:
+        with h5py.File(tmp_path / "old" / "camera.h5", "a") as file:
+            file["/entry/data/data"][...] = 7
+    run = Run.open_folder(tmp_path / "new")
+    np.testing.assert_array_equal(run.table.read("camera_image"), pixels)
+    master = write_nexus(run)
+    assert master.remarks == ()
+    with h5py.File(master.path) as file:
+        np.testing.assert_array_equal(file["entry/instrument/camera_image/data"][()], pixels)
 
 
 def test_a_file_elsewhere_holds_copies(tmp_path):

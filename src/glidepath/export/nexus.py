@@ -170,6 +170,7 @@ class _Writer:
         self._classic = classic
         self._step = step
         self._found = Facts(run).all(mapping_of(run))
+        self._troubles = run.image_troubles()
         self._first: h5py.Group | None = None
 
     def write(self, spectra: Sequence[Roles]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -218,8 +219,12 @@ class _Writer:
                     f"The entry {mode} names no application definition, because the run does not "
                     f"know {', '.join(names)}; set them before the next scan."
                 )
-        for path in self._run.missing_files():
+        missing_files = self._run.missing_files()
+        for path in missing_files:
             yield f"The file {path} is missing: what it holds is not in this run any more."
+        for name, trouble in self._troubles.items():
+            if not any(str(path) in trouble for path in missing_files):
+                yield f"The images {name} are left out. {trouble}"
 
     # One entry.
 
@@ -305,7 +310,7 @@ class _Writer:
                 if name in run.table.data_keys:
                     self._link(detector, "data", run.table, name)
         for name in run.table.data_keys:
-            if run.table.is_image(name):
+            if run.table.is_image(name) and name not in self._troubles:
                 detector = _group(instrument, name, "NXdetector")
                 self._link(detector, "data", run.table, name, image=True)
 

@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from glidepath.storage import DOCUMENTS, place_in_folder
+from glidepath.storage import DOCUMENTS, ImagesError, check_images, place_in_folder
 
 HDF5_MIMETYPE = "application/x-hdf5"
 
@@ -109,16 +109,40 @@ class Stream:
             raise ExportError(f"The file {missing} of this run is missing; bring it back first.")
         return np.empty(0)
 
+    def image_trouble(self, key: str) -> str:
+        """Return why the images of a column are not those that it shows, in one sentence.
+
+        HDF5 itself shows zeros for a file that is missing, and whatever a file of its name has.
+        """
+        for column in self.stored.get(key, []):
+            try:
+                if column.path.exists() and _is_virtual(column):
+                    check_images(column.path)
+            except ImagesError as error:
+                return str(error)
+        return ""
+
     def place(self, key: str) -> StoredColumn | None:
         """Return where a column lies if it is one dataset of one file that is here."""
         found = self.stored.get(key, [])
         return found[0] if len(found) == 1 and found[0].path.exists() else None
 
 
+def _is_virtual(column: StoredColumn) -> bool:
+    with h5py.File(column.path, "r", swmr=True, libver="latest") as file:
+        dataset = file.get(column.dataset)
+        return isinstance(dataset, h5py.Dataset) and dataset.is_virtual
+
+
 def _read(column: StoredColumn) -> NDArray:
     try:
         with h5py.File(column.path, "r", swmr=True, libver="latest") as file:
-            return np.asarray(file[column.dataset][()])
+            dataset = file[column.dataset]
+            if dataset.is_virtual:
+                check_images(column.path)
+            return np.asarray(dataset[()])
+    except ImagesError as error:
+        raise ExportError(str(error)) from error
     except (OSError, KeyError, ValueError) as error:
         raise ExportError(
             f"{column.path} does not hold {column.dataset} as its run says; the file is damaged "
@@ -306,6 +330,12 @@ class Run:
     def missing_files(self) -> list[Path]:
         """Return the files of `files` that are not there: HDF5 itself shows zeros for them."""
         return [path for path in self.files() if not path.exists()]
+
+    def image_troubles(self) -> dict[str, str]:
+        """Return, by column, why its images are not those that were recorded; see `Stream`."""
+        keys = [key for key in self.table.data_keys if self.table.is_image(key)]
+        troubles = {key: self.table.image_trouble(key) for key in keys}
+        return {key: trouble for key, trouble in troubles.items() if trouble}
 
     def baseline(self) -> dict[str, NDArray]:
         """Return what was read before (first) and after (last) the scan, by data key."""
