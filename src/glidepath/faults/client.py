@@ -1,8 +1,9 @@
 """The client of a scan into which faults are put: a session as a user has it, told by lines.
 
 Reads JSON objects on its input, one a line: ``{"scan": {...}}``, ``{"get": [pv, ...]}``,
-``{"put": [pv, value]}``, ``{"interrupt": "abort"}``. Answers ``{"ready": ...}``,
-``{"begun": uid}``, ``{"got": [...]}`` and, when a scan is over, ``{"ended": {...}}``.
+``{"put": [pv, value]}``, ``{"send": [pv, value]}`` (which waits for nothing),
+``{"interrupt": "abort"}``. Answers ``{"ready": ...}``, ``{"begun": uid}``, ``{"got": [...]}`` and,
+when a scan is over, ``{"ended": {...}}``.
 """
 
 import asyncio
@@ -156,6 +157,9 @@ class Client:
         async def exchange() -> Any:
             if "put" in what:
                 await aioca.caput(*what["put"], wait=True, timeout=GET_TIMEOUT)
+                return True
+            if "send" in what:
+                await aioca.caput(*what["send"], timeout=GET_TIMEOUT)
                 return True
             # A search for a channel of a server that was dead may take a while.
             names = [channel.name for channel in aioca.get_channel_infos()]

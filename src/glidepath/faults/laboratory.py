@@ -72,11 +72,12 @@ LIGHT_NOISE = 0.03
 
 SETTINGS = (
     *("PGM1:SetSweepStart", "PGM1:SetSweepEnd", "PGM1:SetSweepVel", "PGM1:SetIdOn"),
-    *("UE48:BaseCmdLswitch", "m3.VELO"),
+    *("UE48:BaseCmdLswitch", "m3.VELO", "m3.OFF"),
     *(f"KEI{n}:{name}" for n in (1, 2) for name in ("rbkIntegrTime", "rbkFiltAverCnt")),
     *("KEI1:rdCur.MDEL", "KEI2:rdCur.MDEL"),
     # The triggers are disarmed, the camera is idle.
-    *("ZEBRA:PC_ARM_OUT", "ZEBRA:PC_ENC", "ZEBRA:PC_PULSE_SEL", "CAM1:cam1:Acquire"),
+    *("ZEBRA:PC_ARM_OUT", "ZEBRA:PC_ENC", "ZEBRA:PC_PULSE_SEL", "ZEBRA:PULSE1_DLY"),
+    *("CAM1:cam1:Acquire", "CAM1:cam1:AcquireTime"),
 )
 
 WRITTEN = {
@@ -85,6 +86,12 @@ WRITTEN = {
     "ZEBRA:PC_ARM_OUT": "ZEBRA:PC_DISARM",
 }
 """Process variables to write, for settings that are not written where they are read."""
+
+STILL_MOVING = re.compile("may still be moving")
+"""How a reason says that an axis was not seen standing."""
+
+STAYS = 0.01
+"""eV by which an axis may go on after the end of its scan."""
 
 NOT_PUT_BACK = re.compile("put back|could not be set")
 """Pattern of a reason that says that a setting is not as it was."""
@@ -378,6 +385,10 @@ class Laboratory:
         """Write to a process variable that the scan itself puts back."""
         self._ask(put=[self.beamline.prefix + pv, value])
 
+    def send(self, pv: str, value: float) -> None:
+        """Write to a process variable, and do not wait for what it leads to."""
+        self._ask(send=[self.beamline.prefix + pv, value])
+
     def get(self, names: Sequence[str]) -> list[Any]:
         """Read process variables."""
         return self._ask(get=[self.beamline.prefix + name for name in names])
@@ -575,6 +586,8 @@ class Laboratory:
         if not halted and ("\n" in outcome.reason or not outcome.reason):
             broken.append("the reason is not one line")
         self._check_standing(outcome, axis, struck)
+        if not (halted or self._restarted or STILL_MOVING.search(outcome.reason)):
+            self._check_stayed(outcome, axis, ended["at"])
         self._check_settings(outcome, before)
         if not ended["uid"]:
             return
@@ -618,6 +631,12 @@ class Laboratory:
         outcome.standing_after = max(last - struck, 0.0)
         if now - last <= 0.3:
             outcome.broken.append(f"{axis.name} still moves")
+
+    def _check_stayed(self, outcome: Outcome, axis: Axis, ended: float) -> None:
+        """Look whether an axis that stood when its scan ended has moved by itself since."""
+        then, now = self.witness.positions(axis.true, np.array([ended, time.time()]))
+        if abs(now - then) > STAYS:
+            outcome.broken.append(f"{axis.name} went from {then:.3f} to {now:.3f} after its scan")
 
     def _check_settings(self, outcome: Outcome, before: list[Any]) -> None:
         for name, was, is_now in zip(SETTINGS, before, self.get(SETTINGS), strict=True):
@@ -1025,8 +1044,11 @@ def cases(all_of_them: bool = False, in_order: bool = False) -> list[Case]:
 
 __all__ = [
     "AXES",
+    "EVERY_MODE",
     "FAULTS",
     "MODES",
+    "SAMPLED",
+    "TRIGGERED",
     "Axis",
     "Case",
     "Fault",

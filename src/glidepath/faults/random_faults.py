@@ -22,8 +22,10 @@ from rich.table import Table
 
 from glidepath.cli.bench import check_writable, environment
 
+from .by_hand import BY_HAND
 from .laboratory import (
     AXES,
+    EVERY_MODE,
     FAULTS,
     MODES,
     START,
@@ -36,7 +38,7 @@ from .laboratory import (
     Outcome,
     record,
 )
-from .matrix import fly
+from .matrix import LABORATORIES, fly
 
 BEFORE = 3.0
 """Seconds before the flight in which a fault may strike, too: the way to the run-up."""
@@ -52,13 +54,13 @@ EXITS = ("abort", "stop", "halt")
 
 
 def _exit(how: str) -> Fault:
-    return Fault(f"user: {how}", lambda lab, axis: lab.interrupt(how))
+    return Fault(f"user: {how}", lambda lab, axis: lab.interrupt(how), modes=EVERY_MODE)
 
 
 def faults() -> list[Fault]:
-    """Return what can be drawn: the faults of the matrix that strike in mid scan, and a user."""
+    """Return what can be drawn: what strikes in mid scan, what people do by hand, and a user."""
     chosen = [f for f in FAULTS if f.at is not None]
-    return [*chosen, *map(_exit, EXITS)]
+    return [*chosen, *BY_HAND, *map(_exit, EXITS)]
 
 
 def drawn(scans: int, seed: int) -> Iterator[Case]:
@@ -67,7 +69,9 @@ def drawn(scans: int, seed: int) -> Iterator[Case]:
     everything = faults()
     for number in range(scans):
         axis = AXES[generator.integers(len(AXES))]
-        usable = [f for f in everything if f.applies_to(axis) and "sampled" in f.modes]
+        modes = [mode for mode in MODES if mode is MODES[0] or axis.can_be_triggered]
+        mode = modes[generator.integers(len(modes))]
+        usable = [f for f in everything if f.applies_to(axis) and mode.name in f.modes]
         first = usable[generator.integers(len(usable))]
         second = usable[generator.integers(len(usable))]
         follows = generator.random() < SECOND
@@ -80,20 +84,28 @@ def drawn(scans: int, seed: int) -> Iterator[Case]:
         name = f"{number:03d} {first.name}" + (f", then {second.name}" if follows else "")
         strike = _both(first.strike, second.strike, pause) if follows else first.strike
         lasting = [f.lasts for f in ([first, second] if follows else [first]) if f.lasts]
+        leaving = [f.leaves for f in ([first, second] if follows else [first]) if f.leaves]
+        if first.at is None:
+            # Something that was left behind: it is there before the scan begins.
+            name, at = f"{name} before the scan", None
+        else:
+            strike = _late(strike, -when) if when < 0 else strike
+            name, at = f"{name} at {when:+.2f} s", None if when < 0 else START + VELOCITY * when
         yield Case(
             replace(
                 first,
-                name=f"{name} at {when:+.2f} s",
-                strike=_late(strike, -when) if when < 0 else strike,
-                at=None if when < 0 else START + VELOCITY * when,
+                name=name,
+                strike=strike,
+                at=at,
                 status=("success", "fail", "abort"),
                 says="",
                 marks=type(first.marks)(0),
                 lasts=max(lasting) if lasting else None,
-                loses=(MODES[0].name,),
+                loses=(mode.name,),
+                leaves=leaving[0] if leaving else "",
             ),
             axis,
-            MODES[0],
+            mode,
         )
 
 
@@ -143,6 +155,9 @@ def main() -> None:
     )
     parser.add_argument("--scans", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--laboratories", type=int, default=LABORATORIES, help="scans that are flown at once"
+    )
     parser.add_argument("--json", type=Path, default=Path("random_faults.json"))
     wanted = parser.parse_args()
     try:
@@ -156,7 +171,8 @@ def main() -> None:
         console.print(f"{case}: {outcome.status}; {verdict} ({outcome.reason})", markup=False)
 
     with tempfile.TemporaryDirectory() as place:
-        outcomes = fly(list(drawn(wanted.scans, wanted.seed)), Path(place), told)
+        cases = list(drawn(wanted.scans, wanted.seed))
+        outcomes = fly(cases, Path(place), told, wanted.laboratories)
     broken = sum(bool(outcome.broken) for outcome in outcomes)
     result = {
         "environment": environment(),
