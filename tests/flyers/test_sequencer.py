@@ -28,7 +28,7 @@ from glidepath.flyers.triggers.panda_fields import NEUTRAL
 from glidepath.flyers.triggers.sequencer import Sequencer
 from glidepath.flyers.triggers.sources import source_for
 from glidepath.simulation import Truth
-from glidepath.storage import data_root
+from glidepath.storage import data_root, use_data_root
 from glidepath.trajectory import Leg, PreflightError, Region
 
 FAULTS = ("never_arms", "lost_pulse", "extra_pulse", "no_file", "file_stuck")
@@ -92,6 +92,8 @@ class PandaBench(Bench):
 
 @pytest.fixture
 async def bench(beamline, tmp_path):
+    # Where a box is claimed, too.
+    use_data_root(tmp_path)
     bench = PandaBench(beamline, tmp_path)
     names = ("pgm", "ue48", "energy", "mono_motor", "panda")
     await asyncio.gather(*(bench.devices[name].connect(timeout=10) for name in names))
