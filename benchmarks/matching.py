@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from glidepath.timeline import Follower, Quality, TriggerAccounting
+from glidepath.timeline import FollowingDetector, Quality, TriggerAccounting
 from glidepath.timeline.clocks import ClockFit
 
 PERIOD = 0.002
@@ -129,7 +129,9 @@ def fly(world: World, seed: int) -> tuple[int, int, int, int]:
         if clock is not None:
             least, most = clock.bounds(EPOCH + begin)
             low, high = max(low, least - KNOWN), min(high, most + KNOWN)
-        counts, clock = match(world, times, Follower("quad", low, high), offset, drift, rng)
+        counts, clock = match(
+            world, times, FollowingDetector("quad", low, high), offset, drift, rng
+        )
         totals += counts
         begin = float(times[-1]) + BETWEEN
     rows, refused, wrong, due = totals.tolist()
@@ -139,7 +141,7 @@ def fly(world: World, seed: int) -> tuple[int, int, int, int]:
 def match(
     world: World,
     times: NDArray[np.float64],
-    follower: Follower,
+    follower: FollowingDetector,
     offset: float,
     drift: float,
     rng: np.random.Generator,
