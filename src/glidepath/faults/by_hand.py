@@ -5,6 +5,7 @@ not be harmed, and whatever it leaves must be as somebody wanted it to be.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from .laboratory import EVERY_MODE, SAMPLED, TRIGGERED, Axis, Fault, Laboratory
@@ -15,6 +16,11 @@ MOTORS: Final = ("constant velocity", "trajectory controller")
 SWEEPS: Final = ("controller sweep", "sweep and separate gap")
 
 ANY_END: Final = ("success", "fail", "abort")
+
+
+def _taken(fault: Fault) -> Fault:
+    """Let a fault strike in flight only: before, it changes what the scan finds and puts back."""
+    return replace(fault, in_flight=True)
 
 
 def _field(what: str, name: str, value: float) -> Fault:
@@ -62,18 +68,26 @@ BY_HAND: Final = (
     _field("delay given to the motor", "DLY", 1.5),
     _of_motors("motor stopped by hand", lambda lab, axis: lab.send("m3.STOP", 1)),
     _of_motors("motor sent elsewhere by hand", lambda lab, axis: lab.send("m3.VAL", 402.5)),
-    _of_motors("velocity changed by hand", lambda lab, axis: lab.put("m3.VELO", 1.0)),
+    _taken(_of_motors("velocity changed by hand", lambda lab, axis: lab.put("m3.VELO", 1.0))),
     # The monochromator.
     _of_sweeps("sweep ended by hand", lambda lab, axis: lab.send("PGM1:MonoAktion.PROC", 0)),
     _of_sweeps("sent elsewhere by hand", lambda lab, axis: lab.send("PGM1:monoSetEnergy", 402.5)),
-    _of_sweeps("velocity of the sweep changed", lambda lab, axis: lab.put("PGM1:SetSweepVel", 1.0)),
-    _of_sweeps(
-        "undulator let go by hand",
-        lambda lab, axis: lab.put("PGM1:SetIdOn", 0),
-        only=SWEEPS[:1],
+    _taken(
+        _of_sweeps(
+            "velocity of the sweep changed", lambda lab, axis: lab.put("PGM1:SetSweepVel", 1.0)
+        )
+    ),
+    _taken(
+        _of_sweeps(
+            "undulator let go by hand",
+            lambda lab, axis: lab.put("PGM1:SetIdOn", 0),
+            only=SWEEPS[:1],
+        )
     ),
     # Detectors that are sampled.
-    _sampled("averaging changed by hand", lambda lab, axis: lab.put("KEI1:setFiltAverCnt", 10)),
+    _taken(
+        _sampled("averaging changed by hand", lambda lab, axis: lab.put("KEI1:setFiltAverCnt", 10))
+    ),
     _sampled("beam lost", lambda lab, axis: lab.set("FAULT:beam_loss", 1)),
     _sampled(
         "clock of the detectors steps by 0.5 s",
@@ -84,9 +98,11 @@ BY_HAND: Final = (
         lambda lab, axis: lab.set("FAULT:optics_clock_step", 0.1),
     ),
     # What is triggered, and what triggers.
-    _triggered(
-        "exposure of the camera changed by hand",
-        lambda lab, axis: lab.put("CAM1:cam1:AcquireTime", 0.03),
+    _taken(
+        _triggered(
+            "exposure of the camera changed by hand",
+            lambda lab, axis: lab.put("CAM1:cam1:AcquireTime", 0.03),
+        )
     ),
     _triggered("capture ended by hand", lambda lab, axis: lab.send("CAM1:HDF1:Capture", 0)),
     _triggered("camera stopped by hand", lambda lab, axis: lab.send("CAM1:cam1:Acquire", 0)),
