@@ -9,8 +9,8 @@ from bluesky import Msg
 from glidepath.devices import Electrometer, Motor
 from glidepath.devices.families import UndulatorLock, Valve
 from glidepath.flyers import FlightError
-from glidepath.plans import flyscan
-from glidepath.trajectory import PreflightError
+from glidepath.plans import flyscan, inspect
+from glidepath.trajectory import PreflightError, Region, Trajectory
 
 pytestmark = pytest.mark.slow
 
@@ -31,10 +31,10 @@ def lab(with_vacuum, RE, tmp_path, monkeypatch):
     }
     for device in devices.values():
         do(RE, lambda device=device: device.connect(timeout=BOUND))
+    for name in ("shutter", "valve"):
+        do(RE, lambda name=name: devices[name].set("closed"))
     devices["RE"], devices["prefix"] = RE, prefix
-    yield devices
-    do(RE, lambda: devices["shutter"].set("closed"))
-    do(RE, lambda: devices["valve"].set("closed"))
+    return devices
 
 
 def do(engine, function):
@@ -101,6 +101,20 @@ def test_a_closed_valve_in_the_path_is_a_reason_in_the_preflight(lab):
         lab["RE"](scan(lab, path=[lab["valve"]]))
     do(lab["RE"], lambda: lab["valve"].set("open"))
     lab["RE"](scan(lab, path=[lab["valve"], lab["lock"]]))
+
+
+def test_a_closed_valve_is_in_the_report_of_the_preflight_too(lab):
+    trajectory = Trajectory((Region(0.0, 4.0, 2.0),))
+    asked = [lab["sample"]], lab["slide"], trajectory, 0.1
+    report = do(lab["RE"], lambda: inspect(*asked, path=[lab["valve"], lab["lock"]]))
+    (objection,) = report.objections
+    assert objection == "valve is closed, so that there is no light behind it; open it first."
+    put(lab, f"{lab['prefix']}FAULT:PSH1", "switch fault")
+    try:
+        report = do(lab["RE"], lambda: inspect(*asked, shutter=lab["shutter"]))
+    finally:
+        put(lab, f"{lab['prefix']}FAULT:PSH1", "none")
+    assert report.objections == ("shutter is in fault, so that it cannot be opened.",)
 
 
 def test_an_undulator_that_the_control_room_has_locked_is_a_reason_too(lab):

@@ -23,6 +23,9 @@ and lists of such names:
     what is read once before and once after every run;
 ``SILENT``
     detectors that are recorded and not drawn;
+``PATH``
+    what must let the beam through, from the source to the sample: valves, shutters and locks, of
+    which one that does not is a reason in the pre-flight of a scan from the command line;
 
 and, for what is exported,
 
@@ -82,7 +85,7 @@ class Beamline:
         Name of the module.
     devices
         Devices by name, not connected yet.
-    detectors, axes, baseline
+    detectors, axes, baseline, path
         Names of devices: see the convention in :mod:`glidepath.beamlines`.
     unavailable
         Names of devices that cannot be had now, and why.
@@ -110,6 +113,7 @@ class Beamline:
     for_export: Mapping[str, object] = field(default_factory=dict)
     safe_ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     acceptance: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    path: tuple[str, ...] = ()
 
 
 def load_beamline(
@@ -184,6 +188,7 @@ def load_beamline(
         {name.lower(): getattr(module, name) for name in EXPORTED if hasattr(module, name)},
         _ranges(module),
         _mappings(module, "ACCEPTANCE"),
+        path=_names(module, "PATH", devices),
     )
 
 

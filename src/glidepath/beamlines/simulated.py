@@ -37,6 +37,7 @@ __all__ = [
     "AXES",
     "BASELINE",
     "DETECTORS",
+    "PATH",
     "REFERENCE",
     "SAFE_RANGES",
     "SILENT",
@@ -95,6 +96,25 @@ ACCEPTANCE = {
 PANDA_VARIABLE = "GLIDEPATH_PANDA"
 """Variable of the environment that says that the simulated beamline has a PandA."""
 
+VACUUM_VARIABLE = "GLIDEPATH_VACUUM"
+ACCELERATOR_VARIABLE = "GLIDEPATH_ACCELERATOR"
+"""Variables that say that it has valves, mirrors and slits, and that it has an accelerator."""
+
+VACUUM = (
+    *("beam_shutter", "photon_shutter", "valve1", "valve2", "mirror", "hexapod", "aperture"),
+    *("slits", "pinholes", "filters", "exit_slit", "lock", "undulator_lock"),
+)
+ACCELERATOR = (
+    *("topup", "injection", "fill_pattern", "steerer_x", "steerer_y", "converter", "multiplexer"),
+    *("kicker", "delay", "tune", "feedback", "bpms", "bpm", "beam_size"),
+)
+"""Devices of the servers that are started where they are asked for."""
+
+PATH = ["beam_shutter", "valve1", "valve2", "undulator_lock"]
+"""What must let the beam through."""
+if not os.environ.get(VACUUM_VARIABLE):
+    PATH = []
+
 UNAVAILABLE = {}
 if find_spec("p4p") is None:
     UNAVAILABLE["panda"] = NO_PV_ACCESS.format(name="panda")
@@ -103,6 +123,16 @@ elif not os.environ.get(PANDA_VARIABLE):
         "The simulated beamline has a PandA only if it was started with 'glidepath sim --panda': "
         "do so, and set the variables that it prints."
     )
+for _server, _variable, _names in (
+    ("vacuum", VACUUM_VARIABLE, VACUUM),
+    ("accelerator", ACCELERATOR_VARIABLE, ACCELERATOR),
+):
+    if not os.environ.get(_variable):
+        UNAVAILABLE |= {
+            name: f"{name} belongs to the {_server} server of the simulated beamline, which was "
+            "not started with it: start 'glidepath sim', and set the variables that it prints."
+            for name in _names
+        }
 
 FOLLOWING_LAG = 0.12
 """Seconds by which the gap is behind the energy in a sweep, as measured with this beamline."""
@@ -142,7 +172,11 @@ MOTOR_ENCODER = EncoderInput(3, Encoder(100_000))
 
 
 def make_devices(
-    prefix: str | None = None, undulator: str = "UE48", panda: bool | None = None
+    prefix: str | None = None,
+    undulator: str = "UE48",
+    panda: bool | None = None,
+    vacuum: bool | None = None,
+    accelerator: bool | None = None,
 ) -> dict[str, Device]:
     """Make the devices of the simulated beamline, not connected.
 
@@ -154,6 +188,9 @@ def make_devices(
         Which one it has: UE46, UE48, UE52 or UE56, as of ``glidepath sim --undulator``.
     panda
         Whether it has a PandA, as of ``glidepath sim --panda``; None: as the environment says.
+    vacuum, accelerator
+        Whether it has valves, shutters, mirrors and slits, and magnets and monitors of the ring;
+        None: as the environment says.
     """
     if prefix is None:
         prefix = os.environ.get("GLIDEPATH_PREFIX", DEFAULT_PREFIX)
@@ -210,4 +247,18 @@ def make_devices(
         from glidepath.devices import Panda
 
         devices.append(Panda(f"{prefix}PANDA:", "panda", axes=encoders))
+    # Imported where they are asked for: nobody waits for classes that are not used.
+    if _there(vacuum, VACUUM_VARIABLE):
+        from .simulated_families import vacuum_devices
+
+        devices += vacuum_devices(prefix, undulator)
+    if _there(accelerator, ACCELERATOR_VARIABLE):
+        from .simulated_families import accelerator_devices
+
+        devices += accelerator_devices(prefix)
     return {device.name: device for device in devices}
+
+
+def _there(asked: bool | None, variable: str) -> bool:
+    """Return whether a part of the beamline is there: as it was asked, or as is said."""
+    return bool(os.environ.get(variable)) if asked is None else asked

@@ -49,7 +49,6 @@ def demo(
                     f"{simulation.environment['EPICS_CA_ADDR_LIST']}, Tiled at {server.uri}."
                 )
                 os.environ.update(simulation.environment)
-                os.environ["GLIDEPATH_PREFIX"] = simulation.settings.prefix
                 with open_session(SIMULATED, root, catalogue=False) as session:
                     (energy,) = session.devices(["energy"])
                     detectors = session.devices(session.beamline.detectors)

@@ -14,14 +14,17 @@ from .scan_arguments import (
     DetectorsOption,
     ExposureOption,
     PassesOption,
+    PathOption,
     PeriodOption,
     RegionOption,
+    ShutterOption,
     StartArgument,
     StepOption,
     StopArgument,
     ThereAndBackOption,
     TriggerOption,
     VelocityArgument,
+    light_path_arguments,
     names_in,
     row_arguments,
     trajectory_from,
@@ -58,6 +61,8 @@ def fly(
     trigger: TriggerOption = None,
     step: StepOption = None,
     exposure: ExposureOption = None,
+    shutter: ShutterOption = None,
+    path: PathOption = None,
     refly: Annotated[
         bool, typer.Option("--refly", help="Fly ranges with bad rows again at the end.")
     ] = False,
@@ -82,7 +87,8 @@ def fly(
             sampled = session.devices(names)
             box = session.devices([trigger])[0] if trigger is not None else None
             rows = row_arguments(box, step, period, exposure)
-            report = session.call(lambda: inspect(sampled, moved, trajectory, **rows))
+            light = light_path_arguments(session, shutter, path)
+            report = session.call(lambda: inspect(sampled, moved, trajectory, **rows, **light))
             print_preflight(console, report)
             if dry_run:
                 raise typer.Exit(0 if report.passed else BAD_INPUT)
@@ -94,6 +100,7 @@ def fly(
                 trajectory,
                 refly=BAD_ROWS if refly else None,
                 **rows,
+                **light,
             )
             # Until all is put away, the session too: what is said last is the scan's reason.
             ending.enter_context(late_interrupts_ignored())

@@ -102,6 +102,10 @@ COMMANDS = {
         "Show the configuration that holds in this folder, and where each value comes from.",
         offline=True,
     ),
+    "new-beamline": Entry(
+        "Write a package for the beamline NAME: devices, plans, tests, configuration, README.",
+        offline=True,
+    ),
     "check": Entry(
         "Make acceptance tests of devices; they are only read, with --move also moved and put back."
     ),
@@ -139,7 +143,8 @@ def load(name: str) -> Any:
         # Before all others: what is slow to import late.
         import glidepath.epics_libraries_first  # noqa: F401
 
-    found = getattr(import_module(f".{entry.module or name}", __package__), name)
+    python_name = name.replace("-", "_")
+    found = getattr(import_module(f".{entry.module or python_name}", __package__), python_name)
     if isinstance(found, typer.Typer):
         group = get_command(found)
         group.name = name

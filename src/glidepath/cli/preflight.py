@@ -13,14 +13,17 @@ from .scan_arguments import (
     DetectorsOption,
     ExposureOption,
     PassesOption,
+    PathOption,
     PeriodOption,
     RegionOption,
+    ShutterOption,
     StartArgument,
     StepOption,
     StopArgument,
     ThereAndBackOption,
     TriggerOption,
     VelocityArgument,
+    light_path_arguments,
     names_in,
     row_arguments,
     trajectory_from,
@@ -43,6 +46,8 @@ def preflight(
     trigger: TriggerOption = None,
     step: StepOption = None,
     exposure: ExposureOption = None,
+    shutter: ShutterOption = None,
+    path: PathOption = None,
     beamline: BeamlineOption = None,
     data: DataOption = None,
     plot: Annotated[
@@ -65,7 +70,8 @@ def preflight(
             sampled = session.devices(names)
             box = session.devices([trigger])[0] if trigger is not None else None
             rows = row_arguments(box, step, period, exposure)
-            report = session.call(lambda: inspect(sampled, moved, trajectory, **rows))
+            light = light_path_arguments(session, shutter, path)
+            report = session.call(lambda: inspect(sampled, moved, trajectory, **rows, **light))
             clocks = session.call(lambda: _listen([moved, *sampled]))
         report = with_clocks(report, clocks)
         print_preflight(console, report)

@@ -47,6 +47,17 @@ ExposureOption = Annotated[
     float | None,
     typer.Option(help="With --trigger: an exposure in s. Default: as long as possible."),
 ]
+ShutterOption = Annotated[
+    str | None,
+    typer.Option(help="Shutter that is open while the axis flies, and closed when the scan ends."),
+]
+PathOption = Annotated[
+    str | None,
+    typer.Option(
+        help="What must let the beam through, separated by commas; '' for nothing. Default: the "
+        "beamline's PATH."
+    ),
+]
 ThereAndBackOption = Annotated[
     bool, typer.Option("--there-and-back", help="Every second pass goes backwards.")
 ]
@@ -115,6 +126,30 @@ def row_arguments(
     return {"period": period}
 
 
+def light_path_arguments(session: Any, shutter: str | None, path: str | None) -> dict[str, Any]:
+    """Return the arguments of a plan that say what the beam goes through, connected.
+
+    Parameters
+    ----------
+    session
+        Where the devices are.
+    shutter, path
+        What `ShutterOption` and `PathOption` give.
+
+    Raises
+    ------
+    ValueError
+        If there is no such device.
+    ConnectionError
+        If a server does not answer.
+    """
+    names = session.beamline.path if path is None else names_in(path)
+    return {
+        "shutter": None if shutter is None else session.devices([shutter])[0],
+        "path": session.devices(names),
+    }
+
+
 def names_in(text: str) -> list[str]:
     """Return the names in a list that is separated by commas."""
     return [name.strip() for name in text.split(",") if name.strip()]
@@ -124,14 +159,17 @@ __all__ = [
     "DetectorsOption",
     "ExposureOption",
     "PassesOption",
+    "PathOption",
     "PeriodOption",
     "RegionOption",
+    "ShutterOption",
     "StartArgument",
     "StepOption",
     "StopArgument",
     "ThereAndBackOption",
     "TriggerOption",
     "VelocityArgument",
+    "light_path_arguments",
     "names_in",
     "row_arguments",
     "trajectory_from",

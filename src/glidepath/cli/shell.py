@@ -1,13 +1,17 @@
 """`glidepath shell`: a beamline at a prompt."""
 
 import os
+import threading
 from contextlib import ExitStack
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .errors import errors_as_sentences
 from .options import BeamlineOption, DataOption, TiledOption
+
+if TYPE_CHECKING:
+    from glidepath.simulation import SimulatedBeamline
 
 
 def shell(
@@ -32,12 +36,9 @@ def shell(
     with errors_as_sentences(), ExitStack() as stack:
         if sim:
             from glidepath.configuration import SIMULATED
-            from glidepath.simulation import NOISE_OF_A_BEAMLINE, SimulatedBeamline
 
             # Before Channel Access is imported: it reads its addresses once.
-            simulated = stack.enter_context(SimulatedBeamline(detector_noise=NOISE_OF_A_BEAMLINE))
-            os.environ.update(simulated.environment)
-            os.environ["GLIDEPATH_PREFIX"] = simulated.settings.prefix
+            _start_simulation(stack)
             beamline = beamline or SIMULATED
         from glidepath.session import Session
         from glidepath.shell import start
@@ -46,6 +47,28 @@ def shell(
             Session(beamline, data, tiled=tiled, catalogue=not no_tiled, live=view or True)
         )
         start(session)
+
+
+def _start_simulation(stack: ExitStack) -> None:
+    """Start the simulated beamline; what not everybody uses comes up behind the prompt."""
+    from glidepath.simulation import NOISE_OF_A_BEAMLINE, SimulatedBeamline
+
+    simulated = stack.enter_context(
+        SimulatedBeamline(detector_noise=NOISE_OF_A_BEAMLINE, later=True)
+    )
+    os.environ.update(simulated.environment)
+    os.environ |= {"GLIDEPATH_VACUUM": "1", "GLIDEPATH_ACCELERATOR": "1"}
+    rest = threading.Thread(target=_start_rest, args=(simulated,), name="simulation", daemon=True)
+    rest.start()
+    stack.callback(rest.join)
+
+
+def _start_rest(simulated: "SimulatedBeamline") -> None:
+    try:
+        for name in ("vacuum", "accelerator"):
+            simulated.start_also(name)
+    except RuntimeError as error:
+        typer.echo(f"glidepath: {error}", err=True)
 
 
 __all__ = ["shell"]

@@ -5,6 +5,7 @@ from .beam_damage_line import beam_damage_line
 from .flyscan import flyscan, xas_flyscan
 from .focus_scan import FocusData, FocusResult, focus_scan
 from .inspection import inspect
+from .lock_suspender import LockSuspender
 from .messages import reason_of
 from .n2_check import n2_check
 from .restore import Move, RestoreError, moves_of, restore
@@ -13,6 +14,7 @@ from .trajectory_scan import trajectory_scan
 __all__ = [
     "FocusData",
     "FocusResult",
+    "LockSuspender",
     "Move",
     "RestoreError",
     "beam_based_alignment",

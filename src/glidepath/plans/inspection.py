@@ -24,6 +24,7 @@ from glidepath.trajectory import (
 )
 from glidepath.trajectory.region import SMALLEST, number_of
 
+from .light_path import check_light_path, light_path_objections
 from .names import check_names
 from .requests import TriggersAsked, old_keywords, request_of
 
@@ -70,12 +71,14 @@ async def inspect(
     period: float | None = None,
     *,
     triggers: TriggersAsked = None,
+    shutter: Any = None,
+    path: Sequence[Any] = (),
 ) -> Preflight:
     """Return the pre-flight report of a scan. Nothing moves and nothing is changed.
 
     Parameters
     ----------
-    detectors, axis, trajectory, period, triggers
+    detectors, axis, trajectory, period, triggers, shutter, path
         See `trajectory_scan`.
 
     Raises
@@ -86,8 +89,20 @@ async def inspect(
     """
     detectors = following(detectors, triggers)
     triggering = triggering_of(detectors, axis, period, triggers)
+    check_light_path(shutter, path)
     asked = (detectors, axis, flight_for(axis), trajectory, period, triggering)
-    return (await inspection_of(*asked)).report
+    return (await with_light_path(await inspection_of(*asked), shutter, path)).report
+
+
+async def with_light_path(inspection: Inspection, shutter: Any, path: Sequence[Any]) -> Inspection:
+    """Return what the pre-flight found, with what is closed in the path of the beam."""
+    return with_objections(inspection, await light_path_objections(shutter, path))
+
+
+def with_objections(inspection: Inspection, found: Iterable[str]) -> Inspection:
+    """Return what the pre-flight found, with more reasons not to begin."""
+    report = inspection.report
+    return replace(inspection, report=replace(report, objections=(*report.objections, *found)))
 
 
 def following(detectors: Sequence[Any], triggers: TriggersAsked) -> list[Any]:
@@ -324,5 +339,7 @@ __all__ = [
     "inspection_of",
     "triggering_of",
     "unseen",
+    "with_light_path",
     "with_motions",
+    "with_objections",
 ]

@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import nan
 from typing import Any
 
@@ -14,7 +14,6 @@ from glidepath.flyers import FlightError, LegPlan
 from glidepath.sentences import as_connection_error
 from glidepath.trajectory import PreflightError
 
-from .inspection import Inspection
 from .messages import done
 
 OPEN, CLOSED = "open", "closed"
@@ -196,10 +195,15 @@ def check_light_path(shutter: Any, path: Iterable[Any]) -> None:
             )
 
 
-async def with_light_path(inspection: Inspection, shutter: Any, path: Sequence[Any]) -> Inspection:
-    """Return what the pre-flight found, with what is closed in the path of the beam.
+async def light_path_objections(shutter: Any, path: Iterable[Any]) -> list[str]:
+    """Return why there will be no light at the sample, one sentence for each device.
 
     The shutter itself may be closed: the scan opens it. In fault it is an objection.
+
+    Raises
+    ------
+    ConnectionError
+        If a server does not answer.
     """
     found = []
     with as_connection_error("The scan cannot begin: "):
@@ -208,13 +212,7 @@ async def with_light_path(inspection: Inspection, shutter: Any, path: Sequence[A
                 found.append(objection)
         if callable(state := getattr(shutter, "state", None)) and await state() == "error":
             found.append(f"{_name(shutter)} is in fault, so that it cannot be opened.")
-    return with_objections(inspection, found)
-
-
-def with_objections(inspection: Inspection, found: Iterable[str]) -> Inspection:
-    """Return what the pre-flight found, with more reasons not to begin."""
-    report = inspection.report
-    return replace(inspection, report=replace(report, objections=(*report.objections, *found)))
+    return found
 
 
 async def bring(shutter: Any, state: str) -> None:
@@ -248,6 +246,5 @@ __all__ = [
     "Opening",
     "bring",
     "check_light_path",
-    "with_light_path",
-    "with_objections",
+    "light_path_objections",
 ]

@@ -13,8 +13,16 @@ from glidepath.flyers import BeamGuard, flight_for
 from glidepath.flyers.sampling.sampler import CLOCK_BOUND
 from glidepath.trajectory import PreflightError, Trajectory
 
-from .inspection import check_devices, following, inspection_of, triggering_of, unseen
-from .light_path import LightPath, check_light_path, with_light_path, with_objections
+from .inspection import (
+    check_devices,
+    following,
+    inspection_of,
+    triggering_of,
+    unseen,
+    with_light_path,
+    with_objections,
+)
+from .light_path import LightPath, check_light_path
 from .messages import MsgGenerator, wait_for
 from .requests import TriggersAsked, old_keywords
 from .scan import Scan
@@ -106,6 +114,7 @@ def trajectory_scan(
         "plan_args": {
             "detectors": [device.name for device in detectors],
             "axis": axis.name,
+            "path": [device.name for device in path],
             **(plan_args or {}),
         },
         "hints": {"dimensions": [([axis.name], "primary")]},

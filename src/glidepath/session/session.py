@@ -262,6 +262,17 @@ class Session:
         """
         return self._connections.get(names)
 
+    @property
+    def light_path(self) -> list[Device]:
+        """What must let the beam through, connected: the beamline's `PATH`, for ``path=``.
+
+        Raises
+        ------
+        ConnectionError
+            If a server does not answer.
+        """
+        return self.devices(self.beamline.path)
+
     def connect_all(self) -> list[str]:
         """Connect all devices; return a sentence for each that cannot be used now."""
         failed = self.call(lambda: self._connections.try_to_connect(self.beamline.devices))

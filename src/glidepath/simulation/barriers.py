@@ -28,8 +28,9 @@ class _Plate:
         self, database: Database, name: str, status: str, codes: dict[str, int], travel: float
     ) -> None:
         self.codes, self.travel = codes, travel
-        self.place, self.target = CLOSED, CLOSED
-        self._status = database.integer(f"{name}{status}", codes[CLOSED])
+        # As at a beamline that has light.
+        self.place, self.target = OPEN, OPEN
+        self._status = database.integer(f"{name}{status}", codes[OPEN])
         self.fault = database.choice(
             f"FAULT:{name.rstrip(':')}", "none", FAULTS, on_put=self._on_fault
         )

@@ -89,8 +89,10 @@ class SimulatedBeamline:
     Attributes
     ----------
     environment
-        The variables that a client of this beamline needs: ``EPICS_*``, and with a PandA
-        ``GLIDEPATH_PANDA``, by which :mod:`glidepath.beamlines.simulated` knows of it.
+        The variables that a client of this beamline needs: ``EPICS_*``, ``GLIDEPATH_PREFIX``, and
+        where there is a PandA, a vacuum server or an accelerator ``GLIDEPATH_PANDA``,
+        ``GLIDEPATH_VACUUM``, ``GLIDEPATH_ACCELERATOR``, by which
+        :mod:`glidepath.beamlines.simulated` knows of them.
     settings
         The settings with the ports that were chosen.
 
@@ -196,7 +198,13 @@ class SimulatedBeamline:
             "EPICS_CA_AUTO_ADDR_LIST": "NO",
             "EPICS_CA_REPEATER_PORT": str(self.settings.repeater_port),
             "EPICS_CA_MAX_ARRAY_BYTES": str(_ARRAY_BYTES),
+            "GLIDEPATH_PREFIX": self.prefix,
             **(panda if search_port else {}),
+            **{
+                f"GLIDEPATH_{name.upper()}": "1"
+                for name in OPTIONAL
+                if self._asked[name] or name in self._processes
+            },
         }
 
     @property

@@ -88,7 +88,7 @@ class Vacuum:
         self._devices += [Hexapod(database, "HEX1:"), ExitSlit(database, "ES1:").drive]
         self._devices += self._mirror() + self._apertures()
         Lock(database, "LOCK1:")
-        database.integer("UE48:BaseCmdHmLock", 0, writable=True)
+        database.integer(f"{settings.undulator}:BaseCmdHmLock", 0, writable=True)
         for name in ("P1:", "P2:"):
             database.number(f"{name}rdPress", 2e-9, "mbar", 11)
 

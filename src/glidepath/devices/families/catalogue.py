@@ -25,10 +25,19 @@ class Family:
         What it is.
     device
         One made with the defaults, whose prefix is that of the simulated beamline.
+    units
+        Of what it reads, in the order of the alphabet; empty: it has none.
+    simulated
+        Module and class of the simulation that serves it.
+    machine
+        Name of the picture of its states in `MACHINES`; empty: it has none.
     """
 
     title: str
     device: Any
+    units: str
+    simulated: str
+    machine: str = ""
 
     def pvs(self) -> list[str]:
         """Return the PVs of the device by name."""
@@ -50,52 +59,92 @@ class Family:
         }
         return ", ".join(f"`{name}`" for name in sorted(names)) or "readable"
 
+    def states(self) -> str:
+        """Return its states and the numbers of its status, or a link to their picture."""
+        picture = f"[states](#{self.machine.replace('_', '-')})" if self.machine else ""
+        if not isinstance(self.device, generic.Barrier):
+            return picture
+        meanings = {"open": self.device.states.open, "closed": self.device.states.closed}
+        numbers = [f"{name} {' '.join(map(str, sorted(n)))}" for name, n in meanings.items()]
+        moving = " ".join(map(str, sorted(self.device.states.moving)))
+        return f"{picture}: {', '.join(numbers)}, moving {moving}, else error"
+
     def line(self) -> str:
         """Return the line of the table."""
         kind, pvs = type(self.device), self.pvs()
         more = f" and {len(pvs) - SHOWN} more" if len(pvs) > SHOWN else ""
         lines = len(getsource(kind).splitlines())
         shown = " ".join(f"`{pv}`" for pv in pvs[:SHOWN])
-        return f"| {self.title} | `{kind.__name__}` | {self.made_of()} | {shown}{more} | {lines} |"
+        cells = (
+            self.title,
+            f"`{kind.__name__}`",
+            self.made_of(),
+            f"{shown}{more}",
+            self.units,
+            self.states(),
+            f"`{self.simulated}`",
+            str(lines),
+        )
+        return f"| {' | '.join(cells)} |"
 
 
 def known() -> Iterator[Family]:
     """Yield all families, as they stand in the simulated beamline."""
-    yield Family("vacuum valve", families.Valve("V1:"))
-    yield Family("photon shutter", families.PhotonShutter("PSH1:"))
-    yield Family("beam shutter with permits", families.BeamShutter("BS1:"))
-    yield Family("first mirror", families.MirrorM1("M1:"))
-    yield Family("mirror on a hexapod", families.HexapodMirror("HEX1:"))
-    yield Family("aperture unit", families.ApertureUnit("AU1:"))
-    yield Family("slits", families.Slits("SLIT1:"))
-    yield Family("pinholes", families.Pinholes("PIN1:"))
-    yield Family("filters", families.Filters("FIL1:"))
-    yield Family("exit slit", families.ExitSlit("ES1:"))
-    yield Family("lock", generic.ResourceLock("LOCK1:", owner="we"))
-    yield Family("lock of an undulator", families.UndulatorLock("UE48:"))
-    yield Family("ring with top-up", families.TopUpRing("RING:", "TOPUPCC:"))
-    yield Family("filling pattern", families.FillPattern("CUMZR:"))
+    yield from vacuum_families()
+    yield from accelerator_families()
+
+
+def vacuum_families() -> Iterator[Family]:
+    """Yield what the vacuum and optics server has."""
+    toggled, drive = "barriers.ToggledValve", "drives.Drive"
+    yield Family("vacuum valve", families.Valve("V1:"), "", toggled, "toggle_device")
+    yield Family("photon shutter", families.PhotonShutter("PSH1:"), "", toggled, "toggle_device")
+    commanded = "barriers.CommandedShutter"
+    shutter = families.BeamShutter("BS1:")
+    yield Family("beam shutter with permits", shutter, "", commanded, "command_device")
+    yield Family("first mirror", families.MirrorM1("M1:"), "mm, mrad", drive, "status_axis")
+    hexapod = families.HexapodMirror("HEX1:")
+    yield Family("mirror on a hexapod", hexapod, "mm, mrad", "drives.Hexapod", "pose")
+    yield Family("aperture unit", families.ApertureUnit("AU1:"), "mm", drive, "status_axis")
+    yield Family("slits", families.Slits("SLIT1:"), "mm", drive, "compared_axis")
+    yield Family("pinholes", families.Pinholes("PIN1:"), "mm", drive, "status_axis")
+    yield Family("filters", families.Filters("FIL1:"), "mm", drive, "compared_axis")
+    yield Family("exit slit", families.ExitSlit("ES1:"), "um", "vacuum.ExitSlit", "status_axis")
+    lock = generic.ResourceLock("LOCK1:", owner="we")
+    yield Family("lock", lock, "", "vacuum.Lock", "resource_lock")
+    yield Family("lock of an undulator", families.UndulatorLock("UE48:"), "", "vacuum.Vacuum")
+
+
+def accelerator_families() -> Iterator[Family]:
+    """Yield what the accelerator has."""
+    drive, ring = "drives.Drive", "accelerator.Accelerator"
+    topup = families.TopUpRing("RING:", "TOPUPCC:")
+    yield Family("ring with top-up", topup, "h, mA, s", ring)
+    yield Family("filling pattern", families.FillPattern("CUMZR:"), "mA", ring)
     converter = families.PowerConverter("QSPAZR:", "converter")
-    yield Family("power converter", converter)
+    yield Family("power converter", converter, "A", drive, "compared_axis")
     names = ("Q4M1D1R", "Q3M1D1R")
-    yield Family(
-        "multiplexer", families.Multiplexer("PMUXZR:", converter, "mux", quadrupoles=names)
-    )
-    yield Family("kicker", families.Kicker("KIK1:"))
-    yield Family("delay", families.DelayLine("PAHB:"))
-    yield Family("injection engine", families.InjectionEngine("TOPUPCC:"))
-    yield Family("tune", families.Tune("TUNEZRP:"))
-    yield Family("bunch-by-bunch feedback", families.BunchFeedback("BBQR:"))
-    yield Family("beam position monitors", families.BeamPositionMonitors("MDIZ2T5G:", names))
-    yield Family("one beam position monitor", families.BeamPositionMonitor("BPMZD1Q4R:"))
-    yield Family("beam size monitor", families.BeamSizeMonitor("BSM1:Stats1:", (1.0, 1.0)))
+    multiplexer = families.Multiplexer("PMUXZR:", converter, "mux", quadrupoles=names)
+    yield Family("multiplexer", multiplexer, "", "accelerator.Multiplexer", "multiplexer")
+    yield Family("kicker", families.Kicker("KIK1:"), "kV", drive, "compared_axis")
+    yield Family("delay", families.DelayLine("PAHB:"), "ns", ring, "compared_axis")
+    yield Family("injection engine", families.InjectionEngine("TOPUPCC:"), "mA", ring)
+    yield Family("tune", families.Tune("TUNEZRP:"), "kHz", ring)
+    yield Family("bunch-by-bunch feedback", families.BunchFeedback("BBQR:"), "kHz", ring)
+    monitors = families.BeamPositionMonitors("MDIZ2T5G:", names)
+    yield Family("beam position monitors", monitors, "mm", ring)
+    one = families.BeamPositionMonitor("BPMZD1Q4R:")
+    yield Family("one beam position monitor", one, "mm", ring)
+    size = families.BeamSizeMonitor("BSM1:Stats1:", (1.0, 1.0))
+    yield Family("beam size monitor", size, "um", ring)
 
 
 def table() -> str:
     """Return the table of the families in Markdown."""
     head = [
-        "| family | class | generic class | PVs in the simulation | lines |",
-        "|---|---|---|---|---|",
+        "| family | class | generic class | PVs in the simulation | units | states | simulator "
+        "| lines |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     return "\n".join([*head, *(family.line() for family in known())])
 

@@ -17,7 +17,7 @@ milliseconds can both send a pulse. A `ResourceLock` excludes that where it matt
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
-from ophyd_async.core import Reference
+from ophyd_async.core import Device, Reference
 
 from glidepath.devices.signals import Watch, ask, signal_r, signal_rw, tell, watch
 
@@ -91,6 +91,10 @@ class ToggleDevice(Barrier):
         self._lock = None if lock is None else Reference(lock)
         self.toggle = signal_rw(int, names["toggle"], wait=False)
         super().__init__(signal_r(int, names["status"]), states, name)
+
+    def parts(self) -> list[Device]:
+        """Return the devices that this one refers to: they must be connected as well."""
+        return [] if self._lock is None else [self._lock()]
 
     async def _bring(self, target: str) -> None:
         async with AsyncExitStack() as stack:

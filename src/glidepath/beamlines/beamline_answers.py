@@ -1,0 +1,301 @@
+"""What is asked about a new beamline: which devices it has, and what their PVs begin with."""
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from inspect import signature
+from keyword import iskeyword
+from pathlib import Path
+from typing import Any, Final
+
+__all__ = ["KINDS", "Answers", "AnswersError", "DeviceAnswer", "Kind", "read_answers", "to_toml"]
+
+DEVICES: Final = "glidepath.devices"
+DETECTORS: Final = "glidepath.detectors"
+FAMILIES: Final = "glidepath.devices.families"
+GENERIC: Final = "glidepath.devices.generic"
+
+
+class AnswersError(ValueError):
+    """What was answered makes no beamline; the text says why in one sentence."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A class of devices that a new beamline can have.
+
+    Attributes
+    ----------
+    module
+        Where it is imported from.
+    simulated
+        Parameter that takes the beginning of PV names -> what it is in the simulated beamline,
+        one for each device that is simulated. More devices than that share them.
+    lists
+        Lists of the beamline module in which it stands.
+    refers
+        Parameters that take other devices by name -> the classes that these can have.
+    """
+
+    module: str
+    simulated: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    lists: tuple[str, ...] = ()
+    refers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def pv(self, parameter: str, number: int) -> str:
+        """Return the beginning of the PV names of one of the simulated devices."""
+        choices = self.simulated[parameter]
+        return choices[number % len(choices)]
+
+
+def _kind(module: str, *simulated: str, lists: tuple[str, ...] = ()) -> Kind:
+    return Kind(module, {"prefix": simulated}, lists)
+
+
+BASELINE = ("BASELINE",)
+
+KINDS: Final[Mapping[str, Kind]] = {
+    "PGM": _kind(DEVICES, "PGM1:", lists=BASELINE),
+    "Undulator": _kind(DEVICES, "UE48:", lists=BASELINE),
+    "EnergyAxis": Kind(
+        DEVICES, lists=("AXES",), refers={"monochromator": ("PGM",), "undulator": ("Undulator",)}
+    ),
+    "Motor": _kind(DEVICES, "m2", "m1", "m4", lists=("AXES", "BASELINE")),
+    "Electrometer": _kind(DEVICES, "KEI1:", "KEI2:", lists=("DETECTORS",)),
+    "Ring": Kind(
+        DEVICES,
+        {"prefix": ("RING:",), "topup_prefix": ("TOPUP:",)},
+        ("DETECTORS", "BASELINE", "SILENT"),
+    ),
+    "Camera": _kind(DETECTORS, "CAM1:"),
+    "BeamShutter": _kind(FAMILIES, "BS1:", lists=("PATH",)),
+    "PhotonShutter": _kind(FAMILIES, "PSH1:"),
+    "Valve": _kind(FAMILIES, "V1:", "V2:", lists=("PATH",)),
+    "UndulatorLock": _kind(FAMILIES, "UE48:", lists=("PATH",)),
+    "MirrorM1": _kind(FAMILIES, "M1:", lists=BASELINE),
+    "HexapodMirror": _kind(FAMILIES, "HEX1:", lists=BASELINE),
+    "ApertureUnit": _kind(FAMILIES, "AU1:", lists=BASELINE),
+    "Slits": _kind(FAMILIES, "SLIT1:", lists=BASELINE),
+    "Pinholes": _kind(FAMILIES, "PIN1:", lists=BASELINE),
+    "Filters": _kind(FAMILIES, "FIL1:", lists=BASELINE),
+    "ExitSlit": _kind(FAMILIES, "ES1:", lists=BASELINE),
+    "ResourceLock": _kind(GENERIC, "LOCK1:"),
+}
+"""Classes that a new beamline can have; what else there is can be added by hand."""
+
+LAW = ("period_mm", "periods", "ring_energy_GeV")
+"""What is told of an undulator that has no gap table yet."""
+
+
+@dataclass(frozen=True)
+class DeviceAnswer:
+    """One device of a new beamline.
+
+    Attributes
+    ----------
+    name
+        By which people know it.
+    kind
+        Its class, one of `KINDS`.
+    pvs
+        Parameter -> what the names of its PVs begin with.
+    parts
+        Parameter -> name of the device that it refers to.
+    options
+        Other parameters of the class.
+    law
+        Of an undulator: ``period_mm``, ``periods`` and ``ring_energy_GeV``.
+    gap_table
+        Of an undulator: file of its gap table.
+    """
+
+    name: str
+    kind: str
+    pvs: Mapping[str, str] = field(default_factory=dict)
+    parts: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    law: Mapping[str, float] = field(default_factory=dict)
+    gap_table: Path | None = None
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a new beamline is.
+
+    Attributes
+    ----------
+    name
+        For file names and Python: lower-case letters, digits and underscores.
+    title
+        For people.
+    facility
+        Where it is; may be empty.
+    reference
+        Name of the detector by which spectra are divided; may be empty.
+    devices
+        In the order in which they are made.
+    """
+
+    name: str
+    title: str
+    facility: str
+    reference: str
+    devices: tuple[DeviceAnswer, ...]
+
+
+def read_answers(name: str, table: Mapping[str, Any], folder: Path) -> Answers:
+    """Return what a table of answers says.
+
+    Parameters
+    ----------
+    name
+        Of the beamline.
+    table
+        As of an answer file: ``title``, ``facility``, ``reference``, and for each device a table
+        ``[devices.<name>]`` with its ``class``, ``pv`` and parameters.
+    folder
+        Where files that it names are.
+
+    Raises
+    ------
+    AnswersError
+        If it makes no beamline.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or iskeyword(name):
+        raise AnswersError(
+            f"A beamline cannot be named {name!r}, for its name becomes that of a Python package; "
+            "give lower-case letters, digits and underscores, a letter first."
+        )
+    known = ("title", "facility", "reference", "devices")
+    unknown = [key for key in table if key not in known]
+    if unknown:
+        raise AnswersError(
+            f"Nothing is asked for {unknown[0]!r}; what can be answered is {', '.join(known)}."
+        )
+    devices = table.get("devices", {})
+    if not isinstance(devices, Mapping) or not devices:
+        raise AnswersError(
+            "A beamline without devices is none; give at least one table such as "
+            '[devices.focus] with class = "Motor" and pv = "m1".'
+        )
+    made = tuple(_device(key, value, folder) for key, value in devices.items())
+    _check_parts(made)
+    reference = _text(table, "reference", "")
+    if reference and reference not in devices:
+        raise AnswersError(f"The reference {reference!r} is none of the devices.")
+    return Answers(name, _text(table, "title", name), _text(table, "facility", ""), reference, made)
+
+
+def _text(table: Mapping[str, Any], key: str, default: str) -> str:
+    value = table.get(key, default)
+    # It stands in source files: one line, and nothing that ends a text there.
+    if not isinstance(value, str) or not value.isprintable() or set(value) & set('"\\'):
+        raise AnswersError(
+            f"{key} is {value!r}; it must be a text of one line without quotes and backslashes."
+        )
+    return value
+
+
+def _device(name: str, table: Any, folder: Path) -> DeviceAnswer:
+    if not name.isidentifier() or iskeyword(name) or name.startswith("_"):
+        raise AnswersError(
+            f"A device cannot be named {name!r}, for people type its name in Python; give letters, "
+            "digits and underscores."
+        )
+    if not isinstance(table, Mapping) or table.get("class") not in KINDS:
+        asked = table.get("class") if isinstance(table, Mapping) else table
+        raise AnswersError(
+            f"{name} has the class {asked!r}; what can be written is {', '.join(KINDS)}."
+        )
+    kind = str(table["class"])
+    rest = {key: value for key, value in table.items() if key != "class"}
+    if "pv" in rest:
+        rest["prefix"] = rest.pop("pv")
+    pvs = {key: _pv(name, kind, key, rest) for key in KINDS[kind].simulated}
+    parts = {key: str(rest.pop(key)) for key in KINDS[kind].refers if key in rest}
+    law = {key: _number(name, key, rest.pop(key)) for key in LAW if key in rest}
+    gap_table = rest.pop("gap_table", None) if kind == "Undulator" else None
+    if kind == "Undulator":
+        _check_undulator(name, law, gap_table, folder)
+    elif law:
+        raise AnswersError(f"{name} has no {next(iter(law))}: only an Undulator has one.")
+    _check_options(name, kind, rest)
+    file = None if gap_table is None else folder / str(gap_table)
+    return DeviceAnswer(name, kind, pvs, parts, rest, law, file)
+
+
+def _pv(name: str, kind: str, key: str, rest: dict[str, Any]) -> str:
+    value = rest.pop(key, None)
+    if not isinstance(value, str) or not re.fullmatch(r"[!#-\[\]-~]+", value):
+        called = "pv" if key == "prefix" else key
+        raise AnswersError(
+            f'{name} ({kind}) needs {called} = "...": what the names of its PVs begin with, not '
+            f"{value!r}."
+        )
+    return value
+
+
+def _number(name: str, key: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e9:
+        raise AnswersError(f"{key} of {name} is {value!r}; it must be a number above zero.")
+    return value
+
+
+def _check_undulator(name: str, law: Mapping[str, float], table: Any, folder: Path) -> None:
+    if table is not None and not (isinstance(table, str) and (folder / table).is_file()):
+        raise AnswersError(f"There is no gap table {table!r} for {name} in {folder.absolute()}.")
+    if table is None and set(law) != set(LAW):
+        raise AnswersError(
+            f'{name} needs gap_table = "..." (a CSV file), or what its law is made of: '
+            f"{', '.join(LAW)}."
+        )
+
+
+def _check_options(name: str, kind: str, options: Mapping[str, Any]) -> None:
+    parameters = signature(getattr(import_module(KINDS[kind].module), kind)).parameters
+    own = {"prefix", "name", "table", *KINDS[kind].simulated, *KINDS[kind].refers}
+    possible = [key for key in parameters if key not in own]
+    for key in options:
+        if key not in possible:
+            raise AnswersError(
+                f"{name} ({kind}) has no {key!r}; it can have {', '.join(possible) or 'nothing'}."
+            )
+
+
+def _check_parts(devices: tuple[DeviceAnswer, ...]) -> None:
+    made: dict[str, str] = {}
+    for device in devices:
+        for parameter, classes in KINDS[device.kind].refers.items():
+            part = device.parts.get(parameter)
+            if part is None and parameter != "monochromator":
+                continue
+            if made.get(str(part)) not in classes:
+                raise AnswersError(
+                    f"{device.name} needs as its {parameter} a device of the class "
+                    f"{' or '.join(classes)} that is named before it, not {part!r}."
+                )
+        made[device.name] = device.kind
+
+
+def to_toml(table: Mapping[str, Any]) -> str:
+    """Return a table of answers as the text of an answer file."""
+    lines = [f"{key} = {_value(value)}" for key, value in table.items() if key != "devices"]
+    for name, device in table["devices"].items():
+        lines += ["", f"[devices.{name}]"]
+        lines += [f"{key} = {_value(value)}" for key, value in device.items()]
+    text = "\n".join([*lines, ""])
+    tomllib.loads(text)  # what cannot be read back is not written
+    return text
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_value, value))}]"
+    if isinstance(value, Mapping):
+        return f"{{ {', '.join(f'{key} = {_value(one)}' for key, one in value.items())} }}"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)

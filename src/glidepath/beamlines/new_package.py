@@ -1,0 +1,185 @@
+"""Writes the package of a new beamline: devices, plans, tests, configuration, README."""
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from .beamline_answers import FAMILIES, GENERIC, KINDS, Answers, AnswersError, DeviceAnswer
+
+__all__ = ["write_package"]
+
+TEMPLATES = Path(__file__).parent / "template"
+
+LISTS = ("DETECTORS", "AXES", "BASELINE", "SILENT", "PATH")
+"""Lists of a beamline module that follow from the classes of its devices."""
+
+MEANINGS = {
+    "DETECTORS": "What a scan reads if nobody says otherwise.",
+    "AXES": "What can be scanned.",
+    "BASELINE": "What is read before and after every run.",
+    "SILENT": "What is recorded and not drawn.",
+    "PATH": "What must let the beam through: valves, shutters and locks.",
+}
+
+FLIGHTS = {"EnergyAxis": (400.0, 402.0, 1.0), "PGM": (400.0, 402.0, 1.0), "Motor": (0.0, 2.0, 1.0)}
+"""Class of an axis -> what its tests fly in the simulation: start, stop, velocity."""
+
+
+def write_package(answers: Answers, folder: Path, answer_file: str) -> list[Path]:
+    """Write the package of a beamline.
+
+    Parameters
+    ----------
+    answers
+        What it is.
+    folder
+        Where to; made if it is not there.
+    answer_file
+        Text of the answer file, which is kept with it.
+
+    Returns
+    -------
+    list[Path]
+        What was written, relative to the folder.
+
+    Raises
+    ------
+    AnswersError
+        If there is something in the folder already. Nothing is written then.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise AnswersError(
+            f"{folder} is there already; nothing was written: name another place with --folder, "
+            "or move it away."
+        )
+    files = {Path("answers.toml"): answer_file, **dict(_rendered(answers))}
+    for path, text in files.items():
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+    tables = {device.gap_table for device in answers.devices if device.gap_table is not None}
+    for table in tables:
+        copied = Path(f"{answers.name}tools") / table.name
+        shutil.copyfile(table, folder / copied)
+        files[copied] = ""
+    return sorted(files)
+
+
+def _rendered(answers: Answers) -> Iterator[tuple[Path, str]]:
+    """Yield the files that are made of templates, with their texts."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+    values = _values(answers)
+    for template in sorted(TEMPLATES.rglob("*.jinja")):
+        inside = template.relative_to(TEMPLATES)
+        path = Path(*(values["package"] if part == "package" else part for part in inside.parts))
+        text = environment.get_template(inside.as_posix()).render(values)
+        yield path.with_suffix(""), text
+
+
+def _values(answers: Answers) -> dict[str, Any]:
+    """Return what the templates are filled with."""
+    lists = {
+        name: [d.name for d in answers.devices if name in _lists(d, answers)] for name in LISTS
+    }
+    imports: dict[str, list[str]] = {}
+    for device in answers.devices:
+        imports.setdefault(KINDS[device.kind].module, []).append(device.kind)
+    if any(device.gap_table is not None for device in answers.devices):
+        imports.setdefault("glidepath.devices", []).append("read_gap_table")
+    physics = {"UE48"} if any(d.kind == "Undulator" for d in answers.devices) else set()
+    if any(device.law for device in answers.devices):
+        physics.add("UndulatorLaw")
+    if physics:
+        imports["glidepath.physics"] = sorted(physics)
+    axes = [device for device in answers.devices if device.name in lists["AXES"]]
+    flown = next((axis for kind in FLIGHTS for axis in axes if axis.kind == kind), None)
+    return {
+        "name": answers.name,
+        "title": answers.title,
+        "facility": answers.facility,
+        "package": f"{answers.name}tools",
+        "reference": answers.reference,
+        "imports": {
+            module: sorted(set(names), key=lambda n: (not n.isupper(), n.lower()))
+            for module, names in sorted(imports.items())
+        },
+        "lists": lists,
+        "meanings": MEANINGS,
+        "pvs": _pvs(answers, simulated=False),
+        "simulated": _pvs(answers, simulated=True),
+        "made": [(device.name, _call(device)) for device in answers.devices],
+        "has_table": any(device.gap_table is not None for device in answers.devices),
+        "axis": None if flown is None else flown.name,
+        "flight": None if flown is None else FLIGHTS[flown.kind],
+        "vacuum": any(KINDS[d.kind].module in (FAMILIES, GENERIC) for d in answers.devices),
+        "shutter": next((d.name for d in answers.devices if d.kind == "PhotonShutter"), None),
+    }
+
+
+def _lists(device: DeviceAnswer, answers: Answers) -> tuple[str, ...]:
+    lists = KINDS[device.kind].lists
+    # A monochromator that is a part of no energy axis is an axis by itself.
+    parts = {part for other in answers.devices for part in other.parts.values()}
+    return (*lists, "AXES") if device.kind == "PGM" and device.name not in parts else lists
+
+
+def _pvs(answers: Answers, *, simulated: bool) -> dict[str, str]:
+    """Return what the names of PVs begin with, by device, here or in the simulation."""
+    count: Counter[str] = Counter()
+    found = {}
+    for device in answers.devices:
+        kind = KINDS[device.kind]
+        for parameter, pv in device.pvs.items():
+            value = kind.pv(parameter, count[device.kind]) if simulated else pv
+            found[_key(device.name, parameter)] = value
+        count[device.kind] += 1
+    return found
+
+
+def _key(name: str, parameter: str) -> str:
+    return name if parameter == "prefix" else f"{name}_{parameter.removesuffix('_prefix')}"
+
+
+def _call(device: DeviceAnswer) -> str:
+    """Return the Python that makes a device."""
+    arguments = [
+        f'pvs["{_key(device.name, p)}"]' if p == "prefix" else f'{p}=pvs["{_key(device.name, p)}"]'
+        for p in device.pvs
+    ]
+    if device.kind == "Undulator":
+        arguments.append(f"UE48 if simulated else {_table(device)}")
+    arguments += [f"{parameter}={part}" for parameter, part in device.parts.items()]
+    arguments.append(f'name="{device.name}"')
+    arguments += [f"{key}={_python(value)}" for key, value in device.options.items()]
+    # One each line: lines are then never too long, and changes are easy to see.
+    inner = "".join(f"        {argument},\n" for argument in arguments)
+    return f"{device.kind}(\n{inner}    )"
+
+
+def _table(device: DeviceAnswer) -> str:
+    if device.gap_table is not None:
+        return f'read_gap_table(HERE / "{device.gap_table.name}")'
+    law = ", ".join(f"{key}={value!r}" for key, value in device.law.items())
+    return f"UndulatorLaw({law})"
+
+
+def _python(value: Any) -> str:
+    if isinstance(value, list):
+        inner = ", ".join(map(_python, value))
+        return f"({inner},)" if len(value) == 1 else f"({inner})"
+    if isinstance(value, Mapping):
+        inner = ", ".join(f"{_python(key)}: {_python(one)}" for key, one in value.items())
+        return f"{{{inner}}}"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
