@@ -75,7 +75,7 @@ class _Holding:
 
     def __init__(self, lock: ResourceLock) -> None:
         self._lock, self._taken, self._lost = lock, False, 0
-        self._listening = False
+        self._listening = self._ours = False
         self._flying: dict[int, Any] = {}
 
     def __call__(self, message: Msg) -> tuple[MsgGenerator | None, None]:
@@ -132,14 +132,14 @@ class _Holding:
             await seen.until(lambda: bool(seen.value(free)), None)
 
     def _on_holder(self, reading: dict[str, Any]) -> None:
-        holder = str(reading[self._lock.holder.name]["value"])
-        if holder == self._lock.owner or not self._in_flight():
-            return
-        self._lost += 1
-        _say(
-            f"{self._lock.name} went to {holder or 'nobody'} during a flight: the flight goes on "
-            "to its end, and the next one begins when the lock is ours again."
-        )
+        ours = reading[self._lock.holder.name]["value"] == self._lock.owner
+        if self._ours and not ours and self._in_flight():
+            self._lost += 1
+            _say(
+                f"{self._lock.name} was lost during a flight: the flight goes on to its end, and "
+                "the next one begins when the lock is ours again."
+            )
+        self._ours = ours
 
     def listen_no_more(self) -> None:
         """End the subscription. Doing it twice does no harm."""
