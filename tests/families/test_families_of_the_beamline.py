@@ -172,3 +172,22 @@ async def test_a_scan_from_the_command_line_closes_its_shutter(
     assert await bench.get("TRUTH:PSH1") == pulses + 1
     assert await bench.get("PSH1:State1") == 5
     aioca.purge_channel_caches()
+
+
+@pytest.mark.slow
+def test_the_shell_has_the_families_though_its_servers_come_up_behind_the_prompt(tmp_path):
+    said = "print('said', s.call(valve1.state), [d.name for d in s.light_path])\n"
+    tune = "print('tune', s.call(tune.read)['tune-horizontal']['value'] > 0)\n"
+    done = subprocess.run(
+        [sys.executable, "-m", "glidepath", "shell", "--sim", "--no-tiled", "--data", "data"],
+        input=f"{said}{tune}exit()\n",
+        cwd=tmp_path,
+        env={key: value for key, value in os.environ.items() if "GLIDEPATH" not in key},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "said open ['beam_shutter', 'valve1', 'valve2', 'undulator_lock']" in done.stdout
+    assert "tune True" in done.stdout
+    assert done.stderr == ""

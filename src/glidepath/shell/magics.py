@@ -59,7 +59,8 @@ class ScanMagics(Magics):
 
         axis, numbers, detectors = self._asked("fly", line)
         period = numbers[3] if len(numbers) > 3 else None
-        return self._session.RE(flyscan(detectors, axis, *numbers[:3], period=period))
+        path = self._session.light_path
+        return self._session.RE(flyscan(detectors, axis, *numbers[:3], period=period, path=path))
 
     @line_magic
     def pre(self, line: str) -> None:
@@ -69,7 +70,8 @@ class ScanMagics(Magics):
         axis, numbers, detectors = self._asked("pre", line)
         period = numbers[3] if len(numbers) > 3 else None
         trajectory = Trajectory((Region(*numbers[:3]),))
-        report = self._session.call(lambda: inspect(detectors, axis, trajectory, period))
+        path = self._session.light_path
+        report = self._session.call(lambda: inspect(detectors, axis, trajectory, period, path=path))
         table = Table(show_header=False, box=None)
         table.add_column(style="bold", no_wrap=True)
         table.add_column()
