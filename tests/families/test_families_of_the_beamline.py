@@ -85,7 +85,7 @@ def test_every_family_answers_by_its_name(everything):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", known(), ids=lambda family: family.title)
+@pytest.mark.parametrize("family", tuple(known()), ids=lambda family: family.title)
 def test_the_units_in_the_table_are_those_of_the_servers(everything, family):
     kind = type(family.device)
     device = next(d for d in everything.beamline.devices.values() if type(d) is kind)

@@ -10,7 +10,6 @@ from apstools.devices import (
     AxisTunerMixin,
     EpicsDescriptionMixin,
     EpicsMotorDialMixin,
-    EpicsMotorLimitsMixin,
     EpicsMotorResolutionMixin,
     EpicsMotorServoMixin,
     EpicsMotorShutter,
@@ -133,7 +132,6 @@ report("ApsPssShutterWithStatus", shutter_with_status)
 report("EpicsMotorShutter", motor_shutter)
 report("EpicsOnOffShutter", on_off_shutter)
 report("EpicsMotorDialMixin", motor_with, EpicsMotorDialMixin, "dial")
-report("EpicsMotorLimitsMixin", motor_with, EpicsMotorLimitsMixin, "soft_limit_lo")
 report("EpicsMotorResolutionMixin", motor_with, EpicsMotorResolutionMixin, "resolution")
 report("EpicsMotorServoMixin", motor_with, EpicsMotorServoMixin, "servo")
 report("EpicsDescriptionMixin", motor_with, EpicsDescriptionMixin, "desc")

@@ -5,7 +5,11 @@ import sys
 import bluesky.plan_stubs as bps
 import bluesky.plans as bp
 import numpy as np
-from bact_bessyii_mls_ophyd.devices.process.bpm_packed_data import packed_data_to_scaled
+from bact_bessyii_mls_ophyd.devices.process.bpm_packed_data import (
+    bit_gain_default,
+    packed_data_to_named_array,
+    raw_to_scaled_data,
+)
 from bact_bessyii_mls_ophyd.devices.utils.power_converter import (
     PowerConverter,
     ResettingPowerConverter,
@@ -41,21 +45,23 @@ class Selection(MultiplexerSetMixin, Device):
 def power_converter():
     converter = PowerConverter(f"{prefix}HS4P1D3R", name="converter", timeout=20)
     converter.wait_for_connection(timeout=20)
+    # Its own tolerance, 1e-9, is for those who set another one: no supply keeps it.
+    converter.eps_abs.put(1e-3)
     rows = rows_of(engine, bp.scan([converter], converter, -0.2, 0.2, 3), "converter_readback")
     engine(bps.mv(converter, 0.0))
-    return [round(row[0], 6) for row in rows]
+    return [round(row[0], 3) for row in rows]
 
 
 def resetting_power_converter():
     converter = ResettingPowerConverter(f"{prefix}QSPAZR", name="converter")
     converter.wait_for_connection(timeout=20)
-    converter.set_back.put(True)
     engine(bps.mv(converter, 1.0))
-    engine(bps.stage(converter))
+    # The run engine stops what it has moved, and this class goes back then to where it was staged.
+    converter.set_back.put(True)
     rows = rows_of(engine, bp.list_scan([converter], converter, [1.5, -1.5]), "converter_readback")
-    converter.stop()
     engine(bps.sleep(2.0))
     back = converter.readback.get()
+    converter.set_back.put(False)
     engine(bps.mv(converter, 0.0))
     return [round(row[0], 2) for row in rows], round(back, 3)
 
@@ -96,9 +102,11 @@ def bpm_packed_data():
     )
     parameters["x_scale"] = parameters["y_scale"] = 1.0
     parameters["idx"] = np.arange(1, number + 1)
-    _, scaled = packed_data_to_scaled(
-        packed.get(), bpm_parameters=parameters, n_elements=packed.get().size
+    # Not by packed_data_to_scaled, which hands on an argument that is not taken.
+    raw = packed_data_to_named_array(
+        packed.get(), indices=parameters["idx"] - 1, n_elements=packed.get().size
     )
+    scaled = raw_to_scaled_data(raw, bpm_parameters=parameters, bit_gain=bit_gain_default)
     return float(scaled["x_pos"][0]), float(single.get())
 
 
@@ -106,4 +114,4 @@ report("PowerConverter", power_converter)
 report("ResettingPowerConverter", resetting_power_converter)
 report("ScaledPowerConverter", scaled_power_converter)
 report("SelectedPowerConverter", selected_power_converter)
-report("packed_data_to_scaled", bpm_packed_data)
+report("raw_to_scaled_data", bpm_packed_data)
