@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from .errors import spoken
+from .errors import errors_as_sentences
 
 PERIOD, PERIODS, RING_ENERGY = 48.0, 62, 1.7
 """Defaults of what is asked of an undulator: those of the simulated one; mm, 1, GeV."""
@@ -40,7 +40,7 @@ def new_beamline(
     from glidepath.beamlines.new_package import write_package
 
     console = Console(highlight=False, emoji=False)
-    with spoken():
+    with errors_as_sentences():
         target = Path(name) if folder is None else folder
         if answers is None:
             table, place = asked_for(name), Path.cwd()
