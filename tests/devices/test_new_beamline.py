@@ -107,7 +107,7 @@ def test_what_is_written_is_well_formed(here):
     written(tomllib.loads(ANSWERS), here)
     for command in (["check", "--ignore", "D1"], ["format", "--check"]):
         arguments = [sys.executable, "-m", "ruff", *command, "--line-length", "100", "--no-cache"]
-        done = subprocess.run([*arguments, str(here / "soft")], capture_output=True, text=True)
+        done = subprocess.run([*arguments, "."], cwd=here / "soft", capture_output=True, text=True)
         assert done.returncode == 0, done.stdout
 
 

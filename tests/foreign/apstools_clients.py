@@ -112,7 +112,7 @@ def camera():
     device = ad_creator(
         f"{prefix}CAM1:",
         name="camera",
-        plugins=["cam", {"stats": {"suffix": "Stats1:"}}],
+        plugins=["cam", "stats1"],
         validate_ports=False,
     )
     connected(device)

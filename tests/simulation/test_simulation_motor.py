@@ -249,3 +249,21 @@ def test_motor_with_energy_units_moves_the_beam_when_chosen(at_rest):
     client.put("m3.VAL", 400.0)
     client.put("BEAM:axis", "PGM1")
     client.wait_for("KEI1:rdCur", lambda current: current > 0.9 * light)
+
+
+def test_the_dial_the_home_switch_and_the_torque_are_as_the_record_has_them(client):
+    client.put("m4.OFF", 1.0)
+    client.put("m4.DVAL", 0.5)
+    assert (client.get("m4.DRBV"), client.get("m4.VAL"), client.get("m4.RBV")) == (0.5, 1.5, 1.5)
+    assert client.get("m4.TDIR") == 1
+    client.put("m4.HOMR", 1)
+    assert (client.get("m4.DRBV"), client.get("m4.DVAL"), client.get("m4.RBV")) == (0.0, 0.0, 1.0)
+    assert (client.get("m4.HOMR"), client.get("m4.TDIR")) == (0, 0)
+    client.put("m4.CNEN", 0)
+    client.put("m4.VAL", 1.2)
+    assert (client.get("m4.DMOV"), client.get("m4.RBV")) == (1, 1.0)
+    client.put("m4.CNEN", 1)
+    client.put("m4.VAL", 1.0)
+    client.put("m4.OFF", 0.0)
+    assert client.get("m4.RBV") == 0.0
+    client.put("m4.VAL", 0.0)

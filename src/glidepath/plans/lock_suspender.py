@@ -107,6 +107,8 @@ class _Holding:
     def _said(self, message: Msg) -> MsgGenerator:
         times = "once" if self._lost == 1 else f"{self._lost} times"
         said = f"{self._lock.name} was lost {times} during a flight, which went on to its end."
+        # The new message comes by here again, and is not to be said of once more, for ever.
+        self._lost = 0
         reason = str(message.kwargs.get("reason") or "").rstrip(".")
         whole = f"{reason}; {said}" if reason else said
         return (yield message._replace(kwargs={**message.kwargs, "reason": whole}))

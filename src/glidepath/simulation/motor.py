@@ -7,7 +7,7 @@ SPMG and STOP do to a target is as in ``do_work`` and ``maybeRetry`` of ``motorR
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum, auto
 from typing import Any
 
@@ -100,6 +100,7 @@ class MotorRecord:
         self._last = number("LVAL", position)
         self._readback = number("RBV", position)
         self._dial = number("DRBV", position)
+        self._dial_setpoint = number("DVAL", position, accept=self._taken, on_put=self._on_dial)
         self._low = number("LLM", limits[0], writable=True)
         self._high = number("HLM", limits[1], writable=True)
         number("DLLM", limits[0], writable=True)
@@ -147,6 +148,12 @@ class MotorRecord:
             sign: database.integer(f"{name}.{switch}", 0, writable=True)
             for sign, switch in ((1, "HLS"), (-1, "LLS"))
         }
+        self._direction = database.integer(f"{name}.TDIR", 1)
+        for field in ("HOMF", "HOMR"):
+            database.integer(f"{name}.{field}", 0, on_put=self._homing(f"{name}.{field}", database))
+        self._torque = database.choice(
+            f"{name}.CNEN", "Enable", ("Disable", "Enable"), writable=True
+        )
         self._violation = database.integer(f"{name}.LVIO", 0)
         self._disabled = database.integer(f"{name}.DISP", 0, writable=True)
         # The device status: done, and no trouble.
@@ -285,6 +292,23 @@ class MotorRecord:
         if own_move and self._go.value == _MOVE:
             await self._go.post(_PAUSE)
 
+    async def _on_dial(self, target: float) -> None:
+        """Move to a position without the offset."""
+        shown = self._accept(target + self._shown_offset)
+        await self._setpoint.post(shown)
+        await self._move(shown)
+
+    def _homing(self, name: str, database: Database) -> Callable[[int], Awaitable[None]]:
+        """Return what a command to look for the home switch does: it is where the dial is 0."""
+
+        async def home(value: int) -> None:
+            if value:
+                low, high = (limit - self._shown_offset for limit in self.limits)
+                await self._on_dial(min(max(0.0, low), high))
+            await database[database.prefix + name].post(0)
+
+        return home
+
     async def _new_offset(self, offset: float) -> None:
         """Show positions, target and limits with another offset: nothing moves."""
         change, self._shown_offset = offset - self._shown_offset, offset
@@ -316,9 +340,12 @@ class MotorRecord:
         target -= self._shown_offset
         start = time.time() + LEAD_SECONDS
         here = self.axis.position(start)
-        if self._switches[1 if target > here else -1].value:
+        blocked = self._switches[1 if target > here else -1].value
+        if blocked or self._torque.value == "Disable":
             await self._rest_unless_moving()
             return
+        await self._direction.change(int(target > here))
+        await self._dial_setpoint.change(target)
         velocity = float(self._velocity.value)
         slow = float(self._backlash_velocity.value)
         away = float(self._backlash.value)
