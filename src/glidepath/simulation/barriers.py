@@ -11,7 +11,7 @@ import time
 from .channels import Database
 from .jobs import Job, sleep_until
 
-__all__ = ["CommandedShutter", "ToggledValve"]
+__all__ = ["OPEN", "CommandedShutter", "ToggledValve"]
 
 FAULTS = ("none", "stuck", "late status", "no status", "half-way", "switch fault", "goes back")
 PULSE_SECONDS = 0.2
@@ -25,12 +25,17 @@ class _Plate:
     """What moves in and out of the beam, and the switches that show where it is."""
 
     def __init__(
-        self, database: Database, name: str, status: str, codes: dict[str, int], travel: float
+        self,
+        database: Database,
+        name: str,
+        status: str,
+        codes: dict[str, int],
+        travel: float,
+        place: str,
     ) -> None:
         self.codes, self.travel = codes, travel
-        # As at a beamline that has light.
-        self.place, self.target = OPEN, OPEN
-        self._status = database.integer(f"{name}{status}", codes[OPEN])
+        self.place, self.target = place, place
+        self._status = database.integer(f"{name}{status}", codes[place])
         self.fault = database.choice(
             f"FAULT:{name.rstrip(':')}", "none", FAULTS, on_put=self._on_fault
         )
@@ -94,6 +99,8 @@ class ToggledValve:
         Its prefix, such as ``"V1:"``.
     travel
         Seconds from open to closed.
+    place
+        Where it is at the beginning.
 
     Notes
     -----
@@ -101,9 +108,11 @@ class ToggledValve:
     one of `FAULTS`; ``TRUTH:<name>`` counts the pulses that had an effect.
     """
 
-    def __init__(self, database: Database, name: str, travel: float = 0.6) -> None:
+    def __init__(
+        self, database: Database, name: str, travel: float = 0.6, place: str = CLOSED
+    ) -> None:
         self._toggle = database.integer(f"{name}SetTa", 0, accept=self._edge, on_put=self._on_put)
-        self._plate = _Plate(database, name, "State1", FOUR_BITS, travel)
+        self._plate = _Plate(database, name, "State1", FOUR_BITS, travel, place)
         self._count = database.integer(f"TRUTH:{name.rstrip(':')}", 0)
         self._pulse = Job()
 
@@ -139,6 +148,8 @@ class CommandedShutter:
         Its prefix, such as ``"BS1:"``.
     travel
         Seconds from open to closed.
+    place
+        Where it is at the beginning.
 
     Notes
     -----
@@ -146,8 +157,10 @@ class CommandedShutter:
     without a permit, or in fault, does nothing. ``TRUTH:<name>`` counts the open commands.
     """
 
-    def __init__(self, database: Database, name: str, travel: float = 0.6) -> None:
-        self._plate = _Plate(database, name, "State", TWO_SWITCHES, travel)
+    def __init__(
+        self, database: Database, name: str, travel: float = 0.6, place: str = CLOSED
+    ) -> None:
+        self._plate = _Plate(database, name, "State", TWO_SWITCHES, travel, place)
         self._permits = [
             database.integer(f"{name}permit{number}", 1, on_put=self._on_permit)
             for number in (1, 2)

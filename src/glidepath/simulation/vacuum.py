@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from .barriers import CommandedShutter, ToggledValve
+from .barriers import OPEN, CommandedShutter, ToggledValve
 from .channels import Clock, Database
 from .drives import Drive, Hexapod, Status
 from .settings import Settings
@@ -83,8 +83,13 @@ class Vacuum:
     def __init__(self, settings: Settings) -> None:
         self.database = Database(settings.prefix, Clock(0.0))
         database = self.database
-        self._devices: list[Any] = [ToggledValve(database, name) for name in ("V1:", "V2:")]
-        self._devices += [ToggledValve(database, "PSH1:"), CommandedShutter(database, "BS1:")]
+        # As at a beamline between two scans: all is open but the photon shutter.
+        self._devices: list[Any] = [
+            ToggledValve(database, "V1:", place=OPEN),
+            ToggledValve(database, "V2:", place=OPEN),
+            CommandedShutter(database, "BS1:", place=OPEN),
+            ToggledValve(database, "PSH1:"),
+        ]
         self._devices += [Hexapod(database, "HEX1:"), ExitSlit(database, "ES1:").drive]
         self._devices += self._mirror() + self._apertures()
         Lock(database, "LOCK1:")
