@@ -192,7 +192,7 @@ def test_a_beamline_can_be_written_by_being_asked(here):
     ]
 
 
-def typed(words, folder, environment=None, timeout=170):
+def typed(words, folder, environment=None, timeout=500):
     """Type a command at a terminal in a folder."""
     programs = {"glidepath": ["-m", "glidepath"], "python": []}
     program, *rest = words
@@ -207,7 +207,7 @@ def typed(words, folder, environment=None, timeout=170):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_what_the_page_types_leads_to_green_tests_and_a_first_spectrum(tmp_path):
     from glidepath.simulation import SimulatedBeamline
 
