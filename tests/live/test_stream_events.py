@@ -46,8 +46,30 @@ def test_few_events_come_in_a_second_and_all_rows_at_the_end_if_wanted(tmp_path)
     )
     fed(converter, documents_of(tmp_path, PEAK, steps=50))
     energies = [document["data"]["energy"] for name, document in seen if name == "event"]
-    # The first announcement, then nothing for a thousand seconds, then what was left out.
-    assert energies == [ENERGY[3], *ENERGY[4:]]
+    # The first announcement, then nothing for a thousand seconds, then all others, in order.
+    assert energies == ENERGY.tolist()
+
+
+def test_rows_come_in_short_bursts_and_none_is_left_out(tmp_path, monkeypatch):
+    from glidepath.live import stream_events
+
+    now, energies, bursts = [0.0], [], []
+    monkeypatch.setattr(stream_events.time, "monotonic", lambda: now[0])
+
+    def draw(name, document):
+        if name == "event":
+            now[0] += 0.1
+            energies.append(document["data"]["energy"])
+
+    converter = StreamsAsEvents(draw, rows_per_second=1e9, complete=True)
+    for name, document in documents_of(tmp_path, PEAK, steps=20):
+        before = len(energies)
+        converter(name, document)
+        if name == "stream_datum":
+            now[0] += 0.3
+            bursts.append(len(energies) - before)
+    assert energies == ENERGY.tolist()
+    assert set(bursts) == {0, 3}
 
 
 def test_a_step_scan_passes_unchanged(tmp_path):
@@ -87,7 +109,7 @@ def test_the_best_effort_callback_finds_the_peak_of_a_fly_scan(tmp_path, no_wind
     documents = [
         (n, {**d, "object_keys": objects}) if n == "descriptor" else (n, d) for n, d in documents
     ]
-    fed(StreamsAsEvents(best, rows_per_second=1e9, complete=True, share=1.0), documents)
+    fed(StreamsAsEvents(best, rows_per_second=1e9, share=1.0), documents)
     assert best.peaks["com"]["sample"] == pytest.approx(401.0, abs=0.05)
     assert best.peaks["max"]["sample"][0] == pytest.approx(401.0, abs=0.06)
 

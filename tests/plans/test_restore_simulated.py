@@ -146,12 +146,12 @@ def test_after_a_grating_that_there_is_not_the_coupling_is_on_again(changed):
 
 @pytest.mark.parametrize("how", ["abort", "halt"])
 def test_after_an_abort_or_a_halt_the_coupling_is_on_again(changed, how):
-    s = changed
+    s, pgm, run = changed, changed.pgm, changed.last
 
     def act():
         async def moving():
-            async with watch(s.pgm.readback) as seen:
-                assert await seen.until(lambda: seen.value(s.pgm.readback) < 419.0, BOUND)
+            async with watch(pgm.readback) as seen:
+                assert await seen.until(lambda: seen.value(pgm.readback) < 419.0, BOUND)
 
         s.call(moving)
         with contextlib.suppress(Exception):
@@ -160,13 +160,13 @@ def test_after_an_abort_or_a_halt_the_coupling_is_on_again(changed, how):
     thread = threading.Thread(target=act)
     thread.start()
     with contextlib.suppress(RunEngineInterrupted):
-        s.RE(restore(s.last, [s.pgm], say=lambda _: None))
+        s.RE(restore(run, [pgm], say=lambda _: None))
     thread.join(BOUND)
 
     async def coupled():
-        async with watch(s.pgm.id_on, s.pgm.status) as seen:
+        async with watch(pgm.id_on, pgm.status) as seen:
             return await seen.until(
-                lambda: bool(seen.value(s.pgm.id_on)) and seen.value(s.pgm.status) == 0, 20.0
+                lambda: bool(seen.value(pgm.id_on)) and seen.value(pgm.status) == 0, 20.0
             )
 
     assert s.call(coupled)

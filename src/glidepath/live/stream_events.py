@@ -16,6 +16,9 @@ import numpy as np
 
 from glidepath.storage import open_to_read
 
+BURST = 0.2
+"""Seconds after which no more rows are handed on at once: the run engine waits meanwhile."""
+
 Callback = Callable[[str, Mapping[str, Any]], Any]
 
 
@@ -34,10 +37,11 @@ class StreamsAsEvents:
     columns
         Which columns; None: all that are one number a row.
     rows_per_second
-        So many events at most are made of a second of rows: drawing one takes a matplotlib
-        window 100 ms. All rows that were left out come when the run ends, if ``complete``.
+        So many times in a second at most something is handed on: drawing one event takes a
+        matplotlib window 100 ms.
     complete
-        Whether the last of all rows that were left out are handed on when the run ends.
+        Whether all rows are handed on, in their order and in short bursts; for those that there
+        was no time for, the end of the run waits. If not, it is the newest row each time.
     share
         Of the run engine's time that the callbacks may take at most while the run goes on, above 0
         and up to 1: it is blocked while they draw.
@@ -157,7 +161,8 @@ class StreamsAsEvents:
         if datum["descriptor"] == self._descriptor["uid"] and resource["data_key"] in self._keys:
             self._rows[resource["data_key"]] = datum["indices"]["stop"]
             if self._known > self._handed and time.monotonic() >= self._next:
-                self._hand_on(range(self._known - 1, self._known))
+                first = self._handed if self._complete else self._known - 1
+                self._hand_on(range(first, self._known), BURST)
 
     @property
     def _known(self) -> int:
@@ -171,7 +176,8 @@ class StreamsAsEvents:
         first = self._handed if self._complete else self._known - 1
         self._hand_on(range(first, self._known))
 
-    def _hand_on(self, rows: range) -> None:
+    def _hand_on(self, rows: range, within: float = float("inf")) -> None:
+        """Hand on rows until a time in s is over."""
         assert self._descriptor is not None
         begun = time.monotonic()
         columns = self._read(rows)
@@ -190,7 +196,9 @@ class StreamsAsEvents:
                 "filled": {},
             }
             self._emit("event", event)
-        self._handed = rows.stop
+            self._handed = rows.start + index + 1
+            if time.monotonic() - begun > within:
+                break
         now = time.monotonic()
         self._next = now + max(self._pause, self._rest_after * (now - begun))
 
