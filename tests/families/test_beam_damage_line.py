@@ -67,6 +67,11 @@ class Lab:
         names = ["axis", "slide", "mesh", "pass_number", "quality", "sample_time"]
         return read_columns(path.removeprefix("file://localhost"), "/entry/data", names)
 
+    def settings(self):
+        """What a flight changes and puts back."""
+        signals = (self.axis.velocity, self.slide.velocity, self.mesh.nplc, self.mesh.deadband)
+        return [self.call(signal.get_value()) for signal in signals]
+
     def state(self):
         return self.call(self.shutter.state())
 
@@ -232,6 +237,7 @@ def closed_within(lab, seconds=10.0):
 @pytest.mark.parametrize("plan", ["line", "flyscan"])
 @pytest.mark.parametrize("how", ["abort", "stop", "halt"])
 def test_it_is_closed_and_all_stands_after(lab, how, plan):
+    before = lab.settings()
     acting = When(lab, getattr(lab.RE, how))
     with contextlib.suppress(RunEngineInterrupted):
         lab.RE(planned(lab, plan))
@@ -241,11 +247,20 @@ def test_it_is_closed_and_all_stands_after(lab, how, plan):
         assert lab.stop["exit_status"] == "abort"
     assert lab.RE.state == "idle"
     standing_soon(lab)
+    becomes(lab.settings, before)
     if plan == "line" and how != "halt":
         # Of the one spot that was exposed, it is known for how long.
         (dose,) = lab.doses()
         assert 0 < dose["open_time"] < dose["open_time_bound"]
         assert "1 of 2 spots exposed" in lab.stop["reason"]
+
+
+def becomes(found, wanted, seconds=20.0):
+    """Wait until something is as it was."""
+    deadline = time.monotonic() + seconds
+    while (now := found()) != wanted:
+        assert time.monotonic() < deadline, (now, wanted)
+        time.sleep(0.05)
 
 
 def planned(lab, plan):

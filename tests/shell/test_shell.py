@@ -60,6 +60,8 @@ def test_completion_shows_children_and_actions_and_not_the_plumbing(shell):
     assert "current" in found
     assert not {"add_children_as_readables", "set_name", "connect"} & set(found)
     assert "flyscan" in completions(shell, "flysc")
+    assert "n2_check" in completions(shell, "n2_")
+    assert "beam_damage_line" in completions(shell, "beam_d")
 
 
 def test_where_all_shows_readback_limits_and_state(shell, capsys):
