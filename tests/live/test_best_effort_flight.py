@@ -9,6 +9,7 @@ from bluesky.callbacks.best_effort import BestEffortCallback
 
 from glidepath import Session, flyscan
 from glidepath.live import StreamsAsEvents
+from glidepath.physics import N2_LINES_eV
 
 pytestmark = [
     pytest.mark.slow,
@@ -84,8 +85,9 @@ def test_table_plot_and_peaks_are_those_of_all_rows(session, plots, capsys):
     assert best.peaks["max"]["sample"] == pytest.approx(
         (table["energy"][highest], table["sample"][highest])
     )
-    # The lines of N2, whose highest is the first.
-    assert best.peaks["max"]["sample"][0] == pytest.approx(400.88, abs=0.06)
+    # One of the two highest lines of N2.
+    at = best.peaks["max"]["sample"][0]
+    assert min(abs(at - line) for line in N2_LINES_eV[:2]) < 0.06
     assert "mesh" not in best.peaks["max"]
 
 
@@ -97,4 +99,5 @@ def test_the_run_engine_keeps_most_of_its_time(session, plots):
     print(f"{spent:.2f} s of {lasted:.2f} s, longest {1e3 * max(adapter.durations):.0f} ms")
     table = run.columns(["quality"])
     assert not np.any(table["quality"])
-    assert len(table["quality"]) == run.start["preflight"]["rows"]
+    # Rows begin with an exposure: there may be one less.
+    assert len(table["quality"]) >= run.start["preflight"]["rows"] - 1

@@ -69,7 +69,7 @@ def test_rows_come_in_short_bursts_and_none_is_left_out(tmp_path, monkeypatch):
             now[0] += 0.3
             bursts.append(len(energies) - before)
     assert energies == ENERGY.tolist()
-    assert set(bursts) == {0, 3}
+    assert max(bursts) == 3
 
 
 def test_a_step_scan_passes_unchanged(tmp_path):

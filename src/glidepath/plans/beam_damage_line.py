@@ -11,6 +11,7 @@ from bluesky.protocols import Movable, Readable
 from numpy.typing import NDArray
 
 from glidepath.devices.sampled import channels_for
+from glidepath.devices.sampled import sampled as as_sampled
 from glidepath.flyers import BeamGuard
 from glidepath.flyers.sampling.sampler import CLOCK_BOUND
 from glidepath.sentences import as_connection_error
@@ -119,8 +120,8 @@ def beam_damage_line(
     flux = yield from wait_for(partial(_monitor, monitor, list(detectors)))
     sampled = list(detectors)
     if moved.name not in [device.name for device in sampled]:
-        # First: rows follow the exposures of the last one.
-        sampled.insert(0, moved)
+        # First: rows follow the exposures of the last one. It stands while there are rows.
+        sampled.insert(0, as_sampled(moved, kind="state"))
     file = FileOfRun()
     plan = trajectory_scan(
         sampled,
