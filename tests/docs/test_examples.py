@@ -78,6 +78,8 @@ SESSION_PAGES = [ROOT / "docs" / "tour.md", ROOT / "docs" / "recipes.md"]
 
 
 @pytest.mark.slow
+# A page is several sessions, each with scans of its own.
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("page", SESSION_PAGES, ids=lambda p: p.stem)
 def test_python_examples_run_in_a_session(page, beamline, tmp_path, monkeypatch):
     from glidepath import Session
