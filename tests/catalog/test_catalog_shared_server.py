@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import fcntl
+import gc
 import os
 import signal
 import socket
@@ -14,7 +15,14 @@ from pathlib import Path
 import pytest
 from written_scan import Scan, close, wait_for
 
-from glidepath.catalog import CatalogError, LocalTiledServer, Publisher, load_run, server
+from glidepath.catalog import (
+    CatalogError,
+    LocalTiledServer,
+    Publisher,
+    load_run,
+    open_local_catalog,
+    server,
+)
 from glidepath.catalog.lease import Lease, LeaseError, LeaseKeeper
 
 pytestmark = pytest.mark.slow
@@ -83,6 +91,24 @@ def test_it_stays_for_the_others_when_the_one_that_started_it_is_killed(tmp_path
             assert list(client) == []
             close(client)
             assert second.process_id == process_id
+        wait_for(lambda: not alive(process_id), 60)
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_it_stays_for_a_catalogue_that_somebody_has_opened(tmp_path, closed):
+    with user(tmp_path) as first:
+        process_id = int(first.stdout.readline())
+        client = open_local_catalog(tmp_path)
+        first.stdin.write("stop\n")
+        first.stdin.flush()
+        assert first.stdout.readline() == "stopped\n"
+        assert list(client) == []
+        assert alive(process_id)
+        if closed:
+            close(client)
+        else:
+            del client
+            gc.collect()
         wait_for(lambda: not alive(process_id), 60)
 
 

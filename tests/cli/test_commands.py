@@ -66,6 +66,28 @@ def test_help_names_every_command():
         assert re.search(rf"\b{command}\b", done.stdout)
 
 
+@pytest.mark.parametrize("command", ["rebin", "replay", "serve"])
+def test_the_data_directory_is_that_of_the_configuration(command, tmp_path, monkeypatch):
+    (tmp_path / "glidepath.toml").write_text('data = "of_the_file"\n')
+    # A file stands there, so that each of them must say where it looked.
+    (tmp_path / "of_the_file").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GLIDEPATH_DATA", raising=False)
+    done = CliRunner().invoke(app, [command])
+    assert done.exit_code == 2
+    assert str(tmp_path / "of_the_file") in done.stderr
+
+
+@pytest.mark.parametrize("command", ["rebin", "replay"])
+def test_the_tiled_server_is_that_of_the_configuration(command, tmp_path, monkeypatch):
+    (tmp_path / "glidepath.toml").write_text('tiled = "nowhere.example"\n')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GLIDEPATH_TILED", raising=False)
+    done = CliRunner().invoke(app, [command])
+    assert done.exit_code == 2
+    assert "'nowhere.example' is not the address of a Tiled server" in done.stderr
+
+
 def test_a_dry_run_prints_the_preflight_and_moves_nothing(beamline, tmp_path):
     done = run(
         *"fly energy 370 470 2.5 --period 0.02 --dry-run".split(),

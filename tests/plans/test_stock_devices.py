@@ -115,7 +115,7 @@ def test_devices_of_classic_ophyd_are_accepted_and_sampled(simulated):
 def test_detectors_of_a_facility_are_accepted(simulated, tmp_path):
     tetramm = pytest.importorskip(
         "dodal.devices.tetramm.tetramm",
-        reason="dls-dodal pins other versions of pyzmq and scanspec than the project does",
+        reason="dls-dodal pins another version of pyzmq than the project does",
         exc_type=ImportError,
     )
     from dodal.devices.qbpm import QBPM

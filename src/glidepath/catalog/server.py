@@ -12,6 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -156,7 +157,7 @@ class LocalTiledServer:
             try:
                 lock.acquire()
             except BlockingIOError as error:
-                if self._join():
+                if self.join() is not None:
                     return self
                 if time.monotonic() > deadline:
                     raise CatalogError(
@@ -304,8 +305,14 @@ class LocalTiledServer:
             "or another data directory."
         )
 
-    def _join(self) -> bool:
-        """Become a user of the server that holds the folder; False if it does not take any."""
+    def join(self) -> Lease | None:
+        """Become a user of the server that there is; None if there is none that takes any.
+
+        Raises
+        ------
+        CatalogError
+            If it is one of another computer, or has not the folders or the port that are wanted.
+        """
         try:
             configuration = json.loads((self.folder / CONFIGURATION).read_text())
             ours = configuration[OURS]
@@ -316,11 +323,11 @@ class LocalTiledServer:
         except (OSError, ValueError, KeyError, LeaseError) as error:
             if isinstance(error, CatalogError):
                 raise
-            return False
+            return None
         self._lease = lease
         self._port, self._api_key = ours["port"], key
         self._process_id = process_id
-        return True
+        return lease
 
     def _check_joinable(self, ours: dict[str, Any]) -> None:
         if ours["host"] != socket.gethostname():
@@ -442,6 +449,9 @@ class LocalTiledServer:
 def open_local_catalog(data_root: Path) -> Any:
     """Connect to the server that another process of this user runs for a data root.
 
+    The server stays for whoever has opened it so: until the catalogue's HTTP client is closed, or
+    nothing that was made of the catalogue is in use any more.
+
     Returns
     -------
     tiled.client.container.Container
@@ -452,16 +462,33 @@ def open_local_catalog(data_root: Path) -> Any:
     CatalogError
         No server runs there.
     """
-    path = Path(data_root).resolve() / FOLDER / CONFIGURATION
-    try:
-        configuration = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    server = LocalTiledServer(data_root)
+    lease = server.join()
+    if lease is None:
         raise CatalogError(
             f"No Tiled server runs for {data_root}; start one, or name the address of yours."
-        ) from error
-    port = configuration["uvicorn"]["port"]
-    key = configuration["authentication"]["single_user_api_key"]
-    return open_catalog(f"http://127.0.0.1:{port}", key)
+        )
+    try:
+        client = server.client()
+    except BaseException:
+        lease.drop()
+        raise
+    _drop_with(client.context, lease)
+    return client
+
+
+def _drop_with(context: Any, lease: Lease) -> None:
+    """Give a lease back when a Tiled client's connections are closed, or it is used no more."""
+    http_client = context.http_client
+    close = http_client.close
+
+    def close_both() -> None:
+        close()
+        lease.drop()
+
+    http_client.close = close_both
+    # Notebooks and scripts seldom close what they have opened.
+    weakref.finalize(context, close_both)
 
 
 def remembered_database(data_root: Path) -> PostgreSQL | None:

@@ -80,6 +80,18 @@ def data_directory(data: Path | None) -> Path:
     return check_data_directory(load_configuration(data=data).data)
 
 
+def data_and_tiled(data: Path | None, tiled: str | None) -> tuple[Path, str | None]:
+    """Return the data directory that a command works on, and the address of its Tiled server.
+
+    Without an address a server is started beside the data; see `data_directory`.
+    """
+    from glidepath.configuration import load_configuration
+    from glidepath.storage.paths import check_data_directory
+
+    configuration = load_configuration(data=data, tiled=tiled)
+    return check_data_directory(configuration.data), configuration.tiled
+
+
 def stored_data(data: Path | None, runs: Sequence[str] = ()) -> Path:
     """Return the data directory that a command reads from.
 
@@ -111,6 +123,7 @@ __all__ = [
     "RunsArgument",
     "SignalOption",
     "TiledOption",
+    "data_and_tiled",
     "data_directory",
     "open_session",
     "stored_data",

@@ -11,9 +11,9 @@ import typer
 from rich.console import Console
 
 from .errors import errors_as_sentences
-from .fly import TiledOption, catalogue
+from .fly import catalogue
+from .options import DataOption, TiledOption, data_and_tiled
 from .replay import ON_ITS_WAY_TIMEOUT
-from .serve import DataOption
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,7 +62,7 @@ def rebin(
     every: Annotated[
         bool, typer.Option("--all", help="Take rows with quality bits, too, such as lost beam.")
     ] = False,
-    data: DataOption = Path("glidepath-data"),
+    data: DataOption = None,
     tiled: TiledOption = None,
 ) -> None:
     """Bring the detectors of a run onto bins of energy: mean, count, standard error, time.
@@ -105,19 +105,18 @@ def rebin(
 
 
 @contextmanager
-def _found(run: str, tiled: str | None, data: Path) -> Iterator[tuple[Any, Any]]:
+def _found(run: str, tiled: str | None, data: Path | None) -> Iterator[tuple[Any, Any]]:
     """Give the catalogue and the run in it; None and the run if the run is a folder."""
     from glidepath.catalog import load_run
     from glidepath.catalog.left_behind import wait_for_all
-    from glidepath.storage import check_data_directory
 
     if Path(run).is_dir():
         yield None, load_run(Path(run))
         return
-    root = check_data_directory(data)
+    root, address = data_and_tiled(data, tiled)
     # What was flown a moment ago may still be on its way.
     wait_for_all(root, ON_ITS_WAY_TIMEOUT)
-    with catalogue(tiled, root) as connect:
+    with catalogue(address, root) as connect:
         client = connect()
         try:
             yield client, load_run(client, run)

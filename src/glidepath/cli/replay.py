@@ -1,14 +1,13 @@
 """`glidepath replay`: put runs that a catalogue did not take into it, from the journal."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from .errors import FAILED, errors_as_sentences
-from .fly import TiledOption, catalogue
-from .serve import DataOption
+from .fly import catalogue
+from .options import DataOption, TiledOption, data_and_tiled
 
 ON_ITS_WAY_TIMEOUT = 120.0
 """Seconds that runs have which a command has left to another process."""
@@ -23,7 +22,7 @@ def replay(
     every: Annotated[
         bool, typer.Option("--all", help="Also runs that were in a catalogue before this one.")
     ] = False,
-    data: DataOption = Path("glidepath-data"),
+    data: DataOption = None,
     tiled: TiledOption = None,
 ) -> None:
     """Put runs from the journal of a data directory into Tiled. Doing it twice does no harm.
@@ -32,15 +31,14 @@ def replay(
     """
     from glidepath.catalog import replay_all, replay_run
     from glidepath.catalog.left_behind import wait_for_all
-    from glidepath.storage import check_data_directory
 
     console = Console(highlight=False, emoji=False)
     with errors_as_sentences():
-        root = check_data_directory(data)
+        root, address = data_and_tiled(data, tiled)
         journal = root / "journal"
         if not wait_for_all(root, ON_ITS_WAY_TIMEOUT):
             console.print(ON_ITS_WAY, soft_wrap=True)
-        with catalogue(tiled, root) as connect:
+        with catalogue(address, root) as connect:
             client = connect()
             try:
                 done = (

@@ -2,18 +2,13 @@
 
 import signal
 import threading
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from .errors import errors_as_sentences
-
-DataOption = Annotated[
-    Path,
-    typer.Option("--data", envvar="GLIDEPATH_DATA", help="Data directory.", show_default=True),
-]
+from .options import DataOption, data_directory
 
 
 def wait_for_interrupt() -> None:
@@ -41,17 +36,16 @@ DatabaseOption = Annotated[
 
 
 def serve(
-    data: DataOption = Path("glidepath-data"),
+    data: DataOption = None,
     database: DatabaseOption = None,
 ) -> None:
     """Serve the runs of a data directory to browsers and to Python, until Ctrl-C."""
     from glidepath.catalog import LocalTiledServer
     from glidepath.configuration import load_configuration
-    from glidepath.storage import check_data_directory
 
     console = Console(highlight=False, emoji=False)
     with errors_as_sentences():
-        root = check_data_directory(data)
+        root = data_directory(data)
         place = load_configuration(database=database).database
         with LocalTiledServer(root, database=place) as server:
             console.print(f"Runs of {root}: {server.web_url}", soft_wrap=True)
@@ -61,4 +55,4 @@ def serve(
             wait_for_interrupt()
 
 
-__all__ = ["DataOption", "serve", "wait_for_interrupt"]
+__all__ = ["serve", "wait_for_interrupt"]
