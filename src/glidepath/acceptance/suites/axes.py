@@ -48,7 +48,7 @@ async def limits(trial: Trial) -> str:
     if found is None:
         raise LeftOut("Its control system tells no limits.")
     low, high = found
-    trial.keep({"position": (position, unit), "low limit": (low, unit), "high limit": (high, unit)})
+    trial.keep({"low limit": (low, unit), "high limit": (high, unit)})
     tolerance = await axis.precise_to(trial.needs.tolerance)
     if not low < high:
         raise Failed(f"Its limits, {low:g} and {high:g} {unit}, make no range.")

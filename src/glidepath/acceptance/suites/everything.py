@@ -5,6 +5,7 @@ from math import isfinite
 from typing import Any
 
 import numpy as np
+from ophyd_async.core import StandardDetector
 
 from glidepath.acceptance.outcomes import Failed, LeftOut
 from glidepath.acceptance.suite import Suite, Test, register_suite
@@ -30,11 +31,22 @@ INVALID = 3
 """Severity of an alarm of EPICS that says that a value means nothing."""
 
 
+async def _read(device: Any) -> dict[str, Any]:
+    """Return the readings of a device; of a detector that has none before a scan, its settings."""
+    if isinstance(device, StandardDetector):
+        return dict(await device.read_configuration())
+    return dict(await device.read())
+
+
+async def _described(device: Any) -> dict[str, Any]:
+    if isinstance(device, StandardDetector):
+        return dict(await device.describe_configuration())
+    return dict(await device.describe())
+
+
 async def answers(trial: Trial) -> str:
     """Every value can be read, is a number where it should be, and is not invalid."""
-    begun = time.monotonic()
-    readings = await trial.device.read()
-    trial.figure("read in", time.monotonic() - begun, "s")
+    readings = await _read(trial.device)
     if not readings:
         raise LeftOut("It has nothing to read.")
     wrong = [name for name, reading in readings.items() if not _means_something(reading["value"])]
@@ -68,7 +80,7 @@ def _short(value: Any) -> str:
 
 async def units(trial: Trial) -> str:
     """Every number that is not a count has a unit."""
-    described = await trial.device.describe()
+    described = await _described(trial.device)
     numbers = [n for n, key in described.items() if key.get("dtype_numpy", "")[1:2] == "f"]
     without = [name for name in numbers if not described[name].get("units")]
     hinted = set((getattr(trial.device, "hints", None) or {}).get("fields", ()))
@@ -78,15 +90,15 @@ async def units(trial: Trial) -> str:
             f"{' and '.join(unknown)} has no unit; give its record one (EGU), or the device."
         )
     if not numbers:
-        raise LeftOut("It has no numbers.")
+        raise LeftOut("It has no numbers that are measured.")
     found = {str(described[name]["units"]) for name in numbers if name not in without}
     trial.details += [f"{name} has no unit" for name in without]
-    return f"{len(numbers)} numbers, in {', '.join(sorted(found)) or 'no unit'}"
+    return f"in {', '.join(sorted(found))}" if found else "no number of it is shown"
 
 
 async def time_stamps(trial: Trial) -> str:
     """No time stamp is of a record that was never processed, or in the future."""
-    readings = await trial.device.read()
+    readings = await _read(trial.device)
     now = time.time()
     stamps = {name: float(reading["timestamp"]) for name, reading in readings.items()}
     if not stamps:
@@ -102,7 +114,6 @@ async def time_stamps(trial: Trial) -> str:
                 f"{name} is of {stamp - now:.3g} s in the future: the clock of its server is ahead."
             )
     oldest = now - min(stamps.values())
-    trial.figure("oldest value", oldest, "s")
     return f"the oldest value is {oldest:.3g} s old"
 
 

@@ -2,6 +2,8 @@
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import redirect_stdout
+from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,6 +37,14 @@ VELOCITY_BOUND = 0.05
 
 MOST_BAD = 0.05
 """Share of the rows that may have a bit that is not harmless."""
+
+LONGEST = 6.0
+"""Seconds that a flight in one direction may take: long enough to see how it flies."""
+
+OF_THE_BEAM = Quality.TOP_UP | Quality.BEAM_LOST
+"""Bits that say something of the ring, and nothing of the axis."""
+
+UNCOUNTED = HARMLESS | OF_THE_BEAM
 
 PATIENCE = 60.0
 """Seconds within which a flight must have its first rows."""
@@ -112,13 +122,13 @@ def _md(trial: Trial) -> dict[str, Any]:
 
 def _bad_share(quality: Any) -> float:
     bits = np.asarray(quality).astype(np.uint16)
-    return float(np.mean((bits & ~np.uint16(int(HARMLESS))) != 0)) if len(bits) else 1.0
+    return float(np.mean((bits & ~np.uint16(int(UNCOUNTED))) != 0)) if len(bits) else 1.0
 
 
 def _bits(quality: Any) -> str:
     """Return the names of the bits that rows have and that are not harmless."""
     found = int(np.bitwise_or.reduce(np.asarray(quality).astype(np.uint16)))
-    names = [bit.name for bit in Quality if bit & found and not bit & HARMLESS and bit.name]
+    names = [bit.name for bit in Quality if bit & found and not bit & UNCOUNTED and bit.name]
     return " and ".join(names)
 
 
@@ -189,7 +199,9 @@ class _EndingInFlight:
             new = follower.start.get("uid") != self._before
             if new and follower.rows > 0 and self._session.RE.state == "running":
                 self.done = True
-                self._session.RE.abort(ENDED)
+                # It tells the terminal, where nobody has asked for it.
+                with redirect_stdout(StringIO()):
+                    self._session.RE.abort(ENDED)
                 return
 
     def __exit__(self, *_: object) -> None:
@@ -291,7 +303,7 @@ def safe_range(trial: Trial) -> tuple[float, float]:
 
 
 def flown_range(trial: Trial, velocity: float) -> tuple[float, float]:
-    """Return the range that can be flown with its run-up and run-down inside the safe range."""
+    """Return what is flown: its run-up and run-down are inside the safe range, too."""
     session = trial.session
     low, high = safe_range(trial)
     quarter = (high - low) / 4
@@ -310,7 +322,8 @@ def flown_range(trial: Trial, velocity: float) -> tuple[float, float]:
             f"which the safe range, {low:g} to {high:g}, is too short; declare a wider one or "
             "slower velocities."
         )
-    return low + room, high - room
+    middle, half = (low + high) / 2, min((high - low) / 2 - room, LONGEST * velocity / 2)
+    return middle - half, middle + half
 
 
 def _flying(beamline: Beamline, name: str) -> Iterable[str]:
