@@ -6,6 +6,7 @@ of it.
 """
 
 import argparse
+import asyncio
 import os
 import sys
 import tempfile
@@ -66,6 +67,9 @@ class Case:
         PVs that are set afterwards, where the device does not come back by itself.
     only
         Names of the tests that are made; empty: all.
+    when_moving
+        Readback, without the prefix, that must change before the fault strikes; empty: it strikes
+        before the tests.
     """
 
     device: str
@@ -76,6 +80,7 @@ class Case:
     well: Any = "none"
     cure: Mapping[str, Any] = field(default_factory=dict, hash=False)
     only: tuple[str, ...] = ()
+    when_moving: str = ""
 
     def __str__(self) -> str:
         return f"{self.device}: {self.pv} = {self.value}"
@@ -120,7 +125,10 @@ def _cases() -> Iterator[Case]:
     )
     for device, fault, axis in with_status:
         for value in ("stuck", "late status", "no status", "stops short", "tripped"):
-            yield _of_axis(device, fault, value, axis)
+            if (device, value) != ("exit_slit", "tripped"):
+                yield _of_axis(device, fault, value, axis)
+    # Without power it is closed, which is outside its limits.
+    yield Case("exit_slit", "FAULT:ES1", "tripped", "exit_slit has limits")
     without = (
         ("slits", "SLIT1:Top", "slits-top"),
         ("filters", "FIL1:PH_1", "filters-axes-1"),
@@ -171,13 +179,16 @@ def _switches() -> Iterator[Case]:
         part = "m1-tx" if device == "m1" else device
         yield Case(device, pv, 5.0, f"{part} moves", well=0.0)
     pv = "FAULT:accelerator_clock_step"
-    yield Case("tune", pv, 5.0, "tune has the time", well=0.0)
+    yield Case("tune", pv, 5.0, "tune has time stamps", well=0.0)
+    yield Case("tune", pv, -5.0, "tune has the time", well=0.0)
     yield Case("mesh", "FAULT:KEI1_silent", 1, "mesh updates", well=0)
 
 
 def _optics() -> Iterator[Case]:
     yield Case("focus", "FAULT:m1_frozen", 1, "focus moves", well=0)
-    yield Case("focus", "FAULT:m1_stall", 1, "focus moves", well=0)
+    # A stall is one of a movement.
+    only = ("connects", "moves")
+    yield Case("focus", "FAULT:m1_stall", 1, "focus moves", "", 0, {}, only, "m1.RBV")
     frozen = "FAULT:readback_frozen"
     yield Case("energy", frozen, 1, "energy moves", well=0)
     flies = ("connects", "flies")
@@ -248,11 +259,14 @@ class Matrix:
         """Switch a fault on, make tests until one fails, and switch it off again."""
         # Connected and listened to before: a server that is new to a client is another matter.
         self.session.devices([case.device])
-        self.put(case.pv, case.value)
+        striking = asyncio.run_coroutine_threadsafe(self._strike(case), self.session.RE.loop)
+        if not case.when_moving:
+            striking.result()
         try:
             outcomes = self._outcomes(case.device, case.only)
             failed = next((one for one in outcomes if one.result is Result.FAIL), None)
         finally:
+            striking.cancel()
             self.put(case.pv, case.well)
             for pv, value in case.cure.items():
                 self.put(pv, value)
@@ -287,15 +301,34 @@ class Matrix:
             return f"{type(error).__name__}: {error}"
         return ""
 
+    async def _strike(self, case: Case) -> None:
+        """Switch a fault on, when the axis moves if that is said."""
+        import aioca
+
+        if case.when_moving:
+            seen: list[float] = []
+            moved = asyncio.Event()
+
+            def note(value: float) -> None:
+                seen.append(value)
+                if value != seen[0]:
+                    moved.set()
+
+            monitor = aioca.camonitor(f"{self._prefix}{case.when_moving}", note)
+            try:
+                await moved.wait()
+            finally:
+                monitor.close()
+        await self._put(case.pv, case.value)
+
+    async def _put(self, pv: str, value: Any) -> None:
+        import aioca
+
+        await aioca.caput(f"{self._prefix}{pv}", value, wait=True, timeout=20)
+
     def put(self, pv: str, value: Any) -> None:
         """Set a PV of the simulation, by its name without the prefix."""
-
-        async def put() -> None:
-            import aioca
-
-            await aioca.caput(f"{self._prefix}{pv}", value, wait=True, timeout=20)
-
-        self.session.call(put)
+        self.session.call(lambda: self._put(pv, value))
 
 
 def _home(low: float, high: float) -> float:

@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from time import monotonic
+from typing import Any
 
 from glidepath.acceptance.axis import Trace
 from glidepath.acceptance.outcomes import Failed
 from glidepath.acceptance.suite import Suite, Test, register_suite
 from glidepath.acceptance.trial import Trial
 from glidepath.beamlines import Beamline
-from glidepath.devices.generic import CLOSED, OPEN, Barrier, CommandDevice
+from glidepath.devices.generic import CLOSED, OPEN, Barrier, CommandDevice, ToggleDevice
 from glidepath.devices.positioning import MotionError
 from glidepath.devices.signals import ask
 from glidepath.sentences import joined
@@ -71,7 +72,8 @@ async def toggles(trial: Trial) -> str:
 async def _brought(trial: Trial, target: str) -> float:
     """Bring it to a state; return how long that took (s)."""
     device = trial.device
-    async with Trace({"status": device.status}) as trace:
+    signals = {"status": device.status, **_command(device, target)}
+    async with Trace(signals) as trace:
         begun = monotonic()
         first = trace.updates["status"][-1][1]
         try:
@@ -81,24 +83,36 @@ async def _brought(trial: Trial, target: str) -> float:
         taken = monotonic() - begun
         await asyncio.sleep(REST)
         state = await device.state()
-    changed = trace.first("status", lambda value: value != first, begun)
+    # The device itself may have waited before it sent anything.
+    sent = trace.first("command", bool, begun) if "command" in signals else None
+    sent = begun if sent is None else sent
+    changed = trace.first("status", lambda value: value != first, sent)
     verb = "open" if target == OPEN else "close"
     trial.figure(f"time to {verb}", taken, "s")
     if state != target:
         raise Failed(f"It was {target} and is {state} {REST:g} s later.")
-    if changed is None or changed - begun > LATE:
-        late = "never changed" if changed is None else f"changed only {changed - begun:.2g} s later"
+    if changed is None or changed - sent > LATE:
+        late = "never changed" if changed is None else f"changed only {changed - sent:.2g} s later"
         raise Failed(
             f"It was told to {verb}, and its status ({device.status.source}) {late}: until then "
             "nobody can know that it moves."
         )
-    trial.figure(f"status after the command to {verb}", changed - begun, "s")
+    trial.figure(f"status after the command to {verb}", changed - sent, "s")
     if trial.needs.seconds is not None and taken > trial.needs.seconds:
         raise Failed(
             f"It took {taken:.3g} s to {verb}, more than the {trial.needs.seconds:g} s that it may "
             "take."
         )
     return taken
+
+
+def _command(device: Any, target: str) -> dict[str, Any]:
+    """Return the signal that is 1 when the command is sent, if it is known."""
+    if isinstance(device, ToggleDevice):
+        return {"command": device.toggle}
+    if isinstance(device, CommandDevice):
+        return {"command": device.open_command if target == OPEN else device.close_command}
+    return {}
 
 
 @asynccontextmanager

@@ -93,7 +93,7 @@ async def units(trial: Trial) -> str:
         raise LeftOut("It has no numbers that are measured.")
     found = {str(described[name]["units"]) for name in numbers if name not in without}
     trial.details += [f"{name} has no unit" for name in without]
-    return f"in {', '.join(sorted(found))}" if found else "no number of it is shown"
+    return f"in {', '.join(sorted(found))}" if found else "none of its numbers is shown"
 
 
 async def time_stamps(trial: Trial) -> str:
