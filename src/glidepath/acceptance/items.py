@@ -83,7 +83,6 @@ class Door:
 
     def _planned(self) -> Sequence[Planned]:
         try:
-            self._check_moving()
             return planned_tests(self.beamline, _names(self._config.getoption("--devices") or ""))
         except BeamlineError as error:
             raise pytest.UsageError(str(error)) from None
@@ -95,7 +94,7 @@ class Door:
         parts = {axis for device in devices.values() for axis in axes_of(device)}
         for name in self.asked.move:
             if name not in devices and name not in parts:
-                raise BeamlineError(
+                raise pytest.UsageError(
                     f"There is no device or axis {name!r} at {self.beamline.name} to be moved; "
                     f"there are {', '.join(sorted(devices))}."
                 )
@@ -105,10 +104,9 @@ class Door:
         self, session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
     ) -> None:
         """Add the ready-made tests, before others choose by name."""
-        named = config.args_source is pytest.Config.ArgsSource.ARGS
-        if named and not config.getoption("--devices"):
+        self._check_moving()
+        if config.args_source is config.ArgsSource.ARGS and not config.getoption("--devices"):
             # Only the files that were named.
-            self._check_moving()
             return
         items[:0] = [
             AcceptanceItem.from_parent(
