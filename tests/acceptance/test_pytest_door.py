@@ -32,7 +32,8 @@ def run(command, folder, **environment):
 def by_pytest(folder, *arguments):
     """Run pytest in an empty folder."""
     command = ("pytest", "-p", "glidepath.acceptance.plugin", "--beamline", SIMULATED)
-    return run((*command, "--no-catalogue", *arguments), folder)
+    # The plugins of other packages, of which there are many here, only take time.
+    return run((*command, "--no-catalogue", *arguments), folder, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
 
 
 def by_command(folder, *arguments):
