@@ -83,9 +83,10 @@ def fly(
         trajectory = trajectory_from(start, stop, velocity, region, passes, there_and_back)
         with open_session(beamline, data, tiled=tiled, left_behind=True) as session:
             names = session.beamline.detectors if detectors is None else names_in(detectors)
-            (moved,) = session.devices([axis])
-            sampled = session.devices(names)
-            box = session.devices([trigger])[0] if trigger is not None else None
+            # All at once: each of them waits for its server.
+            wanted = [axis, *names, *([] if trigger is None else [trigger])]
+            moved, *others = session.devices(wanted)
+            sampled, box = others[: len(names)], (None if trigger is None else others[-1])
             rows = row_arguments(box, step, period, exposure)
             light = light_path_arguments(session, shutter, path)
             report = session.call(lambda: inspect(sampled, moved, trajectory, **rows, **light))
