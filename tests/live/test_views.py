@@ -14,7 +14,7 @@ from rich.console import Console
 from written_documents import documents_of
 
 from glidepath.live import JournalFollower, LiveView, NotebookView, PrimaryFollower
-from glidepath.live.notebook import module_text, style_text
+from glidepath.live.notebook import SpectrumWidget, module_text, style_text
 
 ENERGY = np.linspace(400.0, 402.0, 101)
 COLUMNS = {
@@ -150,6 +150,14 @@ def test_a_notebook_gets_each_row_once_and_all_of_them_at_the_end(tmp_path, sent
     table = np.frombuffer(widget.state["table"]).reshape(len(names), -1)
     assert table[names.index("sample")].tolist() == COLUMNS["sample"].tolist()
     assert widget.state["meta"]["running"] is False
+
+
+def test_the_browser_gets_the_plot_and_its_style_sheet_with_the_widget():
+    state = SpectrumWidget(meta={"axis": "energy"}).get_state()
+    assert "class SpectrumPlot" in state["_esm"]
+    assert ".uplot" in state["_css"]
+    assert ".glidepath-spectrum" in state["_css"]
+    assert state["meta"] == {"axis": "energy"}
 
 
 PAGE = """<!doctype html><meta charset="utf-8"><style>{style}</style><div id="plot"></div>

@@ -69,8 +69,9 @@ class SpectrumWidget(anywidget.AnyWidget):
     meta = traitlets.Dict().tag(sync=True)
     table = traitlets.Bytes(b"").tag(sync=True)
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(_esm=module_text(), _css=style_text(), **kwargs)
+    # Of the class: a style sheet that is only given to an instance never reaches the browser.
+    _esm = module_text()
+    _css = style_text()
 
 
 class NotebookView:
