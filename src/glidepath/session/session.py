@@ -35,6 +35,7 @@ from .interrupts import Interrupts, PauseOnInterrupt
 from .lasting_metadata import LastingMetadata
 from .log_file import LogFile
 from .quick_start import not_imported
+from .results import show_results
 from .run_documents import DRAIN_TIMEOUT, RunDocuments, SharedCatalogue
 from .run_preparation import RunPreparation
 
@@ -174,6 +175,7 @@ class Session:
         if baseline:
             self.use_baseline()
         self._experiment = self._first_experiment()
+        show_results(self)
 
     def __enter__(self) -> Self:
         return self

@@ -6,7 +6,6 @@ import traceback
 from collections.abc import Iterable
 from typing import Any
 
-from bluesky.run_engine import RunEngineResult
 from bluesky.utils import RunEngineInterrupted
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.terminal.interactiveshell import TerminalInteractiveShell
@@ -16,6 +15,7 @@ from traitlets.config import Config
 
 from glidepath.sentences import errors, sentence_of
 from glidepath.session import Session
+from glidepath.session.results import sentence_of_result, show_results
 
 from .magics import ScanMagics
 from .names import names_for
@@ -78,8 +78,7 @@ def install(session: Session, shell: InteractiveShell) -> None:
     shell.register_magics(ScanMagics(shell, session))
     shell.events.register("pre_run_cell", _Preparation(session))
     shell.set_custom_exc((Exception,), _say)
-    formatter: Any = shell.display_formatter
-    formatter.formatters["text/plain"].for_type(RunEngineResult, _print_result(session))
+    show_results(session, shell)
 
 
 class _Preparation:
@@ -116,26 +115,6 @@ def _words(text: str) -> Iterable[str]:
         elif word:
             yield word
             word = ""
-
-
-def _print_result(session: Session) -> Any:
-    def print_result(result: RunEngineResult, printer: Any, cycle: bool) -> None:
-        printer.text(sentence_of_result(session, result))
-
-    return print_result
-
-
-def sentence_of_result(session: Session, result: RunEngineResult) -> str:
-    """Return what came of a plan, in a sentence."""
-    if not result.run_start_uids:
-        return "Done; no run was made."
-    start, stop = session.follower.start, session.follower.stop or {}
-    if start.get("uid") != result.run_start_uids[-1]:
-        return f"Done: {len(result.run_start_uids)} runs."
-    rows = stop.get("num_events", {}).get("primary", 0)
-    reason = str(stop.get("reason") or "").rstrip(".")
-    what = f"Scan {start.get('scan_id')} ({start['uid'][:8]}): {stop.get('exit_status')}"
-    return f"{what}; {reason}." if reason else f"{what}; {rows} rows."
 
 
 def _say(
