@@ -163,7 +163,8 @@ class Session:
         self.RE.subscribe(self._logbook)
         self._exporter = ExportAtStop(
             self.root / "journal",
-            EXPORT_COMMAND,
+            # With its data directory: the command would make the default one where it is called.
+            (*EXPORT_COMMAND, "--data", str(self.root)),
             lambda _: self._logbook.delivery.wake(),
             (*OUTBOX_COMMAND, "--data", str(self.root)) if left_behind else None,
         )
