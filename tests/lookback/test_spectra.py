@@ -163,6 +163,31 @@ def test_only_what_is_beyond_its_tolerance_is_different(tmp_path):
     assert moved_during(two) == []
 
 
+def with_setting(run, value):
+    """Return a run whose baseline has a device with a setting, as descriptors have it."""
+    key = {"source": "slit", "dtype": "number", "shape": [], "units": "um", "precision": 1}
+    read = {"data": {"pgm-slit": value}, "timestamps": {}, "data_keys": {"pgm-slit": key}}
+    run.documents = [
+        (n, {**d, "configuration": {"pgm": read}} if d.get("name") == "baseline" else d)
+        for n, d in run.documents
+    ]
+    return run
+
+
+def test_settings_of_the_baseline_are_compared_and_can_be_restored(tmp_path):
+    for number in (1, 2):
+        write_run(tmp_path, number, baseline=[BEFORE, BEFORE])
+    one, two = (
+        with_setting(StoredRun.of(tmp_path, number), value)
+        for number, value in ((1, 20.0), (2, 60.0))
+    )
+    (found,) = differences(one, two)
+    assert (found.signal, found.one, found.other, found.unit) == ("pgm-slit", 20.0, 60.0, "um")
+    assert moved_during(one) == []
+    assert one.before() == {**BEFORE, "pgm-slit": 20.0}
+    assert set(one.baseline()) == set(BEFORE)
+
+
 def test_the_commands_show_plot_compare_and_fit(tmp_path):
     n2_run(tmp_path, 1, baseline=[BEFORE, {**BEFORE, "slit": 21.0}])
     n2_run(tmp_path, 2, seed=2, baseline=[BEFORE, BEFORE])
