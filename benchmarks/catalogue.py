@@ -28,8 +28,10 @@ __all__ = ["measure", "rows", "table"]
 
 RUNS, QUICK_RUNS = 10_000, 300
 REPEATS, QUICK_REPEATS = 11, 3
-STREAMS, COLUMNS = 3, 5
+STREAMS, COLUMNS = 1, 4
 """Nodes below each run: so many streams, with so many columns each."""
+BATCH = 2000
+"""Nodes that are put in together."""
 BEGIN = 1.7e9
 SAMPLES = [f"sample {number:03d}" for number in range(100)]
 EDGES = [("N", "K"), ("O", "K"), ("Fe", "L3"), ("Cu", "L3"), ("Ce", "M5")]
@@ -99,7 +101,7 @@ LISTED: Mapping[str, Mapping[str, Any]] = {
 
 def fill(uri: str, runs: int) -> None:
     """Put runs into the tables of a catalogue."""
-    from sqlalchemy import insert, select, text
+    from sqlalchemy import select
     from sqlalchemy.ext.asyncio import create_async_engine
     from tiled.catalog import orm
     from tiled.server.connection_pool import json_serializer
@@ -116,40 +118,42 @@ def fill(uri: str, runs: int) -> None:
     async def work() -> None:
         engine = create_async_engine(uri, json_serializer=json_serializer)
         spec = [{"name": "BlueskyRun", "version": "3.0"}]
-        async with engine.begin() as connection:
-            for first in range(0, runs, 1000):
-                numbers = range(first, min(first + 1000, runs))
-                documents = [documents_of(number) for number in numbers]
-                await connection.execute(
-                    insert(orm.Node.__table__),
+        for first in range(0, runs, BATCH):
+            documents = [documents_of(n) for n in range(first, min(first + BATCH, runs))]
+            await _put(
+                engine,
+                [
+                    node(a["uid"], 0, "container", {"start": a, "stop": b}, spec)
+                    for a, b in documents
+                ],
+            )
+        below = select(orm.Node.id).where(orm.Node.parent == 0)
+        for count, family in ((STREAMS, "container"), (COLUMNS, "array")):
+            async with engine.connect() as connection:
+                parents = list((await connection.execute(below)).scalars())
+            for first in range(0, len(parents), BATCH):
+                await _put(
+                    engine,
                     [
-                        node(a["uid"], 0, "container", {"start": a, "stop": b}, spec)
-                        for a, b in documents
+                        node(f"{family}{n}", parent, family, {"name": f"{family}{n}"}, [])
+                        for parent in parents[first : first + BATCH]
+                        for n in range(count)
                     ],
                 )
-            parents = list(await _ids(connection, select(orm.Node.id).where(orm.Node.parent == 0)))
-            for depth in (STREAMS, COLUMNS):
-                for first in range(0, len(parents), 2000):
-                    part = parents[first : first + 2000]
-                    family = "container" if depth == STREAMS else "array"
-                    children = [
-                        node(f"{family}{n}", parent, family, {"name": f"{family}{n}"}, [])
-                        for parent in part
-                        for n in range(depth)
-                    ]
-                    await connection.execute(insert(orm.Node.__table__), children)
-                found = select(orm.Node.id).where(orm.Node.key.like("container%"))
-                parents = list(await _ids(connection, found))
-        async with engine.connect() as connection:
-            await connection.execute(text("analyze"))
-            await connection.commit()
+            below = select(orm.Node.id).where(orm.Node.key.like("container%"))
         await engine.dispose()
 
     asyncio.run(work())
 
 
-async def _ids(connection: Any, statement: Any) -> Iterable[int]:
-    return (await connection.execute(statement)).scalars()
+async def _put(engine: Any, nodes: list[dict[str, Any]]) -> None:
+    """Insert nodes; without statistics PostgreSQL looks through all of them for each."""
+    from sqlalchemy import insert, text
+    from tiled.catalog import orm
+
+    async with engine.begin() as connection:
+        await connection.execute(insert(orm.Node.__table__), nodes)
+        await connection.execute(text("analyze"))
 
 
 def without_indexes(uri: str) -> None:

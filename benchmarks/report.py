@@ -59,7 +59,7 @@ TEXTS = {
     "run is in Tiled some seconds later, brought by the process that the command leaves behind.",
     "lookback": "From a command to its end, in a data directory of so many runs; the first list of "
     "all makes the index.",
-    "catalogue": "Runs found among ten thousand, each with three streams of five columns, and the "
+    "catalogue": "Runs found among ten thousand, each with a stream of four columns, and the "
     "newest 20 of what was found fetched: through Tiled with its catalogue in a file (SQLite) and "
     "in PostgreSQL on the same machine, with Tiled's own indexes and with those that a local "
     "server adds; and by `glidepath runs`, which reads its journals.",
