@@ -162,6 +162,7 @@ async def box():
     set_mock_value(pgm.line_density, 600.0)
     set_mock_value(pgm.cff, 2.25)
     set_mock_value(pgm.order, 1)
+    set_mock_value(devices["zebra"].firmware, 0x20)
     return devices["zebra"], pgm, devices["mono_motor"]
 
 
@@ -185,6 +186,19 @@ async def test_an_input_that_no_box_has_is_refused_by_name(box):
     zebra = SimpleNamespace(name="zebra", axes={"pgm": wired}, encoder=box[0].encoder)
     with pytest.raises(PreflightError, match="zebra has no encoder input 5: it has 1, 2, 3, 4;"):
         PositionCompare(zebra, box[1])
+
+
+@pytest.mark.parametrize(
+    ("version", "sentence"),
+    [
+        (0x1F, r"^zebra has the firmware 0x1F, and scans need 0x20 or later, .* update the box"),
+        (0, r"^The server of zebra does not know its firmware \(.*SYS_VER is 0\)"),
+    ],
+)
+async def test_a_box_that_is_too_old_is_refused(box, version, sentence):
+    set_mock_value(box[0].firmware, version)
+    with pytest.raises(PreflightError, match=sentence):
+        await planned(source(box), leg((395, 405, 1)), step=0.05, exposure=0.04)
 
 
 async def test_an_encoder_without_a_resolution_is_refused(box):

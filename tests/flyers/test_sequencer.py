@@ -160,7 +160,8 @@ async def test_an_output_that_the_box_lacks_is_refused_by_name_and_nothing_is_ch
     before = await bench.settings()
     panda = bench.devices["panda"]
     panda.outputs = ("TTLOUT11",)
-    with pytest.raises(TriggerError, match=r"^panda has no TTLOUT11: it has TTLOUT1, TTLOUT2; "):
+    # By the pre-flight already.
+    with pytest.raises(PreflightError, match=r"^panda has no TTLOUT11: it has TTLOUT1, TTLOUT2; "):
         await armed_at_rest(bench, bench.source("mono_motor"))
     assert await bench.settings() == before
 
@@ -411,7 +412,7 @@ async def test_a_server_that_lacks_fields_is_refused_and_nothing_is_changed(benc
     panda = await stock_panda(bench, tmp_path)
     del panda.pcap.trig_edge
     box = panda_box(panda, axes=bench.devices["panda"].axes)
-    with pytest.raises(TriggerError, match="does not offer trig_edge of PCAP"):
+    with pytest.raises(PreflightError, match="does not offer trig_edge of PCAP"):
         await armed_at_rest(bench, source_for(box, bench.devices["mono_motor"]))
     assert await bench.settings() == before
 

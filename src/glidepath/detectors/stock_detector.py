@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import unquote, urlparse
@@ -30,7 +31,7 @@ from ophyd_async.core import (
 from ophyd_async.epics.adcore import ADBaseIO, NDArrayBaseIO, NDFileIO
 
 from glidepath.devices.settings import Settings, same
-from glidepath.devices.signals import ask
+from glidepath.devices.signals import ask, holds_twice
 from glidepath.sentences import sentence_of
 from glidepath.storage.followed_file import FollowedFile
 
@@ -408,21 +409,27 @@ class StockDetector:
         written = await armed.counter.get_value(cached=False) - armed.before
         if 0 < armed.settings.number <= written:
             return
-        if (driver := self._driver) is not None:
-            acquiring = await ask(driver.acquire, LIFE_PERIOD)
-            # It ends by itself when it has made all, which may not be written yet.
+        if (driver := self._driver) is not None and await holds_twice(
+            partial(self._has_stopped, driver, armed)
+        ):
             made = await ask(driver.array_counter, LIFE_PERIOD)
-            if not acquiring and not 0 < armed.settings.number <= made:
-                raise OSError(
-                    f"{self.name} stopped acquiring after {made} frames "
-                    f"({pv_of(driver.acquire)} is off)."
-                )
+            raise OSError(
+                f"{self.name} stopped acquiring after {made} frames "
+                f"({pv_of(driver.acquire)} is off)."
+            )
         for writer in self._ios(NDFileIO):
-            if not await ask(writer.capture, LIFE_PERIOD):
+            if await holds_twice(partial(_is_off, writer.capture)):
                 raise OSError(
                     f"Somebody has ended the capture of {self.name} after {written} frames "
                     f"({pv_of(writer.capture)} is off): later frames are in no file; fly again."
                 )
+
+    async def _has_stopped(self, driver: ADBaseIO, armed: _Armed) -> bool:
+        """Whether it does not acquire, and has not made all its frames, which it ends with."""
+        acquiring = await ask(driver.acquire, LIFE_PERIOD)
+        # They may not be written yet.
+        made = await ask(driver.array_counter, LIFE_PERIOD)
+        return not acquiring and not 0 < armed.settings.number <= made
 
     async def _flush(self, armed: _Armed) -> None:
         now = time.monotonic()
@@ -492,6 +499,10 @@ class StockDetector:
         await use.settings.restore()
         if use.was_running and self.device._acquire_logic is not None:
             await self.device._acquire_logic.start_acquiring()
+
+
+async def _is_off(signal: SignalR[bool]) -> bool:
+    return not await ask(signal, LIFE_PERIOD)
 
 
 def triggered(

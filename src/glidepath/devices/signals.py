@@ -10,7 +10,7 @@ Three needs of a beamline that the stock signals leave open are met here:
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,6 +32,8 @@ __all__ = [
     "NoAnswerError",
     "Watch",
     "ask",
+    "comes_true",
+    "holds_twice",
     "patience_with",
     "put_back",
     "read_limits",
@@ -51,6 +53,9 @@ LOST_TIMEOUT = 12.0
 libca waits for up to 10 s before it looks for a lost server again (``disconnectGovernorPeriod``
 in EPICS base).
 """
+
+SECOND_LOOK = 0.3
+"""Seconds after which what monitors say is compared with what the server says when asked."""
 
 GONE_TIMEOUT = 2.0
 """Seconds for these orders to a server that did not answer a moment ago."""
@@ -362,3 +367,58 @@ async def watch(*signals: SignalR[Any], within: float = DEFAULT_TIMEOUT) -> Asyn
     finally:
         for signal, function in listeners.items():
             signal.clear_sub(function)
+
+
+async def comes_true(
+    condition: Callable[[Callable[[SignalR[Any]], Any]], bool],
+    *signals: SignalR[Any],
+    within: float,
+) -> tuple[bool, dict[SignalR[Any], Any]]:
+    """Return whether a condition on signals comes true within a time, and their values then.
+
+    No single look decides. A server may hold an old value for a moment, which a get then gets, and
+    it may correct it without telling its monitors: so both are believed, for as long as there is
+    time. (PandABlocks-ioc does both.)
+
+    Parameters
+    ----------
+    condition
+        Takes a function that returns the value of a signal.
+    signals
+        What the condition asks for.
+    within
+        Seconds.
+
+    Raises
+    ------
+    NoAnswerError, TimeoutError
+        If a server does not answer.
+    """
+    now = asyncio.get_running_loop().time
+    deadline = now() + within
+    async with watch(*signals) as seen:
+        while True:
+            left = deadline - now()
+            if await seen.until(lambda: condition(seen.value), min(SECOND_LOOK, max(left, 0.0))):
+                return True, {signal: seen.value(signal) for signal in signals}
+            found = dict(
+                zip(signals, await asyncio.gather(*(ask(s) for s in signals)), strict=True)
+            )
+            if condition(found.__getitem__) or left <= 0:
+                return condition(found.__getitem__), found
+
+
+async def holds_twice(look: Callable[[], Awaitable[bool]]) -> bool:
+    """Return whether something is so at each of two looks, a moment apart.
+
+    For what ends a scan: one look alone may get a value that the server has kept for too long.
+
+    Parameters
+    ----------
+    look
+        Asks the server.
+    """
+    if not await look():
+        return False
+    await asyncio.sleep(SECOND_LOOK)
+    return await look()

@@ -202,6 +202,8 @@ class Zebra(StandardReadable):
         were lost in the box.
     reset
         ``SYS_RESET``: writing 1 clears errors.
+    firmware
+        ``SYS_VER``: version of the firmware, such as 0x20.
     encoder
         The encoder inputs, 1 to 4.
     pulse
@@ -256,4 +258,5 @@ class Zebra(StandardReadable):
         self.update = signal_rw(float, f"{prefix}ARRAY_UPDATE")
         self.errors = signal_r(int, f"{prefix}SYS_STATERR")
         self.reset = signal_rw(float, f"{prefix}SYS_RESET")
+        self.firmware = signal_r(int, f"{prefix}SYS_VER")
         super().__init__(name)

@@ -13,7 +13,7 @@ from ophyd_async.core import SignalR
 
 from glidepath.detectors.frame_source import FrameFile, Frames, FrameSettings, TriggerMode
 from glidepath.detectors.handshake import pv_of
-from glidepath.devices.signals import Watch
+from glidepath.devices.signals import Watch, holds_twice
 
 from .exposures import Exposures
 from .frame_reader import FileFrames, FrameReader
@@ -69,8 +69,6 @@ class Acquisition:
         Unique id that the first frame has, if that is known.
     file, reader
         The file with the images and what reads it; None if there is none.
-    flushes_by_hand
-        Whether the plugin does not flush by itself.
     log
         Where to warn.
     """
@@ -85,7 +83,6 @@ class Acquisition:
     first_id: int | None = None
     file: FrameFile | None = None
     reader: FrameReader | None = None
-    flushes_by_hand: bool = False
     live: bool = True
     _base: int | None = None
     _newest: int = -1
@@ -205,11 +202,11 @@ class Acquisition:
                 f"The server of {self.parts.name} says that it has written {written} frames, but "
                 f"{reader.rows} can be read in {reader.path}: is this the folder that it writes to?"
             )
-        if not self.live or not (behind or self.flushes_by_hand):
+        if not self.live or not behind:
             return
         complete = 0 < number <= written + self._dropped_now() and not self._complete
         self._complete |= complete
-        since = self._flushed if self.flushes_by_hand else max(self._progress, self._flushed)
+        since = max(self._progress, self._flushed)
         if (complete and not news) or now - since > QUIET_PERIOD:
             self._flushed = now
             try:
@@ -296,16 +293,21 @@ class Acquisition:
         self._looked = now
         if not await self.answers():
             raise self.dead()
-        driver = self.parts.driver
-        acquiring = await driver.acquire.get_value(cached=False)
-        made = await driver.array_counter.get_value(cached=False) - self._made_before
-        number = self.settings.number
-        if not acquiring and not 0 < number <= made:
+        if await holds_twice(self._has_stopped):
+            driver, number = self.parts.driver, self.settings.number
+            made = await driver.array_counter.get_value(cached=False) - self._made_before
             of = f" of {number}" if number else ""
             raise OSError(
                 f"{self.parts.name} stopped acquiring after {made}{of} frames: "
                 f"{await self.parts.shown()}."
             )
+
+    async def _has_stopped(self) -> bool:
+        """Whether it does not acquire, and has not made all its frames, which it ends with."""
+        driver = self.parts.driver
+        acquiring = await driver.acquire.get_value(cached=False)
+        made = await driver.array_counter.get_value(cached=False) - self._made_before
+        return not acquiring and not 0 < self.settings.number <= made
 
     def _check_flow(self) -> None:
         """Find out when frames that the camera makes do not come to the last plugin any more."""

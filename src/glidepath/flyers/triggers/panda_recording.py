@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ophyd_async.fastcs.panda import PandaCaptureMode
 
 from glidepath.devices.settings import SettingError, Settings, confirm
+from glidepath.devices.signals import ask
 from glidepath.storage import data_root
 
 from .capture_file import CaptureFile
@@ -192,13 +193,15 @@ class PandaRecording:
             return np.empty((len(self._wiring.datasets), 0))
         return await asyncio.to_thread(self._file.read)
 
-    async def read_to_end(self, due: int) -> Floats:
+    async def read_to_end(self, due: int, enough: int) -> Floats:
         """Return what is still on its way after the end of the capture; see `read`.
 
         Parameters
         ----------
         due
             Rows that are expected: these are waited for, as long as they come.
+        enough
+            Rows that must be there before what its server says that it has written is believed.
         """
         blocks = [np.empty((len(self._wiring.datasets), 0))]
         grown = time.monotonic()
@@ -208,9 +211,9 @@ class PandaRecording:
             if blocks[-1].shape[1]:
                 grown = time.monotonic()
             quiet = time.monotonic() - grown
-            if quiet > self._wiring.bound or (
-                quiet > QUIET and self.rows >= await written.get_value()
-            ):
+            if quiet > self._wiring.bound:
+                break
+            if quiet > QUIET and self.rows >= enough and self.rows >= await ask(written):
                 break
             await asyncio.sleep(0.02)
         return np.concatenate(blocks, axis=1)

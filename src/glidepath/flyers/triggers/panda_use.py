@@ -3,11 +3,12 @@
 import re
 from pathlib import PurePath
 
-from glidepath.devices.signals import ask
+from glidepath.devices.signals import ask, comes_true
 from glidepath.storage import data_root
 
 from .claim import Claim
 from .panda_wiring import PandaWiring
+from .trigger_box import NEWS
 from .trigger_source import TriggerError
 
 
@@ -42,15 +43,19 @@ async def claim_panda(wiring: PandaWiring) -> Claim:
 
 async def _busy_with(wiring: PandaWiring) -> str | None:
     """Return what the box is doing, if anything."""
-    data = wiring.blocks.data
-    if await ask(data.capture):
+    data, active = wiring.blocks.data, wiring.blocks.pcap.active
+    signals = (data.capture, active, wiring.sequencer.active)
+    idle, found = await comes_true(
+        lambda value: not any(value(signal) for signal in signals), *signals, within=NEWS
+    )
+    if idle:
+        return None
+    if found[data.capture]:
         folder, name = await ask(data.hdf_directory), await ask(data.hdf_file_name)
         return f"writing {folder}/{name}"
-    if await ask(wiring.blocks.pcap.active):
+    if found[active]:
         return "capturing positions"
-    if await ask(wiring.sequencer.active):
-        return f"running its sequencer {wiring.box.sequencer}"
-    return None
+    return f"running its sequencer {wiring.box.sequencer}"
 
 
 async def _is_left_over(wiring: PandaWiring) -> bool:

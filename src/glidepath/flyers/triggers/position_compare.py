@@ -14,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from ophyd_async.core import SignalRW
 
+from glidepath.devices.settings import confirm
 from glidepath.devices.signals import (
     GONE_TIMEOUT,
     NoAnswerError,
     Watch,
+    ask,
     patience_with,
     tell,
     watch,
@@ -44,6 +46,9 @@ MEMORY = 500_000
 
 BOUND = 5.0
 """Seconds within which the box must do what it is told, or hand over something more."""
+
+FIRMWARE = 0x20
+"""The oldest firmware that scans work with (``zebraHardwareTest.py`` of the EPICS support)."""
 
 
 class PositionCompare(TriggerBox):
@@ -92,6 +97,7 @@ class PositionCompare(TriggerBox):
         By position, steps are as many whole counts as come nearest to the step on the average of
         the leg. Exposures lie wholly inside the leg.
         """
+        await self._check_firmware()
         await self._read_scales()
         geometry, capacity = await asyncio.gather(self.encoders.geometry(), self._capacity())
 
@@ -107,6 +113,21 @@ class PositionCompare(TriggerBox):
             )
 
         return with_exposure(leg, request, max(dead_time, self.recovery), planned)
+
+    async def _check_firmware(self) -> None:
+        """Refuse a box that is too old, or that its server has not heard of."""
+        version = await ask(self.box.firmware)
+        if version == 0:
+            raise PreflightError(
+                f"The server of {self.name} does not know its firmware ({self.box.firmware.source} "
+                "is 0): look whether it reaches the box."
+            )
+        if version < FIRMWARE:
+            raise PreflightError(
+                f"{self.name} has the firmware 0x{version:X}, and scans need 0x{FIRMWARE:X} or "
+                "later, in which the direction of the position compare (PC_DIR) can be set: update "
+                "the box, or fly without triggers."
+            )
 
     async def _read_scales(self) -> None:
         """Read the units of the support's positions; refuse encoders that have none."""
@@ -161,8 +182,10 @@ class PositionCompare(TriggerBox):
         self._touched, self._over, self._plan = True, False, None
         self._gone = False
         await self._idle()
-        if await self.box.errors.get_value():
+        if await ask(self.box.errors):
             await self.box.reset.set(1)
+            # What is left of an earlier scan is no complaint about this one.
+            await confirm(self.name, self.box.errors, 0, BOUND)
         await self._save()
         await self._read_scales()
         await self._check_position(plan)
@@ -205,8 +228,7 @@ class PositionCompare(TriggerBox):
 
     async def _check_position(self, plan: ComparePlan) -> None:
         measured = await self._measure(plan.geometry)
-        readback = await self.encoders.readback.get_value()
-        self._check_place(plan.leg, float(plan.positions[0]), measured, readback)
+        await self._check_readback(plan.leg, float(plan.positions[0]), lambda _: measured)
 
     async def position(self) -> float:
         """Return where the axis is by the encoders, from one capture that no detector sees.

@@ -7,17 +7,20 @@ end, the mean, the lowest and the highest count of every encoder while it was op
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from math import nan
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from ophyd_async.core import SignalR
 from ophyd_async.fastcs.panda import HDFPanda, PandaBitMux
 
 from glidepath.devices.panda import NO_PV_ACCESS, Panda, PandaBox, SequencerTable
-from glidepath.devices.signals import ask, watch
+from glidepath.devices.signals import ask, holds_twice
 from glidepath.trajectory import Leg, PreflightError
 
 from .captured_pulses import NO_TRIGGERS, CapturedPulses
@@ -30,13 +33,13 @@ from .request import Triggers
 from .sequence_parts import sequence_parts
 from .sequence_plan import RECOVERY, SequencePlan, train_table
 from .sources import make_trigger_source
-from .trigger_box import TriggerBox
+from .trigger_box import NEWS, TriggerBox
 from .trigger_source import CapturedTriggers, TriggerError, TriggerPlan, TriggerSource
 
 Floats = NDArray[np.float64]
 
-NEWS = 1.0
-"""Seconds within which its server has heard of counters that stand: it asks at 10 Hz."""
+POLL = 0.2
+"""Seconds after which its server has asked the box again."""
 
 MISSING = 2
 """Triggers that may be missing before that is looked into."""
@@ -91,6 +94,11 @@ class Sequencer(TriggerBox):
         self, leg: Leg, request: Triggers, *, dead_time: float = 0.0, end_trigger: bool = False
     ) -> tuple[SequencePlan, ...]:
         """Return what it will do; see `TriggerSource.plan` and `sequence_plan`."""
+        try:
+            self.wiring.check()
+            await self.wiring.scales()
+        except TriggerError as error:
+            raise PreflightError(str(error)) from error
         geometry = await self.encoders.geometry()
 
         def planned(exposure: float) -> list[SequencePlan]:
@@ -158,19 +166,12 @@ class Sequencer(TriggerBox):
 
     async def _check_position(self, plan: SequencePlan) -> None:
         counters = [encoder.val for encoder in self.wiring.inputs]
-        readback = self.encoders.readback
-        async with watch(*counters, readback) as seen:
 
-            def measured() -> float:
-                counts = [[float(seen.value(counter))] for counter in counters]
-                return float(plan.geometry.position(np.array(counts))[0])
+        def measured(value: Callable[[SignalR[Any]], Any]) -> float:
+            counts = [[float(value(counter))] for counter in counters]
+            return float(plan.geometry.position(np.array(counts))[0])
 
-            def agree() -> bool:
-                return abs(measured() - seen.value(readback)) <= self.encoders.tolerance
-
-            await seen.until(agree, NEWS)
-            position, shown = measured(), seen.value(readback)
-        self._check_place(plan.leg, float(plan.positions[0]), position, shown)
+        await self._check_readback(plan.leg, float(plan.positions[0]), measured, *counters)
 
     # -- for the acceptance of detectors -----------------------------------------------------
 
@@ -216,9 +217,16 @@ class Sequencer(TriggerBox):
             rows = np.concatenate([rows, await self._rest(self._due)], axis=1)
         elif rows.shape[1]:
             self._grown = time.monotonic(), self._due
-        elif self._due - self._grown[1] > MISSING and time.monotonic() - self._grown[0] > bound:
-            raise self._missing(f" and has not grown for {bound:g} s")
+        elif self._is_late() and time.monotonic() - self._grown[0] > bound:
+            # One look may get a counter as it was before the way to the run-up.
+            await asyncio.sleep(POLL)
+            self._due = min(self._due, await self._passed(plan))
+            if self._is_late():
+                raise self._missing(f" and has not grown for {bound:g} s")
         return pulses.triggers(rows)
+
+    def _is_late(self) -> bool:
+        return self._due - self._grown[1] > MISSING
 
     async def _passed(self, plan: SequencePlan) -> int:
         """Return how many triggers the axis has passed, by what the server says of the counter."""
@@ -227,8 +235,9 @@ class Sequencer(TriggerBox):
 
     async def _rest(self, due: int) -> Floats:
         """Return what is still on its way after the end of the capture."""
-        rows = await self.recording.read_to_end(due)
-        if due - self.recording.rows > max(MISSING, MISSING_SHARE * due):
+        enough = due - max(MISSING, int(MISSING_SHARE * due))
+        rows = await self.recording.read_to_end(due, enough)
+        if self.recording.rows < enough:
             raise self._missing("")
         return rows
 
@@ -245,9 +254,8 @@ class Sequencer(TriggerBox):
         """Return what the box says went wrong in its sequencer or its position capture."""
         seq, pcap = self.wiring.sequencer, self.wiring.blocks.pcap
         for block, health in (("sequencer", seq.health), ("position capture", pcap.health)):
-            # Some servers write "Ok".
-            if (said := await ask(health)).upper() != "OK":
-                return f"the {block} of {self.name} says {said!r}"
+            if await holds_twice(partial(_is_ill, health)):
+                return f"the {block} of {self.name} says {await ask(health)!r}"
         return None
 
     # -- ending ------------------------------------------------------------------------------
@@ -262,12 +270,19 @@ class Sequencer(TriggerBox):
         """
         if not self._touched or self._over:
             return
+        before = await self._passed_so_far()
+        await self._stand()
+        # The axis may have gone on; what one look gets may also be a counter as it was long ago.
+        self._due = min(before, await self._passed_so_far())
+        self._over = True
+
+    async def _passed_so_far(self) -> int:
+        """Return how many triggers the axis has passed, or what was known if nobody says."""
         if self._plan is not None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(NEWS):
-                    self._due = await self._passed(self._plan)
-        await self._stand()
-        self._over = True
+                    return await self._passed(self._plan)
+        return self._due
 
     async def _stand(self) -> None:
         await self.wiring.switch_sequencer(False)
@@ -290,6 +305,11 @@ class Sequencer(TriggerBox):
         if self._claim is not None:
             self._claim.release()
             self._claim = None
+
+
+async def _is_ill(health: SignalR[str]) -> bool:
+    # Some servers write "Ok".
+    return (await ask(health)).upper() != "OK"
 
 
 @make_trigger_source.register

@@ -1,15 +1,21 @@
 """What trigger boxes have in common: the encoders of an axis, a clock, settings that go back."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any
+
+from ophyd_async.core import SignalR
 
 from glidepath.devices.encoders import AxisEncoders
 from glidepath.devices.settings import Settings
-from glidepath.devices.signals import NoAnswerError
+from glidepath.devices.signals import NoAnswerError, comes_true
 from glidepath.sentences import sentence_of
 from glidepath.trajectory import Leg, PreflightError
 
 from .trigger_source import TriggerError, TriggerSource
+
+NEWS = 1.0
+"""Seconds within which servers have heard of an axis that stands: they ask at 10 Hz, or more."""
 
 
 class TriggerBox(TriggerSource):
@@ -68,6 +74,33 @@ class TriggerBox(TriggerSource):
                 f"at {measured:.4f} already; arm it at the run-up."
             )
 
+    async def _check_readback(
+        self,
+        leg: Leg,
+        first: float,
+        measured: Callable[[Callable[[SignalR[Any]], Any]], float],
+        *counters: SignalR[Any],
+    ) -> None:
+        """Wait until the counters and the readback agree, or refuse to arm; see `_check_place`.
+
+        Parameters
+        ----------
+        leg, first
+            See `_check_place`.
+        measured
+            Returns where the counters say that the axis is, by a function that returns the value
+            of a signal.
+        counters
+            Signals that it asks for.
+        """
+        readback = self.encoders.readback
+
+        def agree(value: Callable[[SignalR[Any]], Any]) -> bool:
+            return abs(measured(value) - value(readback)) <= self.encoders.tolerance
+
+        _, found = await comes_true(agree, *counters, readback, within=NEWS)
+        self._check_place(leg, first, measured(found.__getitem__), found[readback])
+
     def _silent(self, seconds: float, known: int) -> TimeoutError:
         """Return what is said when nothing can be read for so many seconds."""
         return TimeoutError(
@@ -119,4 +152,4 @@ class TriggerBox(TriggerSource):
         return
 
 
-__all__ = ["TriggerBox"]
+__all__ = ["NEWS", "TriggerBox"]
