@@ -19,7 +19,7 @@ ANY_END: Final = ("success", "fail", "abort")
 
 
 def _taken(fault: Fault) -> Fault:
-    """Let a fault strike in flight only: before, it changes what the scan finds and puts back."""
+    """Let a fault strike in flight only: before, it changes what the scan finds and goes by."""
     return replace(fault, in_flight=True)
 
 
@@ -89,13 +89,18 @@ BY_HAND: Final = (
         _sampled("averaging changed by hand", lambda lab, axis: lab.put("KEI1:setFiltAverCnt", 10))
     ),
     _sampled("beam lost", lambda lab, axis: lab.set("FAULT:beam_loss", 1)),
-    _sampled(
-        "clock of the detectors steps by 0.5 s",
-        lambda lab, axis: lab.set("FAULT:detectors_clock_step", 0.5),
+    # A clock that was set before is only apart from the others: see `clock_bound`.
+    _taken(
+        _sampled(
+            "clock of the detectors steps by 0.5 s",
+            lambda lab, axis: lab.set("FAULT:detectors_clock_step", 0.5),
+        )
     ),
-    _sampled(
-        "clock of the optics steps by 0.1 s",
-        lambda lab, axis: lab.set("FAULT:optics_clock_step", 0.1),
+    _taken(
+        _sampled(
+            "clock of the optics steps by 0.1 s",
+            lambda lab, axis: lab.set("FAULT:optics_clock_step", 0.1),
+        )
     ),
     # What is triggered, and what triggers.
     _taken(
