@@ -576,8 +576,9 @@ class Laboratory:
         outcome.reason = stop.get("reason", ended["raised"]).replace(str(self.folder), "DATA")
         if ended["state"] != "idle":
             broken.append(f"the run engine is {ended['state']}")
-        # A journal that the disk does not take stays open, to be tried again.
-        left = [w for w in ended["left"] if not (self._was_full and "/journal/" in w)]
+        # What the disk does not take, of the journal and the outbox, is tried again and again.
+        again = ("/journal/", "/outbox/") if self._was_full else ()
+        left = [what for what in ended["left"] if not any(place in what for place in again)]
         if fault.leaves in left:
             left.remove(fault.leaves)
         broken += [f"left behind: {what}" for what in left]
