@@ -19,7 +19,10 @@ ANY_END: Final = ("success", "fail", "abort")
 
 
 def _taken(fault: Fault) -> Fault:
-    """Let a fault strike in flight only: before, it changes what the scan finds and goes by."""
+    """Let a fault strike in flight only: before, it changes what the scan finds and goes by.
+
+    An axis that is sent through the range by hand before is not flown through it.
+    """
     return replace(fault, in_flight=True)
 
 
@@ -67,11 +70,17 @@ BY_HAND: Final = (
     _field("base velocity raised above the velocity", "VBAS", 6.0),
     _field("delay given to the motor", "DLY", 1.5),
     _of_motors("motor stopped by hand", lambda lab, axis: lab.send("m3.STOP", 1)),
-    _of_motors("motor sent elsewhere by hand", lambda lab, axis: lab.send("m3.VAL", 402.5)),
+    _taken(
+        _of_motors("motor sent elsewhere by hand", lambda lab, axis: lab.send("m3.VAL", 402.5)),
+    ),
     _taken(_of_motors("velocity changed by hand", lambda lab, axis: lab.put("m3.VELO", 1.0))),
     # The monochromator.
     _of_sweeps("sweep ended by hand", lambda lab, axis: lab.send("PGM1:MonoAktion.PROC", 0)),
-    _of_sweeps("sent elsewhere by hand", lambda lab, axis: lab.send("PGM1:monoSetEnergy", 402.5)),
+    _taken(
+        _of_sweeps(
+            "sent elsewhere by hand", lambda lab, axis: lab.send("PGM1:monoSetEnergy", 402.5)
+        )
+    ),
     _taken(
         _of_sweeps(
             "velocity of the sweep changed", lambda lab, axis: lab.put("PGM1:SetSweepVel", 1.0)
