@@ -91,9 +91,9 @@ class PandaBench(Bench):
 
 
 @pytest.fixture
-async def bench(beamline, tmp_path):
-    # Where a box is claimed, too.
-    use_data_root(tmp_path)
+async def bench(beamline, tmp_path, tmp_path_factory):
+    # Where a box is claimed: not in the folder that its files are looked for in.
+    use_data_root(tmp_path_factory.mktemp("data"))
     bench = PandaBench(beamline, tmp_path)
     names = ("pgm", "ue48", "energy", "mono_motor", "panda")
     await asyncio.gather(*(bench.devices[name].connect(timeout=10) for name in names))
