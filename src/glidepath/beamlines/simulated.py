@@ -75,6 +75,17 @@ SAFE_RANGES = {
     **dict.fromkeys(("energy", "energy_separate", "mono_motor", "mono_profile"), (392.0, 412.0)),
     "focus": (-500.0, 500.0),
     "m2": (-10.0, 10.0),
+    # Of the families, where it has them.
+    **dict.fromkeys(("mirror-tx", "mirror-rx", "hexapod-x", "hexapod-a"), (-2.0, 2.0)),
+    **dict.fromkeys(("pinholes-axes-2", "filters-axes-1"), (-3.0, 3.0)),
+    "aperture-vgap": (2.0, 6.0),
+    "slits-hgap": (1.0, 4.0),
+    "exit_slit": (20.0, 200.0),
+    **dict.fromkeys(("steerer_x", "steerer_y"), (-0.5, 0.5)),
+    "converter": (-2.0, 2.0),
+    "kicker": (0.0, 5.0),
+    "delay": (-10.0, 10.0),
+    "injection": (200.0, 300.0),
 }
 """Where acceptance tests may move axes, in their units."""
 

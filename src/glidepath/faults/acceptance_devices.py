@@ -84,7 +84,7 @@ def make_devices(prefix: str | None = None) -> dict[str, Device]:
     """
     if prefix is None:
         prefix = os.environ.get("GLIDEPATH_PREFIX", "SIM:")
-    known = simulated.make_devices(prefix, panda=False)
+    known = simulated.make_devices(prefix, panda=False, vacuum=False, accelerator=False)
     names = (*AXES, "pgm", "ue48", "focus", *DETECTORS)
     converter = PowerConverter(f"{prefix}QSPAZR:", "converter", tolerance=_supply(SECONDS))
     devices: list[Device] = [
