@@ -31,6 +31,8 @@ def matrix(beamline, tmp_path_factory):
     for server in ("vacuum", "accelerator"):
         beamline.start_also(server)
     with Matrix(tmp_path_factory.mktemp("data"), beamline.prefix) as matrix:
+        for device in (*FAMILIES, "energy", "focus"):
+            matrix.bring_to_the_middle(device)
         yield matrix
 
 

@@ -20,6 +20,7 @@ from typing import Any
 from rich.console import Console
 
 from glidepath.acceptance import Asked, Outcome, Result, Runner, planned_tests
+from glidepath.acceptance.axis import axes_of
 from glidepath.cli.bench import check_writable, environment
 from glidepath.session import Session
 from glidepath.simulation import SimulatedBeamline
@@ -258,7 +259,7 @@ class Matrix:
     def find(self, case: Case) -> Found:
         """Switch a fault on, make tests until one fails, and switch it off again."""
         # Connected and listened to before: a server that is new to a client is another matter.
-        self.session.devices([case.device])
+        where = self._where(case.device)
         striking = asyncio.run_coroutine_threadsafe(self._strike(case), self.session.RE.loop)
         if not case.when_moving:
             striking.result()
@@ -270,36 +271,59 @@ class Matrix:
             self.put(case.pv, case.well)
             for pv, value in case.cure.items():
                 self.put(pv, value)
-        return Found(case, failed, self._well_again(case))
+        return Found(case, failed, self._well_again(case, where))
 
-    def _well_again(self, case: Case) -> str:
-        """Bring the axes of a device back to where they are safe; return what does not work."""
+    def bring_to_the_middle(self, device: str) -> None:
+        """Bring the axes of a device to the middle of their safe ranges, wherever others left them.
+
+        Raises
+        ------
+        Exception
+            What an axis says that cannot be moved.
+        """
         safe = self.session.beamline.safe_ranges
-        deadline = time.monotonic() + AGAIN
-        while True:
-            problem = self._brought_back(case.device, safe)
-            if not problem or time.monotonic() > deadline:
-                return problem
-            time.sleep(0.5)
+        axes = [axis for axis in axes_of(self.session.beamline.devices[device]) if axis in safe]
+        self._bring(device, {axis: sum(safe[axis]) / 2 for axis in axes}, "")
 
-    def _brought_back(self, device: str, safe: Mapping[str, tuple[float, float]]) -> str:
-        from glidepath.acceptance.axis import axes_of
+    def _where(self, device: str) -> tuple[dict[str, float], str]:
+        """Return where the axes of a device are, and whether it is open or closed."""
+        connected: Any = self.session.devices([device])[0]
+        safe = self.session.beamline.safe_ranges
 
+        async def look() -> tuple[dict[str, float], str]:
+            makers = {name: make for name, make in axes_of(connected).items() if name in safe}
+            positions = {name: await (await make()).position() for name, make in makers.items()}
+            return positions, await connected.state() if hasattr(connected, "state") else ""
+
+        positions, state = self.session.call(look)
+        return positions, state if state in ("open", "closed") else ""
+
+    def _bring(self, device: str, positions: Mapping[str, float], state: str) -> None:
+        """Bring a device somewhere."""
         connected: Any = self.session.devices([device])[0]
 
         async def bring() -> None:
-            for name, make in axes_of(connected).items():
-                if name in safe:
-                    axis = await make()
-                    await axis.go(_home(*safe[name]))
-            if callable(getattr(connected, "state", None)):
-                await connected.set("closed")
+            makers = axes_of(connected)
+            for name, position in positions.items():
+                await (await makers[name]()).go(position)
+            if state:
+                await connected.set(state)
 
-        try:
-            self.session.call(bring)
-        except Exception as error:
-            return f"{type(error).__name__}: {error}"
-        return ""
+        self.session.call(bring)
+
+    def _well_again(self, case: Case, where: tuple[dict[str, float], str]) -> str:
+        """Bring a device back to where it was before the fault; return what does not work."""
+        deadline = time.monotonic() + AGAIN
+        while True:
+            try:
+                self._bring(case.device, *where)
+            except Exception as error:
+                problem = f"{type(error).__name__}: {error}"
+            else:
+                return ""
+            if time.monotonic() > deadline:
+                return problem
+            time.sleep(0.5)
 
     async def _strike(self, case: Case) -> None:
         """Switch a fault on, when the axis moves if that is said."""
@@ -329,10 +353,6 @@ class Matrix:
     def put(self, pv: str, value: Any) -> None:
         """Set a PV of the simulation, by its name without the prefix."""
         self.session.call(lambda: self._put(pv, value))
-
-
-def _home(low: float, high: float) -> float:
-    return (low + high) / 2
 
 
 def page(found: Sequence[Found]) -> str:
