@@ -47,7 +47,7 @@ def namespace(beamline, RE, server):
     def run(plan):
         result = RE(plan)
         for uid in result.run_start_uids:
-            assert publisher.wait_published(uid)
+            assert publisher.wait_published(uid, 90.0)
         return result
 
     names = {"RE": run, "flyscan": flyscan, "data": root, **devices}
