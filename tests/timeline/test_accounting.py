@@ -490,3 +490,17 @@ def test_two_faults_that_cancel_in_the_count_are_not_hidden_where_intervals_tell
     clock = find_clock(triggers, begins, -0.02, 0.02, complete=True, numbers=np.arange(300))
     if clock is not None:
         assert clock.offset == pytest.approx(0.003, abs=0.0005)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_times_that_scatter_beyond_what_is_looked_at_decide_nothing(seed):
+    """A tenth of the interval: now and then a frame is farther than a quarter of it away."""
+    random = np.random.default_rng(seed)
+    at = 0.002 * np.arange(4096)
+    triggers = at + 0.02 / 25 * np.sin(25 * at + random.uniform(0, 6))
+    begins = triggers + 0.0031 + 2e-4 * np.clip(random.normal(size=4096), -2.5, 2.5)
+    clock = find_clock(
+        triggers, begins, 0.0, 0.006, complete=True, numbers=np.arange(len(triggers))
+    )
+    if clock is not None:
+        assert clock.offset == pytest.approx(0.0031, abs=0.0005)

@@ -41,6 +41,9 @@ ANCHORS, COARSE, RIVALS = 8, 64, 64
 LEAST_CHANCE = 1.0
 """Nats by which an alignment may differ because it was refined from another side."""
 
+DISTINCT = 3.0
+"""Standard deviations of the scatter that must fit into the jitter for times to decide."""
+
 CERTAIN = 4.0
 """Standard deviations by which what speaks against the count must exceed chance."""
 
@@ -173,6 +176,10 @@ def find_clock(
     if complete and high - low + 2 * jitter < np.min(np.diff(triggers), initial=np.inf):
         # By the bounds alone no frame can have two triggers: few frames are enough.
         enough = 0.0
+    elif DISTINCT * narrowest.fit.scatter > jitter:
+        # Frames that scatter beyond what is looked at are lost and too many by chance, which
+        # weighs more than the intervals do: times do not decide, whatever the odds.
+        enough = np.inf
     if evidence[best] - max([0.0, *rivals]) <= enough:
         if not complete or numbers is None:
             return None
