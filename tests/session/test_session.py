@@ -52,6 +52,24 @@ def test_a_stock_plan_runs_with_the_baseline_before_and_after_it(session):
     assert events == ["baseline", "primary", "primary", "baseline"]
 
 
+def test_a_plan_may_name_connected_devices_and_is_told_of_others(session):
+    def plan():
+        yield from bps.null()
+        return session.mesh
+
+    with pytest.raises(RuntimeError, match="ask for devices and the like before the plan begins"):
+        session.RE(plan())
+    mesh = session.mesh
+    assert session.run(bp.count([session.mesh], 1))["exit_status"] == "success"
+    found = []
+
+    def again():
+        found.append((yield from plan()))
+
+    session.RE(again())
+    assert found == [mesh]
+
+
 def test_a_plan_without_a_run_reads_no_baseline(session):
     messages = []
     session.RE.msg_hook = messages.append

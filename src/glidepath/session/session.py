@@ -328,7 +328,18 @@ class Session:
             time.sleep(0.02)
 
     def call(self, function: Callable[[], Any]) -> Any:
-        """Run a coroutine function in the run engine's loop and return its result."""
+        """Run a coroutine function in the run engine's loop and return its result.
+
+        Raises
+        ------
+        RuntimeError
+            In a plan, which runs in that loop itself and would wait for ever.
+        """
+        if self._in_plan():
+            raise RuntimeError(
+                "A plan cannot wait for the session, for it runs in the run engine's loop; ask for "
+                "devices and the like before the plan begins, as in `pgm = s.pgm`."
+            )
         future = asyncio.run_coroutine_threadsafe(function(), self._loop)
         # Not result(): an exception of aioca is false, and a future takes it for none.
         error = future.exception()
@@ -336,6 +347,12 @@ class Session:
             with as_connection_error():
                 raise error
         return future.result()
+
+    def _in_plan(self) -> bool:
+        try:
+            return asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            return False
 
     @property
     def experiment(self) -> Experiment:
