@@ -168,8 +168,10 @@ class Annotations:
     def _mark_changes(self, rows: Mapping[str, NDArray]) -> None:
         end = rows["sample_time"] + 0.5 * rows["sample_duration"]
         changed = min((setting.since for setting in self.settings), default=np.inf)
-        for since, bit in ((self._clock_set, Quality.CLOCK), (changed, Quality.CHANGED)):
-            rows["quality"][end > since] |= np.uint16(bit)
+        rows["quality"][end > self._clock_set] |= np.uint16(Quality.CLOCK)
+        # A reading is made, averaged and sent after its exposure: what is changed in between acts
+        # on the row that has just ended, too.
+        rows["quality"][end + rows["sample_duration"] > changed] |= np.uint16(Quality.CHANGED)
 
     def _derive(self, derived: Derived, rows: dict[str, NDArray]) -> None:
         inputs = [rows[name] for name in derived.inputs]
