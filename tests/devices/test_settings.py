@@ -168,6 +168,7 @@ async def test_a_change_that_is_cancelled_is_put_back():
     await arrived.wait()
     task.cancel()
     await asyncio.wait({task})
+    assert task.cancelled(), "a cancellation that comes together with the answer is not lost"
     callback_on_mock_put(signal, lambda value: None)
     await settings.restore()
     assert await now(signal) == 1.0

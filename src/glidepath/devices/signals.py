@@ -200,10 +200,15 @@ async def tell(
         If its server did not take the value within that time in s (None: `patience_with` it). A
         server that hangs may take it later.
     """
+    task = asyncio.current_task()
+    cancelled = task.cancelling() if task else 0
     try:
         await signal.set(value, timeout=patience_with(signal) if within is None else within)
     except TimeoutError as error:
         raise NoAnswerError(f"{signal.source} does not answer") from error
+    if task and task.cancelling() > cancelled:
+        # Python 3.11 loses a cancellation that comes together with the answer.
+        raise asyncio.CancelledError
 
 
 async def ask(signal: SignalR[SignalDatatypeT], within: float | None = None) -> SignalDatatypeT:
