@@ -1,12 +1,13 @@
 """What goes wrong in flight without an error of its own: it is seen, and said, in every mode."""
 
+import asyncio
 import contextlib
 import threading
 import time
 
 import numpy as np
 import pytest
-from bluesky.utils import FailedStatus
+from bluesky.utils import FailedStatus, RunEngineInterrupted
 
 from glidepath import Triggers
 from glidepath.devices import SampledChannel
@@ -94,6 +95,39 @@ def test_an_exposure_that_is_changed_by_hand_in_a_triggered_scan_marks_the_rows(
     assert "from 0.01 to 0.003" in run.verdict["verdict"]
     # What the scan had set is put back all the same.
     assert s.get(s.camera.driver.acquire_time) == pytest.approx(before)
+
+
+@pytest.mark.parametrize("trigger", ["zebra", "camera"])
+def test_what_is_armed_while_a_scan_is_stopped_is_put_back_too(simulated, trigger, monkeypatch):
+    from glidepath.detectors.camera.setup import Setup
+
+    s = simulated
+    driver, capture = s.camera.driver, s.camera.hdf.capture
+    signals = [driver.acquire_time, driver.num_images, driver.acquire, capture]
+    before = [s.get(signal) for signal in signals]
+    prime = Setup.prime
+
+    async def slowly(self, *others):
+        threading.Thread(target=s.run_engine.stop).start()
+        await asyncio.sleep(1.0)
+        return await prime(self, *others)
+
+    monkeypatch.setattr(Setup, "prime", slowly)
+    options = {"step": 0.05} if trigger == "zebra" else {"period": 0.025}
+    plan = flyscan(
+        [s.camera],
+        s.energy,
+        400.0,
+        402.0,
+        2.0,
+        triggers=Triggers(getattr(s, trigger), exposure=0.0137, **options),
+    )
+    with contextlib.suppress(RunEngineInterrupted):
+        s.run_engine(plan)
+    assert s.stop["exit_status"] == "abort", s.stop
+    assert [s.get(signal) for signal in signals] == before
+    assert s.get(s.camera.driver.acquire) == 0
+    assert s.get(s.pgm.status) == 0
 
 
 @pytest.mark.parametrize("trigger", ["zebra", "camera"])

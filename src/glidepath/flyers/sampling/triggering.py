@@ -117,6 +117,8 @@ class Triggering:
         self._parts: dict[str, _Detector] = {}
         self._armed = self._following = False
         self._polling = asyncio.Lock()
+        # What is being armed cannot be disarmed, nor put back, before it is over.
+        self._arming = asyncio.Lock()
         self._zero = self._uncertainty = 0.0
         self._clocks: dict[str, tuple[ClockFit, float, float]] = {}
         self._triggers: list[tuple[NDArray, ...]] = []
@@ -162,6 +164,10 @@ class Triggering:
         PreflightError
             If a detector cannot do any more what was planned.
         """
+        async with self._arming:
+            await self._arm_detectors(plan, folder)
+
+    async def _arm_detectors(self, plan: LegPlan, folder: Path) -> None:
         # The pre-flight of a later pass may be an hour old.
         await self.planning.check(plan.frames)
         self._leg_plan = plan
@@ -187,7 +193,8 @@ class Triggering:
     async def arm_source(self) -> None:
         """Arm the source: the axis stands at its run-up, the detectors are ready."""
         assert self._leg_plan is not None
-        await self.source.arm(self._plan)
+        async with self._arming:
+            await self.source.arm(self._plan)
         self._zero, self._uncertainty = await self.source.clock()
         # The leader's frames are the triggers: there is one clock.
         apart = 0.0 if self.mode is TriggerMode.INTERNAL else CLOCK_TOLERANCE
@@ -362,6 +369,7 @@ class Triggering:
         Exception
             What the source or a detector failed of; `rows` has what could be taken all the same.
         """
+        await self._armed_or_not()
         if not self._armed:
             return
         trouble: list[Exception] = []
@@ -417,6 +425,7 @@ class Triggering:
 
     async def disarm(self) -> None:
         """Make no more triggers, with nobody listening any more. May come at any time."""
+        await self._armed_or_not()
         try:
             await self.source.disarm()
         finally:
@@ -425,7 +434,13 @@ class Triggering:
 
     async def restore(self) -> None:
         """Put back all settings. May come at any time."""
+        await self._armed_or_not()
         await _all([self.source.restore(), *(d.restore() for d in self.detectors)])
+
+    async def _armed_or_not(self) -> None:
+        """Wait until nothing is being armed: a scan may be stopped meanwhile."""
+        async with self._arming:
+            pass
 
     # ---- accounts -------------------------------------------------------------------------
 
