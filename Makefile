@@ -15,7 +15,7 @@ test: setup
 
 # Tests that take long or need a browser or a database; they skip with a reason where there is none.
 test-slow: setup
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m slow
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile -m slow
 
 check: lint types layers docs
 

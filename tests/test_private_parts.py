@@ -41,7 +41,7 @@ PARTS = [
         "queries by scan number and beginning of a uid",
     ),
     (
-        "catalog.server",
+        "catalog.server_configuration",
         "bluesky_tiled_plugins.exporters:json_seq_exporter",
         "documents of a run",
     ),
@@ -64,10 +64,10 @@ PARTS = [
         "makes a column",
     ),
     ("catalog.server_process", "tiled.server.app:build_app_from_config", "the server"),
-    ("catalog.server_process", "tiled.catalog.core:initialize_database", "a new database"),
-    ("catalog.server_process", "tiled.alembic_utils:stamp_head", "a new database"),
+    ("catalog.database", "tiled.catalog.core:initialize_database", "a new database"),
+    ("catalog.database", "tiled.alembic_utils:stamp_head", "a new database"),
     (
-        "catalog.server_process",
+        "catalog.database",
         "tiled.catalog.alembic_constants:ALEMBIC_INI_TEMPLATE_PATH",
         "a new database",
     ),

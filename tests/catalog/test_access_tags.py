@@ -40,6 +40,7 @@ class Facility:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._clients: list = []
         catalogue = f"sqlite:///{folder / 'catalog.db'}"
         (folder / "data").mkdir()
         variables = {
@@ -89,9 +90,16 @@ class Facility:
         return self._post("/auth/apikey", json.dumps(asked).encode(), token)["secret"]
 
     def client(self, person: str, scopes: list[str], tags: list[str] | None = None):
-        return open_catalog(self.uri, self.key(person, scopes, tags))
+        return self.opened(open_catalog(self.uri, self.key(person, scopes, tags)))
+
+    def opened(self, client):
+        """Keep a client until the end: its connections are closed then, and no sooner lost."""
+        self._clients.append(client)
+        return client
 
     def close(self) -> None:
+        for client in self._clients:
+            close(client)
         self._process.terminate()
         self._process.wait(30)
 
@@ -131,7 +139,8 @@ def facility(tmp_path_factory):
 def fly(facility, key, tags):
     """Bring a run into the catalogue as a session does; return its uid and the publisher."""
     publisher = Publisher(
-        facility.folder / "journal", lambda: open_catalog(facility.uri, key, writable=True)
+        facility.folder / "journal",
+        lambda: facility.opened(open_catalog(facility.uri, key, writable=True)),
     )
     name = secrets.token_hex(4)
     file = GrowingFile(facility.folder / "data" / name / "glidepath.h5")

@@ -25,6 +25,9 @@ from glidepath.catalog import (
 from glidepath.catalog.database import PostgreSQL
 from glidepath.catalog.server import remembered_database
 
+# Said by alembic of the configuration that Tiled gives it.
+pytestmark = pytest.mark.filterwarnings("ignore:No path_separator:DeprecationWarning")
+
 installed = pytest.mark.skipif(binaries() is None, reason="PostgreSQL is not installed here")
 
 

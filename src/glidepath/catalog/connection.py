@@ -84,9 +84,11 @@ def open_catalog(
             show_progress=False,
             trust_env=not loopback,
         )
-        client = as_run_catalog(from_context(context, node_path_parts=path))
+        opened = as_run_catalog(from_context(context, node_path_parts=path))
         if writable:
-            _check_writable(client, shown)
+            _check_writable(opened, shown)
+        # Only now: a client that is refused is closed below.
+        client = opened
     except httpx.HTTPStatusError as error:
         status = error.response.status_code
         if status in (401, 403):
