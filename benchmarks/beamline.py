@@ -148,7 +148,9 @@ def simulated_setup(**simulation: Any) -> Iterator[Setup]:
     from glidepath.simulation import SimulatedBeamline
     from glidepath.storage import use_data_root
 
-    with tempfile.TemporaryDirectory(prefix="glidepath-bench-") as folder:
+    with tempfile.TemporaryDirectory(
+        prefix="glidepath-bench-", ignore_cleanup_errors=True
+    ) as folder:
         root = use_data_root(Path(folder) / "data")
         truth = Path(folder) / "truth.h5"
         with SimulatedBeamline(truth=truth, **simulation) as beamline:

@@ -53,7 +53,9 @@ def measure(repeats: int) -> dict[str, list[float]]:
         "from the axis standing to the prompt": [],
         "from the prompt to the run in Tiled": [],
     }
-    with tempfile.TemporaryDirectory(prefix="glidepath-bench-") as folder:
+    with tempfile.TemporaryDirectory(
+        prefix="glidepath-bench-", ignore_cleanup_errors=True
+    ) as folder:
         truth = Path(folder) / "truth.h5"
         data = Path(folder) / "data"
         with SimulatedBeamline(truth=truth) as beamline:
