@@ -1,5 +1,6 @@
 """A camera in a flight without a trigger, and the focus that it finds."""
 
+import bluesky.plan_stubs as bps
 import numpy as np
 import pytest
 
@@ -18,6 +19,13 @@ def focus():
     """Where the simulated beam is smallest: in x, in y, and their quadratic mean."""
     x, y = spot_width(RANGE)
     return tuple(RANGE[np.argmin(width)] for width in (x, y, np.hypot(x, y)))
+
+
+@pytest.fixture
+def simulated(simulated):
+    """The beamline of all tests of this process, with the focus put back for those that follow."""
+    yield simulated
+    simulated.run_engine(bps.mv(simulated.focus, 0.0))
 
 
 def results(simulated):
