@@ -15,6 +15,9 @@ Strike = Callable[[Laboratory, Axis], None]
 MOTORS: Final = ("constant velocity", "trajectory controller")
 SWEEPS: Final = ("controller sweep", "sweep and separate gap")
 
+RAISED: Final = 6.0
+"""Base velocity (eV/s) above that of every scan."""
+
 ANY_END: Final = ("success", "fail", "abort")
 
 
@@ -60,6 +63,12 @@ def _box_left_set(lab: Laboratory, axis: Axis) -> None:
         lab.set(f"ZEBRA:{field}", value)
 
 
+def _base_velocity_raised(lab: Laboratory, axis: Axis) -> None:
+    """Raise the base velocity, and the velocity with it, which stays so as on a real record."""
+    lab.change("m3.VELO", RAISED)
+    lab.set("m3.VBAS", RAISED)
+
+
 BY_HAND: Final = (
     # The motor record.
     _field("motor paused", "SPMG", 1),
@@ -67,13 +76,13 @@ BY_HAND: Final = (
     _field("motor put into Set mode", "SET", 1),
     _field("motor disabled", "DISP", 1),
     _field("backlash given to the motor", "BDST", 0.5),
-    _field("base velocity raised above the velocity", "VBAS", 6.0),
+    _of_motors("base velocity raised above the velocity", _base_velocity_raised),
     _field("delay given to the motor", "DLY", 1.5),
     _of_motors("motor stopped by hand", lambda lab, axis: lab.send("m3.STOP", 1)),
     _taken(
         _of_motors("motor sent elsewhere by hand", lambda lab, axis: lab.send("m3.VAL", 402.5)),
     ),
-    _taken(_of_motors("velocity changed by hand", lambda lab, axis: lab.put("m3.VELO", 1.0))),
+    _taken(_of_motors("velocity changed by hand", lambda lab, axis: lab.change("m3.VELO", 1.0))),
     # The monochromator.
     _of_sweeps("sweep ended by hand", lambda lab, axis: lab.send("PGM1:MonoAktion.PROC", 0)),
     _taken(
@@ -83,13 +92,13 @@ BY_HAND: Final = (
     ),
     _taken(
         _of_sweeps(
-            "velocity of the sweep changed", lambda lab, axis: lab.put("PGM1:SetSweepVel", 1.0)
+            "velocity of the sweep changed", lambda lab, axis: lab.change("PGM1:SetSweepVel", 1.0)
         )
     ),
     _taken(
         _of_sweeps(
             "undulator let go by hand",
-            lambda lab, axis: lab.put("PGM1:SetIdOn", 0),
+            lambda lab, axis: lab.change("PGM1:SetIdOn", 0),
             only=SWEEPS[:1],
         )
     ),
@@ -116,7 +125,7 @@ BY_HAND: Final = (
     _taken(
         _triggered(
             "exposure of the camera changed by hand",
-            lambda lab, axis: lab.put("CAM1:cam1:AcquireTime", 0.03),
+            lambda lab, axis: lab.change("CAM1:cam1:AcquireTime", 0.03),
         )
     ),
     _triggered("capture ended by hand", lambda lab, axis: lab.send("CAM1:HDF1:Capture", 0)),

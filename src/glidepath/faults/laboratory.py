@@ -87,6 +87,8 @@ WRITTEN = {
 }
 """Process variables to write, for settings that are not written where they are read."""
 
+READ = {written: read for read, written in WRITTEN.items()}
+
 STILL_MOVING = re.compile("may still be moving")
 """How a reason says that an axis was not seen standing."""
 
@@ -339,6 +341,8 @@ class Laboratory:
         self._frozen: set[str] = set()
         self._killed: set[str] = set()
         self._before: dict[str, float] = {}
+        self._found: dict[str, Any] = {}
+        self._by_hand: dict[str, float] = {}
         self._heard = 0
         self._later: list[threading.Thread] = []
         self._was_full = self._restarted = False
@@ -381,8 +385,19 @@ class Laboratory:
         self._before.setdefault(pv, *self.get([pv]))
         self.put(pv, value)
 
+    def change(self, pv: str, value: float) -> None:
+        """Change a setting by hand.
+
+        A scan that has set it before puts back what it found. One that has not leaves it as
+        somebody wanted it to be, or puts it back.
+        """
+        name = READ.get(pv, pv)
+        if self.get([name]) == [self._found.get(name)]:
+            self._by_hand[name] = value
+        self.put(pv, value)
+
     def put(self, pv: str, value: float) -> None:
-        """Write to a process variable that the scan itself puts back."""
+        """Write to a process variable."""
         self._ask(put=[self.beamline.prefix + pv, value])
 
     def send(self, pv: str, value: float) -> None:
@@ -463,7 +478,8 @@ class Laboratory:
         fault, axis = case.fault, case.axis
         outcome = Outcome(fault.name, axis.back_end, case.mode.name)
         self.put("BEAM:axis", [a.true for a in AXES].index(axis.true))
-        before = self.get(SETTINGS)
+        self._found = dict(zip(SETTINGS, self.get(SETTINGS), strict=True))
+        self._by_hand.clear()
         self._client.over.clear()
         self._was_full = self._restarted = False
         if fault.at is None:
@@ -493,7 +509,7 @@ class Laboratory:
         outcome.ended_after = ended["at"] - struck
         outcome.broken += self._complaints()
         self.mend()
-        self._judge(outcome, fault, axis, ended, (begun, struck), before)
+        self._judge(outcome, fault, axis, ended, (begun, struck))
         return outcome
 
     def _complaints(self) -> list[str]:
@@ -566,7 +582,6 @@ class Laboratory:
         axis: Axis,
         ended: Mapping[str, Any],
         times: tuple[float, float],
-        before: list[Any],
     ) -> None:
         begun, struck = times
         broken = outcome.broken
@@ -589,7 +604,7 @@ class Laboratory:
         self._check_standing(outcome, axis, struck)
         if not (halted or self._restarted or STILL_MOVING.search(outcome.reason)):
             self._check_stayed(outcome, axis, ended["at"])
-        self._check_settings(outcome, before)
+        self._check_settings(outcome)
         if not ended["uid"]:
             return
         documents = list(read_journal(self.folder / "journal" / f"{ended['uid']}.jsonl"))
@@ -639,9 +654,10 @@ class Laboratory:
         if abs(now - then) > STAYS:
             outcome.broken.append(f"{axis.name} went from {then:.3f} to {now:.3f} after its scan")
 
-    def _check_settings(self, outcome: Outcome, before: list[Any]) -> None:
-        for name, was, is_now in zip(SETTINGS, before, self.get(SETTINGS), strict=True):
-            if was != is_now and not self._restarted and not NOT_PUT_BACK.search(outcome.reason):
+    def _check_settings(self, outcome: Outcome) -> None:
+        for (name, was), is_now in zip(self._found.items(), self.get(SETTINGS), strict=True):
+            right = is_now in (was, self._by_hand.get(name, was))
+            if not (right or self._restarted or NOT_PUT_BACK.search(outcome.reason)):
                 outcome.broken.append(f"{name} was {was} and is {is_now}")
             if is_now != self._settings[name]:
                 # The next scan begins as the first one did.
@@ -937,7 +953,7 @@ FAULTS = (
     ),
     Fault(
         "integration time changed by hand",
-        lambda lab, axis: lab.put("KEI2:setIntegrTime", 9.0),
+        lambda lab, axis: lab.change("KEI2:setIntegrTime", 9.0),
         says="exposure of sample was changed",
         in_flight=True,
         marks=Quality.CHANGED,
