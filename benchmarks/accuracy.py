@@ -24,6 +24,7 @@ from rich.table import Table
 from .beamline import Recorded, Setup, call, in_own_process, simulated_setup
 from .medians import median, shown
 from .sequential import polling_flyscan
+from .tables import compact
 
 __all__ = ["first_line", "rows", "table"]
 
@@ -146,14 +147,11 @@ def _rms(values: Floats) -> float:
 
 def table(rows: Iterable[Mapping[str, Any]]) -> Table:
     """Return the rows as a table."""
-    result = Table(
-        title="accuracy: recorded energy against the truth, "
-        f"{EXPOSURE:g} s exposure, errors in meV",
-        title_justify="left",
+    result = compact(
+        f"accuracy: recorded energy against the truth ({EXPOSURE:g} s, errors in meV)",
+        ["mode"],
+        ["eV/s", "Hz", "delay s", "bias", "RMS", "shift", "worst", "signal %"],
     )
-    result.add_column("mode", no_wrap=True)
-    for label in ("eV/s", "Hz", "delay s", "bias", "RMS", "shift", "worst", "signal %"):
-        result.add_column(label, justify="right")
     for row in rows:
         result.add_row(
             row["mode"],

@@ -23,6 +23,7 @@ from rich.table import Table
 from glidepath.catalog import LocalTiledServer, Publisher
 
 from .medians import median, shown
+from .tables import compact
 
 REPEATS = 5
 EVENTS = 100
@@ -246,23 +247,18 @@ def rows(quick: bool = False) -> list[dict[str, Any]]:
 
 def table(found: list[dict[str, Any]]) -> Table:
     """Show the rows."""
-    shown_keys = (
-        "event_ms",
-        "call_us",
-        "call_p99_us",
-        "tick_p99_ms",
-        "tick_max_ms",
-        "memory_MB",
-    )
-    result = Table(
-        "measured",
-        "subscriber",
-        *shown_keys,
-        title=f"documents: an event of five values; memory over {SAMPLES:.2g} samples x {COLUMNS}",
-        title_justify="left",
-    )
+    labels = {
+        "event_ms": "event ms",
+        "call_us": "call us",
+        "call_p99_us": "call 99% us",
+        "tick_p99_ms": "tick 99% ms",
+        "tick_max_ms": "tick max ms",
+        "memory_MB": "memory MB",
+    }
+    title = f"documents: an event of five values; memory over {SAMPLES:.2g} samples x {COLUMNS}"
+    result = compact(title, ["measured", "subscriber"], list(labels.values()))
     for row in found:
-        result.add_row(row["measured"], row["path"], *(shown(row.get(key)) for key in shown_keys))
+        result.add_row(row["measured"], row["path"], *(shown(row.get(key)) for key in labels))
     return result
 
 

@@ -23,6 +23,8 @@ from glidepath.timeline import (
     uniform_grid,
 )
 
+from .tables import compact
+
 __all__ = ["main", "rows", "table"]
 
 UPDATES = 1_000_000
@@ -135,10 +137,8 @@ def rows(quick: bool = False) -> list[dict[str, Any]]:
 
 def table(rows: Iterable[Mapping[str, Any]]) -> Table:
     """Return the rows as a table."""
-    result = Table(title="rebin: tables from raw streams", title_justify="left")
-    result.add_column("case")
-    for label in ("updates", "channels", "median s", "fastest s", "slowest s", "ns per update"):
-        result.add_column(label, justify="right")
+    labels = ["updates", "channels", "median s", "fastest s", "slowest s", "ns /update"]
+    result = compact("rebin: tables from raw streams", ["case"], labels)
     for row in rows:
         seconds = (f"{row[f'{which}_s']:.3f}" for which in ("median", "fastest", "slowest"))
         numbers = str(row["updates"]), str(row["channels"])

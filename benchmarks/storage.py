@@ -19,6 +19,7 @@ from glidepath.storage import Column, GrowingFile, Table
 
 from .load_server import PREFIX, LoadServer
 from .measure import Process, compiled, median_row, python_module
+from .tables import compact
 
 CHANNELS = 50
 LOADS = (50_000.0, 150_000.0)
@@ -157,23 +158,23 @@ def rows(quick: bool = False) -> list[dict[str, Any]]:
 
 def table(rows: Iterable[Mapping[str, Any]]) -> rich.table.Table:
     """Show the rows."""
-    columns: dict[str, Callable[[Any], str]] = {
-        "what": str,
-        "channels": str,
-        "posted_per_s": "{:.0f}".format,
-        "updates_per_s": "{:.0f}".format,
-        "lost_share": "{:.4%}".format,
-        "cpu_us_per_update": "{:.2f}".format,
-        "memory_slope_MB_per_min": "{:+.1f}".format,
-        "readable_after_s": "{:.3f}".format,
-        "reader_lag_s": "{:.3f}".format,
-        "rows_per_s": "{:.0f}".format,
-        "flush_ms": "{:.2f}".format,
+    rows = list(rows)
+    lines: dict[str, tuple[str, Callable[[Any], str]]] = {
+        "channels": ("channels", str),
+        "posted_per_s": ("posted (1/s)", "{:.0f}".format),
+        "updates_per_s": ("updates (1/s)", "{:.0f}".format),
+        "lost_share": ("lost", "{:.4%}".format),
+        "cpu_us_per_update": ("processor time per update (us)", "{:.2f}".format),
+        "memory_slope_MB_per_min": ("growth of memory (MB/min)", "{:+.1f}".format),
+        "readable_after_s": ("readable after (s)", "{:.3f}".format),
+        "reader_lag_s": ("lag of the reader (s)", "{:.3f}".format),
+        "rows_per_s": ("rows (1/s)", "{:.0f}".format),
+        "flush_ms": ("flush (ms)", "{:.2f}".format),
     }
-    result = rich.table.Table(*columns, title="storage: the whole sampler", title_justify="left")
-    for row in rows:
-        known = ((form, row.get(key)) for key, form in columns.items())
-        result.add_row(*("-" if value is None else form(value) for form, value in known))
+    result = compact("storage: the whole sampler", ["what"], [row["what"] for row in rows])
+    for key, (label, form) in lines.items():
+        values = [row.get(key) for row in rows]
+        result.add_row(label, *("-" if value is None else form(value) for value in values))
     return result
 
 

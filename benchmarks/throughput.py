@@ -20,6 +20,7 @@ from glidepath.flyers.monitors.inbox import FastPathUnavailable, load
 from .load_server import PREFIX, WAVE_PREFIX, LoadServer
 from .measure import Process, compiled, median_row, python_module
 from .medians import shown
+from .tables import compact
 
 PATHS = (
     "libca",
@@ -278,7 +279,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> Group:
     """Show the rows and their ratios."""
     columns: dict[str, tuple[str, Callable[[Any], str]]] = {
         "path": ("path", str),
-        "channels": ("channels", str),
+        "channels": ("ch.", str),
         "elements": ("of", str),
         "posted": ("posted", str),
         "updates_per_s": ("updates/s", "{:.0f}".format),
@@ -286,8 +287,8 @@ def table(rows: Sequence[Mapping[str, Any]]) -> Group:
         "lost": ("lost", "{:.0f}".format),
         "lost_share": ("share", "{:.3%}".format),
     }
-    titles = [title for title, _ in columns.values()]
-    result = Table(*titles, title="throughput: updates a second", title_justify="left")
+    first, *others = (title for title, _ in columns.values())
+    result = compact("throughput: updates a second", [first], others)
     for row in rows:
         result.add_row(*(form(row[key]) for key, (_, form) in columns.items()))
     found = ratios(rows)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from .beamline import Setup, call, in_own_process, simulated_setup
+from .tables import compact
 
 __all__ = ["rows", "table"]
 
@@ -173,21 +174,16 @@ def mean_over(time: Floats, value: Floats, begin: Floats, end: Floats) -> Floats
 
 def table(rows: Iterable[Mapping[str, Any]]) -> Table:
     """Return the rows as a table."""
-    result = Table(
-        title="tracking: distance of the true harmonic to the true energy",
-        title_justify="left",
-    )
-    result.add_column("undulator", no_wrap=True)
-    for label in ("eV", "eV/s", "pieces", "predicted eV", "measured eV", "% of width", "kept"):
-        result.add_column(label, justify="right")
-    result.add_column("recorded RMS meV", justify="right")
+    labels = ["eV", "eV/s", "pieces", "predicted eV", "measured eV", "% of width", "kept"]
+    title = "tracking: distance of the true harmonic to the true energy"
+    result = compact(title, ["undulator"], [*labels, "error RMS meV"])
     for row in rows:
         pieces = f"{row['segments']}{' (default)' if row['default'] else ''}"
         result.add_row(
             row["undulator"],
             row["range_eV"],
             f"{row['velocity_eV_per_s']:g}",
-            pieces if row["default"] or row["segments"] > 1 else "1 (linear gap)",
+            pieces if row["default"] or row["segments"] > 1 else "1 (linear)",
             f"{row['predicted_eV']:.3f}",
             f"{row['measured_eV']:.3f}",
             f"{row['measured_percent_of_width']:.1f}",

@@ -25,6 +25,7 @@ from rich.table import Table
 from .beamline import Setup, in_own_process, simulated_setup, wait_until
 from .measure import cpu_seconds
 from .medians import median, shown
+from .tables import compact
 
 __all__ = ["ages_of", "rows", "table"]
 
@@ -320,24 +321,22 @@ WATCHES: Mapping[str, Callable[[Setup, list[Look]], Any]] = {
 
 def table(rows: Iterable[Mapping[str, Any]]) -> Table:
     """Return the rows as a table."""
-    result = Table(
-        title=f"views: age of a row of {PERIOD:g} s when it is first shown", title_justify="left"
-    )
     labels = {
         "view": "view",
         "age_median_s": "median (s)",
-        "age_95_s": "95 % (s)",
+        "age_95_s": "95% (s)",
         "times_shown": "shown",
-        "view_cpu_percent": "CPU view (%)",
-        "scan_cpu_percent": "CPU scan's process (%)",
+        "view_cpu_percent": "CPU view %",
+        "scan_cpu_percent": "CPU scan %",
         "rows": "rows",
         "lost_rows": "lost",
         "rows_with_bits": "with bits",
         "updates": "updates",
         "rms_meV": "RMS (meV)",
     }
-    for label in labels.values():
-        result.add_column(label, justify="left" if label == "view" else "right")
+    title = f"views: age of a row of {PERIOD:g} s when it is first shown"
+    first, *others = labels.values()
+    result = compact(title, [first], others)
     for row in rows:
         texts = [row[key] if isinstance(row[key], str | int) else shown(row[key]) for key in labels]
         result.add_row(*map(str, texts))

@@ -337,7 +337,7 @@ def test_a_mismatch_is_averaged_over_each_row():
 def test_the_linear_gap_and_the_default_are_told_apart(tmp_path):
     rows = [tracked(1, 5.5), tracked(6, 0.2, default=True)]
     text = printed(tracking.table(rows))
-    assert "1 (linear gap)" in text
+    assert "1 (linear)" in text
     assert "6 (default)" in text
     report.draw_tracking(rows, tmp_path / "tracking.png")
     assert (tmp_path / "tracking.png").stat().st_size > 1000
