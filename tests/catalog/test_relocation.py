@@ -57,6 +57,23 @@ def test_journals_and_folders_name_the_new_place(tmp_path):
     assert (again.runs, again.missing) == (1, ())
 
 
+def test_a_line_that_was_cut_short_or_spoiled_stays_as_it_is(tmp_path):
+    uid = make(tmp_path / "old")
+    journal = tmp_path / "old" / "journal" / f"{uid}.jsonl"
+    first, *others = journal.read_bytes().splitlines(keepends=True)
+    # Its process was killed in the middle of the last line.
+    journal.write_bytes(first + b"{spoiled\n" + b"".join(others)[:-30])
+    shutil.move(tmp_path / "old", tmp_path / "new")
+    assert relocate(tmp_path / "old", tmp_path / "new").runs == 1
+    lines = (tmp_path / "new" / "journal" / journal.name).read_bytes().splitlines(keepends=True)
+    assert lines[1] == b"{spoiled\n"
+    assert lines[-1] == others[-1][:-30]
+    new = f"file://localhost{tmp_path / 'new'}"
+    named = [json.loads(line)["doc"]["uri"] for line in lines if b'"stream_resource"' in line[:30]]
+    assert named
+    assert all(uri.startswith(new) for uri in named)
+
+
 def test_a_file_that_is_missing_or_elsewhere_is_named(tmp_path):
     camera = tmp_path / "camera-disk" / "frames.h5"
     make(tmp_path / "old", camera=camera)

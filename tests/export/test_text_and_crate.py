@@ -14,6 +14,7 @@ from glidepath.export import (
     ExportError,
     Run,
     check_crate,
+    read_documents,
     roles_of,
     spectrum_of,
     table_columns,
@@ -184,3 +185,14 @@ def test_a_crate_is_one_for_others(tmp_path):
     assert read.get("glidepath.h5")["contentSize"] == str(
         (tmp_path / "elsewhere" / "glidepath.h5").stat().st_size
     )
+
+
+def test_the_documents_of_a_process_that_was_killed_are_read(tmp_path):
+    path = tmp_path / "documents.jsonl"
+    line = json.dumps({"name": "start", "doc": {"uid": "a"}})
+    for text, read in ((f"{line}\n", 1), (line, 1), (f"{line}\n{line[:-9]}", 1), ("", 0)):
+        path.write_text(text)
+        assert read_documents(path) == [("start", {"uid": "a"})] * read
+    path.write_text(f"{line}\n{line[:-9]}\n{line}\n")
+    with pytest.raises(ExportError, match="does not hold the documents of a run"):
+        read_documents(path)

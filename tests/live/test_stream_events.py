@@ -190,3 +190,26 @@ def test_silent_detectors_of_a_step_scan_are_not_in_the_hints():
     step = [("start", start), ("descriptor", descriptor)]
     fed(StreamsAsEvents(lambda *pair: seen.append(pair)), step)
     assert seen[1][1]["hints"] == {"x": {"fields": ["x"]}, "ring": {"fields": []}}
+
+
+def test_a_file_that_cannot_be_read_ends_no_scan_and_the_rows_come_with_the_next(
+    tmp_path, monkeypatch
+):
+    from glidepath.live import stream_events
+
+    opened, seen = [], []
+    original = stream_events.open_to_read
+
+    def open_to_read(path):
+        opened.append(path)
+        if len(opened) < 3:
+            raise OSError("it is being written just now")
+        return original(path)
+
+    monkeypatch.setattr(stream_events, "open_to_read", open_to_read)
+    converter = StreamsAsEvents(
+        lambda *pair: seen.append(pair), rows_per_second=1e9, share=1.0, complete=True
+    )
+    fed(converter, documents_of(tmp_path, PEAK, steps=4))
+    energies = [document["data"]["energy"] for name, document in seen if name == "event"]
+    assert energies == ENERGY.tolist()

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 
 import numpy as np
 import pytest
@@ -24,6 +25,13 @@ COLUMNS = {
     "pass_number": np.repeat([1.0, 2.0], 101),
     "quality": np.where(np.arange(202) == 150, 64.0, 0.0),
 }
+
+
+def wait_until(condition, timeout=30.0):
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_the_terminal_shows_the_newest_pass_normalised_and_counts_bad_rows(tmp_path):
@@ -71,6 +79,105 @@ def test_another_process_follows_the_journal_as_it_is_written(tmp_path):
     assert reader.follower.stop["exit_status"] == "success"
 
 
+SPOILED = [b"\0" * 40, b'{"name": "stream_da', b"[]", b'{"name": "stop", "doc": 7}', b"\xff\xfe"]
+"""Lines as a full disk, a kill or a hand leaves them."""
+
+
+def test_a_spoiled_line_ends_nobody_who_follows(tmp_path, caplog):
+    folder = tmp_path / "journal"
+    folder.mkdir()
+    lines = [
+        json.dumps({"name": name, "doc": document}).encode()
+        for name, document in documents_of(tmp_path, COLUMNS, steps=2)
+    ]
+    begun, (stop,) = [lines[0], *SPOILED, b'{"name": "stream_datum", "doc": {}}'], lines[-1:]
+    journal = folder / "run.jsonl"
+    journal.write_bytes(b"\n".join([*begun, *lines[1:-1]]) + b"\n")
+    with JournalFollower(tmp_path) as reader:
+        wait_until(lambda: reader.follower.rows == 202)
+        with journal.open("ab") as file:
+            file.write(stop + b"\n")
+        wait_until(lambda: reader.follower.stop is not None)
+    assert len(reader.follower.columns(["energy"])["energy"]) == 202
+    damaged = [record for record in caplog.records if "is damaged" in record.getMessage()]
+    assert len(damaged) == len(SPOILED) + 1
+
+
+def test_a_run_whose_beginning_is_spoiled_is_not_taken_for_the_one_before(tmp_path):
+    folder = tmp_path / "journal"
+    folder.mkdir()
+    lines = [
+        json.dumps({"name": name, "doc": document}) + "\n"
+        for name, document in documents_of(tmp_path, COLUMNS)
+    ]
+    (folder / "1.jsonl").write_text("".join(lines[:-3] + lines[-1:]))
+    os.utime(folder / "1.jsonl", (1, 1))
+    reader = JournalFollower(tmp_path)
+    reader.poll()
+    before = reader.follower.rows, reader.follower.stop
+    (folder / "2.jsonl").write_text("".join(["{spoiled\n", *lines[1:-1]]))
+    reader.poll()
+    assert (reader.follower.rows, reader.follower.stop) == before
+    assert before[1] is not None
+
+
+def test_an_error_that_nobody_expected_is_logged_once_and_the_next_look_comes(
+    tmp_path, monkeypatch, caplog
+):
+    looks = []
+
+    def poll(self):
+        looks.append(1)
+        raise RuntimeError("the disk is on fire")
+
+    monkeypatch.setattr(JournalFollower, "poll", poll)
+    with JournalFollower(tmp_path):
+        wait_until(lambda: len(looks) > 3)
+    assert [record.getMessage() for record in caplog.records if record.exc_info] == [
+        f"The journals in {tmp_path / 'journal'} cannot be followed."
+    ]
+
+
+def spoil(root):
+    """Let the files of the runs of a folder be there, and nothing in them."""
+    files = list(root.rglob("*.h5"))
+    assert files
+    for file in files:
+        file.write_bytes(b"")
+
+
+def test_a_file_that_cannot_be_read_just_now_ends_no_view(tmp_path, sent):
+    follower = PrimaryFollower()
+    documents = documents_of(tmp_path, COLUMNS, steps=2)
+    for name, document in documents[:-1]:
+        follower(name, document)
+    notebook = NotebookView(follower)
+    notebook._push()
+    (widget,) = sent
+    follower(*documents[-1])
+    spoil(tmp_path)
+    with pytest.raises(OSError):
+        follower.columns(["energy"])
+    console = Console(file=io.StringIO(), width=90)
+    assert LiveView(follower, console)._line() == "202 of 202 rows"
+    notebook._keep()
+    # The plot keeps what it got, and says how the run ended.
+    assert widget.state["meta"]["status"] == "success"
+    assert widget.state["meta"]["columns"] == widget.messages[0][0]["names"]
+
+
+def test_a_column_that_is_not_in_its_file_cannot_be_read_now(tmp_path):
+    follower = PrimaryFollower()
+    for name, document in documents_of(tmp_path, COLUMNS):
+        if name == "stream_resource" and document["data_key"] == "sample":
+            parameters = {**document["parameters"], "dataset": "/entry/nothing"}
+            document = {**document, "parameters": parameters}
+        follower(name, document)
+    assert len(follower.columns(["energy"])["energy"]) == 202
+    with pytest.raises(OSError, match="cannot be read now"):
+        follower.columns(["sample"])
+
+
 def test_of_many_journals_the_newest_is_followed_and_a_new_one_is_taken_when_it_has_ended(tmp_path):
     folder = tmp_path / "journal"
     folder.mkdir()
@@ -113,6 +220,7 @@ class Sent:
 
     def __init__(self, **state):
         self.state = dict(state)
+        self.meta = self.state.get("meta")
         self.messages = []
 
     def __setattr__(self, name, value):

@@ -255,6 +255,22 @@ def test_a_full_disk_delays_and_loses_nothing(tmp_path, monkeypatch):
     assert recorder.texts == ["note 0", "note 1", "note 2"]
 
 
+def test_a_message_that_cannot_be_written_ends_nothing_and_the_next_arrive(tmp_path, caplog):
+    recorder = Recorder()
+    logbook = Logbook(tmp_path, [recorder], first_pause=0.01)
+    logbook.note("note 0")
+    # What a user says of a sample may be anything; JSON cannot hold all of it.
+    start, stop = run_documents(sample={"name": "N2", "pressure": object()})
+    logbook("start", start)
+    logbook("stop", stop)
+    logbook.note("note 1", author="somebody")
+    logbook.note("note 2", RunRecord.of(*run_documents(), None))
+    wait_until(lambda: len(recorder.texts) >= 2)
+    assert logbook.close() == []
+    assert recorder.texts == ["note 0", "note 2"]
+    assert "could not be written and is left out" in caplog.text
+
+
 def test_a_hanging_server_costs_the_run_engine_nothing(tmp_path, server):
     server.behaviour = "hangs"
     logbook = Logbook(tmp_path, [IcatPlus(server.url, investigation="4711", timeout=30)])

@@ -78,7 +78,7 @@ class Feeder:
         # and exactly the same one that a replay would give.
         try:
             document = decode(line)[1]
-        except (ValueError, KeyError, TypeError):
+        except ValueError:
             # Of a journal that somebody else has written; a replay stores what can be read.
             self._runs.pop(uid, None)
             self._ledger.give_up(uid, f"A line of the journal of run {uid} is damaged.")

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from glidepath.catalog.errors import CatalogError
+from glidepath.storage.lines import document_in
 from glidepath.storage.locks import FileLock
 
 _SUFFIX = ".jsonl"
@@ -54,13 +55,10 @@ def decode(line: bytes) -> tuple[str, dict[str, Any]]:
 
     Raises
     ------
-    ValueError, KeyError, TypeError
+    ValueError
         The line is damaged.
     """
-    entry = json.loads(line)
-    name, document = entry["name"], entry["doc"]
-    if not isinstance(name, str) or not isinstance(document, dict):
-        raise TypeError("A line of a journal holds a name and a document.")
+    name, document = document_in(line)
     if _UNUSUAL.search(line):
         document = _usual(document)
     return name, document
@@ -179,7 +177,7 @@ def read_journal(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 )
             try:
                 document = decode(line)
-            except (ValueError, KeyError, TypeError):
+            except ValueError:
                 damaged = number
             else:
                 yield document
@@ -205,7 +203,7 @@ def read_undamaged(path: Path) -> tuple[list[tuple[str, dict[str, Any]]], int]:
     for number, line in enumerate(lines, 1):
         try:
             documents.append(decode(line))
-        except (ValueError, KeyError, TypeError):
+        except ValueError:
             damaged += number < len(lines)
     return documents, damaged
 

@@ -13,15 +13,14 @@ given up its lock.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 
 from glidepath.catalog.journal import LOCK, WAITING, is_locked, is_published
+from glidepath.storage.lines import ends_with_stop
 
 TROUBLE = "trouble"
 """Name of the file with the reason why the process could not bring runs into Tiled."""
@@ -126,7 +125,7 @@ class LeftBehind:
         """Return whether some process still records a run: that can take hours."""
         journal = self.journal / f"{uid}.jsonl"
         # The process itself holds the journals of runs that have ended.
-        return not is_published(journal) and is_locked(journal) and not _has_ended(journal)
+        return not is_published(journal) and is_locked(journal) and not ends_with_stop(journal)
 
     def _start(self) -> None:
         """Start the process; it is left alone then."""
@@ -164,15 +163,6 @@ def wait_for_all(root: Path, timeout: float) -> bool:
         one.folder = folder
         done &= one.wait(max(deadline - time.monotonic(), 0.0))
     return done
-
-
-def _has_ended(journal: Path) -> bool:
-    """Return whether a journal ends with a stop document."""
-    with suppress(OSError, ValueError), journal.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - 65536))
-        return json.loads(file.read().splitlines()[-1]).get("name") == "stop"
-    return False
 
 
 __all__ = ["LOCAL", "LOG", "TROUBLE", "LeftBehind", "wait_for_all"]

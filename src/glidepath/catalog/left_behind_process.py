@@ -23,6 +23,7 @@ from glidepath.catalog.journal import LOCK, is_published
 from glidepath.catalog.ledger import Ledger
 from glidepath.catalog.left_behind import DATABASE, TROUBLE, LeftBehind
 from glidepath.sentences import sentence_of
+from glidepath.storage.lines import GrowingLines
 from glidepath.storage.locks import FileLock
 
 NICENESS = 10
@@ -54,9 +55,9 @@ class JournalTail:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._lines = GrowingLines(path)
         self._lock = FileLock(path)
         self._held = False
-        self._offset = 0
         self._begun = time.monotonic()
         self.stopped = False
         """Whether the stop document was read."""
@@ -65,16 +66,7 @@ class JournalTail:
         """Return the lines that were written since the last time."""
         # First of all: what the writer has written before it let go is read below.
         self._hold()
-        try:
-            with self._path.open("rb") as file:
-                file.seek(self._offset)
-                text = file.read()
-        except OSError:
-            return []
-        # The last line may still be on its way: it is read again.
-        whole = text[: text.rfind(b"\n") + 1]
-        self._offset += len(whole)
-        return whole.splitlines(keepends=True)
+        return self._lines.read()
 
     @property
     def over(self) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from urllib.parse import quote, unquote, urlparse
 
 from glidepath.catalog.errors import CatalogError
 from glidepath.catalog.journal import encode, is_recording
+from glidepath.storage.lines import document_in
 
 DOCUMENTS = "documents.jsonl"
 """Name of the documents in a run's folder."""
@@ -67,11 +67,8 @@ def relocate(old: Path, new: Path) -> Relocation:
     elsewhere: dict[Path, None] = {}
     missing: dict[Path, None] = {}
     for path in [*journals, *sorted(new.glob(f"[0-9]*/*/*/*/{DOCUMENTS}"))]:
-        lines = []
-        for line in path.read_bytes().splitlines():
-            entry = json.loads(line)
-            lines.append(encode(entry["name"], _moved(entry, old, new, elsewhere, missing)))
-        _replace(path, b"".join(lines))
+        lines = path.read_bytes().splitlines(keepends=True)
+        _replace(path, b"".join(_relocated(line, old, new, elsewhere, missing) for line in lines))
     for path in journals:
         path.with_suffix(".published").unlink(missing_ok=True)
     catalogue = new / "tiled"
@@ -85,16 +82,30 @@ def relocate(old: Path, new: Path) -> Relocation:
     return Relocation(len(journals), tuple(elsewhere), tuple(missing))
 
 
+def _relocated(
+    line: bytes, old: Path, new: Path, elsewhere: dict[Path, None], missing: dict[Path, None]
+) -> bytes:
+    """Return a line whose document names its file where it is now.
+
+    What nobody can read stays as it is: a process that was killed leaves a line that is cut short.
+    """
+    try:
+        name, document = document_in(line)
+        return encode(name, _moved(name, document, old, new, elsewhere, missing))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return line
+
+
 def _moved(
-    entry: dict[str, Any],
+    name: str,
+    document: dict[str, Any],
     old: Path,
     new: Path,
     elsewhere: dict[Path, None],
     missing: dict[Path, None],
 ) -> dict[str, Any]:
     """Return a document that names its file where it is now."""
-    document: dict[str, Any] = entry["doc"]
-    if entry["name"] != "stream_resource" or not document["uri"].startswith("file:"):
+    if name != "stream_resource" or not document["uri"].startswith("file:"):
         return document
     path = Path(unquote(urlparse(document["uri"]).path))
     if path.is_relative_to(old):

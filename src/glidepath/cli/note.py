@@ -30,10 +30,9 @@ def note(
             raise ValueError("A note needs a text.")
         root = data_directory(data)
         documents = read_documents(find_run_journal(root / "journal", run))
-        start = documents[0][1]
-        name, stop = documents[-1]
-        if name != "stop":
+        if not documents or documents[-1][0] != "stop":
             raise ValueError("This run has not ended; write the note when it has.")
+        start, stop = documents[0][1], documents[-1][1]
         folder = None
         if start.get("scan_id") is not None:
             folder = run_folder(root, start["uid"], start["scan_id"], start["time"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import queue
@@ -14,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from glidepath.storage.lines import ends_with_stop
 
 _log = logging.getLogger(__name__)
 
@@ -28,8 +29,6 @@ NICENESS = 10
 
 LOG = "export.log"
 """What exports say that nobody waits for."""
-
-_TAIL = 1 << 16
 
 _left_running: list[subprocess.Popen[bytes]] = []
 """Processes that go on when this one ends."""
@@ -141,6 +140,7 @@ class ExportAtStop:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
+                errors="replace",
                 env=os.environ | {"COLUMNS": "1000", "NO_COLOR": "1"},
                 # Ctrl-C in the terminal ends the scan; its export goes on.
                 start_new_session=True,
@@ -175,21 +175,11 @@ class ExportAtStop:
 
     def _wait_complete(self, path: Path) -> bool:
         deadline = time.monotonic() + JOURNAL_TIMEOUT
-        while not _has_stop(path):
+        while not ends_with_stop(path):
             if self._closing or time.monotonic() > deadline:
                 return False
             time.sleep(0.02)
         return True
-
-
-def _has_stop(path: Path) -> bool:
-    try:
-        with open(path, "rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
-            tail = file.read()
-        return tail.endswith(b"\n") and json.loads(tail.splitlines()[-1])["name"] == "stop"
-    except (OSError, ValueError, IndexError, KeyError, TypeError):
-        return False
 
 
 __all__ = ["ExportAtStop", "Exported"]

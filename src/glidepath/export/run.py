@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import fnmatch
-import json
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from glidepath.storage import DOCUMENTS, ImagesError, check_images, place_in_folder
+from glidepath.storage import DOCUMENTS, ImagesError, check_images, document_in, place_in_folder
 
 HDF5_MIMETYPE = "application/x-hdf5"
 
@@ -352,15 +352,20 @@ class Run:
 def read_documents(path: Path) -> list[tuple[str, dict[str, Any]]]:
     """Return the documents of a file with one in each line, as journals and run folders have it.
 
+    A last line that was cut short is left out: a process that was killed leaves one.
+
     Raises
     ------
     ExportError
         If it cannot be read.
     """
     try:
-        lines = [json.loads(line) for line in path.read_bytes().splitlines() if line.strip()]
-        return [(line["name"], line["doc"]) for line in lines]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        *whole, rest = path.read_bytes().split(b"\n")
+        documents = [document_in(line) for line in whole if line.strip()]
+        with suppress(ValueError):
+            documents.append(document_in(rest))
+        return documents
+    except (OSError, ValueError) as error:
         raise ExportError(
             f"{path} does not hold the documents of a run ({error}); name a run's folder or the "
             "run itself."

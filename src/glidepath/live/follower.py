@@ -139,16 +139,25 @@ class PrimaryFollower:
         """Read announced rows from number ``begin`` on; columns of equal length (m,).
 
         Columns that are not announced yet are left out.
+
+        Raises
+        ------
+        OSError
+            If they cannot be read now: the file is being written just now, has gone, or is damaged.
         """
         with self._lock:
             places = {name: self._places[name] for name in names if name in self._places}
             rows = self.rows
         found: dict[str, NDArray[np.float64]] = {}
         for path in {place[0] for place in places.values()}:
-            with open_to_read(self._found(path)) as file:
-                for name, (where, dataset) in places.items():
-                    if where == path:
+            own = {name: dataset for name, (where, dataset) in places.items() if where == path}
+            try:
+                with open_to_read(self._found(path)) as file:
+                    for name, dataset in own.items():
                         found[name] = np.asarray(file[dataset][begin:rows], float)
+            # What h5py raises for what is not there, and for what is there in part.
+            except (KeyError, RuntimeError, ValueError, TypeError) as error:
+                raise OSError(f"{path} cannot be read now ({error}).") from error
         shortest = min((len(column) for column in found.values()), default=0)
         return {name: found[name][:shortest] for name in places}
 

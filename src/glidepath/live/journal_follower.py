@@ -4,15 +4,15 @@ The journal is written at once and holds exactly the documents of the run engine
 quickest way to know what another process measures; Tiled comes later.
 """
 
-import json
+import logging
 import os
 import threading
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from glidepath.storage import FileLock, Presence
+from glidepath.storage import FileLock, GrowingLines, Presence, document_in
 
 from .follower import PrimaryFollower
 
@@ -27,9 +27,14 @@ IDLE_PERIOD = 0.05
 
 SUFFIX = ".jsonl"
 
+_log = logging.getLogger(__name__)
+
 
 class JournalFollower:
     """Feeds a `PrimaryFollower` with the newest run of a data directory, while it is entered.
+
+    A line that nobody can read, such as a full disk leaves behind, is left out, and the log says
+    so; a run whose first document is such a line is not shown.
 
     Parameters
     ----------
@@ -46,8 +51,9 @@ class JournalFollower:
         self._folder = Path(root) / "journal"
         self._looked: int | None = None
         self._look_until = 0.0
-        self._path: Path | None = None
-        self._offset = 0
+        self._lines: GrowingLines | None = None
+        self._begun = False
+        self._trouble = ""
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="glidepath journal follower")
 
@@ -66,9 +72,15 @@ class JournalFollower:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            if self.watched:
-                self._presence.renew()
-            self.poll()
+            try:
+                if self.watched:
+                    self._presence.renew()
+                self.poll()
+            # Whatever it is: a thread that ended would leave a view that waits for ever.
+            except Exception as error:
+                if repr(error) != self._trouble:
+                    self._trouble = repr(error)
+                    _log.exception("The journals in %s cannot be followed.", self._folder)
             self._stopping.wait(POLL_PERIOD if self.follower.running else IDLE_PERIOD)
 
     def poll(self) -> None:
@@ -76,31 +88,32 @@ class JournalFollower:
         newest = self._newest()
         if newest is None:
             return
-        if newest == self._path and newest.stat().st_size == self._offset:
-            return
-        if newest != self._path:
-            self._path, self._offset = newest, 0
-        with newest.open("rb") as file:
-            file.seek(self._offset)
-            text = file.read()
-        # The last line may still be on its way: it is read again.
-        whole = text[: text.rfind(b"\n") + 1]
-        self._offset += len(whole)
-        for line in whole.splitlines():
-            entry = json.loads(line)
-            self.follower(entry["name"], entry["doc"])
+        if self._lines is None or newest != self._lines.path:
+            self._lines, self._begun = GrowingLines(newest), False
+        for line in self._lines.read():
+            try:
+                self._take(*document_in(line))
+            except (ValueError, KeyError, TypeError, AttributeError):
+                _log.warning("A line of the journal %s is damaged and is left out.", newest)
+
+    def _take(self, name: str, document: dict[str, Any]) -> None:
+        """Hand on a document; those before the first start would count for the run before."""
+        self._begun |= name == "start"
+        if self._begun:
+            self.follower(name, document)
 
     def _newest(self) -> Path | None:
         """Return the journal that was begun last; the running one is kept until it ends."""
+        path = None if self._lines is None else self._lines.path
         try:
             # A folder of ten thousand journals is looked through only when one was added.
             changed, now = self._folder.stat().st_mtime_ns, time.monotonic()
             if changed != self._looked:
                 self._looked, self._look_until = changed, now + SETTLED
             elif now > self._look_until:
-                return self._path
-            if self._path is not None and self.follower.running and _is_written(self._path):
-                return self._path
+                return path
+            if path is not None and self.follower.running and _is_written(path):
+                return path
             with os.scandir(self._folder) as entries:
                 found = [
                     (entry.stat().st_mtime_ns, entry.path)

@@ -4,6 +4,7 @@ Rows go to the browser as binary differences from a thread of their own, so that
 while the kernel is busy with the scan. Switches of the plot are computed in the browser.
 """
 
+import logging
 import threading
 from collections.abc import Mapping
 from functools import cache
@@ -30,6 +31,8 @@ WAIT = 0.5
 
 SNAPSHOT_EVERY = 20
 """So many differences are followed by all rows: a browser that came late misses nothing."""
+
+_log = logging.getLogger(__name__)
 
 
 @cache
@@ -194,7 +197,13 @@ class NotebookView:
             return
         follower = self._follower
         display = display_of(follower.start, follower.scalars, self._signal, self._reference)
-        columns = follower.columns(_wanted(display, follower))
+        try:
+            columns = follower.columns(_wanted(display, follower))
+        except OSError as error:
+            # The plot keeps what it got; only a page that is loaded again does not have it.
+            _log.warning("The notebook does not keep the rows of the scan: %s", error)
+            self.widget.meta = self._meta(display, self.widget.meta["columns"])
+            return
         self.widget.meta = self._meta(display, list(columns))
         self.widget.table = _packed(columns)
 

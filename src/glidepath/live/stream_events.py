@@ -5,6 +5,7 @@ documents. A fly scan emits ``stream_datum`` documents, which point into a file.
 the file and hands on some of its rows as ordinary events. It needs nothing but the documents.
 """
 
+import logging
 import sys
 import time
 import uuid
@@ -17,6 +18,8 @@ from urllib.parse import unquote, urlparse
 import numpy as np
 
 from glidepath.storage import open_to_read
+
+_log = logging.getLogger(__name__)
 
 BURST = 0.2
 """Seconds after which no more rows are handed on at once: the run engine waits meanwhile."""
@@ -182,7 +185,12 @@ class StreamsAsEvents:
         """Hand on rows until a time in s is over."""
         assert self._descriptor is not None
         begun = time.monotonic()
-        columns = self._read(rows)
+        try:
+            columns = self._read(rows)
+        # It is being written just now: they come with the next. A scan ends for no picture.
+        except (OSError, KeyError, RuntimeError, ValueError) as error:
+            _log.warning("Rows could not be read for bluesky's views: %s", error)
+            return
         with _drawn_once():
             self._emit_rows(columns, rows, begun + within)
         now = time.monotonic()

@@ -176,7 +176,11 @@ class LiveView:
 
     def _line(self) -> str:
         follower = self._follower
-        position = follower.columns([follower.axis], max(follower.rows - 1, 0))
+        try:
+            position = follower.columns([follower.axis], max(follower.rows - 1, 0))
+        except OSError:
+            # It is being written just now: the next line says where it is.
+            position = {}
         at = position.get(follower.axis, np.array([]))
         where = f", {follower.axis} {at[-1]:.2f}" if len(at) else ""
         return f"{follower.rows} of {follower.expected or 1} rows{where}"

@@ -149,6 +149,9 @@ class Logbook:
                 reason = error.strerror
                 _log.warning("The outbox cannot be written (%s); it is tried again.", reason)
                 return messages[number:]
+            # Of metadata that no text can hold, say: a thread that ended would be silent.
+            except Exception:
+                _log.exception("A message for %s could not be written and is left out.", name)
         return []
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .documents import HDF5_MIMETYPE, TableDocuments, column_key, dataset_paths
     from .growing import Column, FileError, GrowingFile, Table, read_columns
     from .hdf5 import open_hdf5, open_to_read, repair
+    from .lines import GrowingLines, document_in, ends_with_stop
     from .locks import FileLock
     from .pace import Pace, Presence, use_flush_periods, watching
     from .paths import check_data_directory, data_root, run_folder, run_folders, use_data_root
@@ -26,6 +27,7 @@ __all__ = [
     "FileError",
     "FileLock",
     "GrowingFile",
+    "GrowingLines",
     "ImagesError",
     "Pace",
     "Presence",
@@ -39,6 +41,8 @@ __all__ = [
     "compile_validators",
     "data_root",
     "dataset_paths",
+    "document_in",
+    "ends_with_stop",
     "folder_in_path",
     "image_shape",
     "keep_documents",
@@ -59,6 +63,7 @@ _MODULES = {
     "documents": ["HDF5_MIMETYPE", "TableDocuments", "column_key", "dataset_paths"],
     "growing": ["Column", "FileError", "GrowingFile", "Table", "read_columns"],
     "hdf5": ["open_hdf5", "open_to_read", "repair"],
+    "lines": ["GrowingLines", "document_in", "ends_with_stop"],
     "locks": ["FileLock"],
     "pace": ["Pace", "Presence", "use_flush_periods", "watching"],
     "paths": ["check_data_directory", "data_root", "run_folder", "run_folders", "use_data_root"],
