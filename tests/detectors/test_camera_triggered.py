@@ -114,6 +114,15 @@ async def test_it_takes_any_number_of_frames_until_it_is_disarmed(bench, make_ca
     assert np.array_equal(frames.numbers, np.arange(25))
 
 
+async def test_two_that_end_it_at_once_both_succeed(bench, make_camera):
+    """After a halt there are two: the run engine unstages it, and the scan cleans up."""
+    camera = await make_camera()
+    await camera.arm(bench.settings(0, RATE))
+    await bench.pulses(5, RATE)
+    await asyncio.gather(camera.disarm(), camera.disarm())
+    await camera.disarm()
+
+
 @pytest.mark.parametrize("statistics", ["file", "series"])
 async def test_a_dropped_frame_leaves_a_gap_where_it_was(bench, make_camera, statistics):
     lost = [0, 7, 20, 21]

@@ -101,6 +101,23 @@ def test_set_mode_changes_the_calibration_and_moves_nothing(client):
     assert client.get("m4.HLM") == 25.0
 
 
+def test_a_disabled_record_refuses_every_put_but_the_one_that_enables_it(client):
+    client.put("m4.VAL", 20.0, wait=False)
+    client.wait_for("m4.RBV", lambda position: position > 0.2)
+    client.put("m4.DISP", 1)
+    try:
+        for field, value in (("STOP", 1), ("SPMG", 0), ("VAL", 1.0), ("VELO", 1.0), ("SET", 1)):
+            before = client.get(f"m4.{field}")
+            client.put(f"m4.{field}", value, wait=False)  # the client does not take the error
+            assert client.get(f"m4.{field}") == before, field
+        assert client.get("m4.DMOV") == 0  # it goes on
+    finally:
+        client.put("m4.DISP", 0)
+        client.put("m4.STOP", 1, wait=False)
+    client.wait_for("m4.DMOV", lambda done: done == 1)
+    client.put("m4.VAL", 0.0)
+
+
 STOP, PAUSE, MOVE, GO = range(4)
 
 

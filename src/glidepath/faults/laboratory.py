@@ -343,6 +343,7 @@ class Laboratory:
         self._before: dict[str, float] = {}
         self._found: dict[str, Any] = {}
         self._by_hand: dict[str, float] = {}
+        self._logged = 0
         self._heard = 0
         self._later: list[threading.Thread] = []
         self._was_full = self._restarted = False
@@ -471,6 +472,10 @@ class Laboratory:
             raise RuntimeError(f"{what}: {got}")
         return got
 
+    def _log(self) -> str:
+        path = self.folder / "glidepath.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
     # -- one scan ------------------------------------------------------------------------------
 
     def fly(self, case: Case) -> Outcome:
@@ -480,6 +485,7 @@ class Laboratory:
         self.put("BEAM:axis", [a.true for a in AXES].index(axis.true))
         self._found = dict(zip(SETTINGS, self.get(SETTINGS), strict=True))
         self._by_hand.clear()
+        self._logged = len(self._log())
         self._client.over.clear()
         self._was_full = self._restarted = False
         if fault.at is None:
@@ -604,7 +610,9 @@ class Laboratory:
         self._check_standing(outcome, axis, struck)
         if not (halted or self._restarted or STILL_MOVING.search(outcome.reason)):
             self._check_stayed(outcome, axis, ended["at"])
-        self._check_settings(outcome)
+        # What a halted scan cannot say in its reason is in the log.
+        logged = self._log()[self._logged :] if halted else ""
+        self._check_settings(outcome, outcome.reason + logged)
         if not ended["uid"]:
             return
         documents = list(read_journal(self.folder / "journal" / f"{ended['uid']}.jsonl"))
@@ -654,10 +662,10 @@ class Laboratory:
         if abs(now - then) > STAYS:
             outcome.broken.append(f"{axis.name} went from {then:.3f} to {now:.3f} after its scan")
 
-    def _check_settings(self, outcome: Outcome) -> None:
+    def _check_settings(self, outcome: Outcome, said: str) -> None:
         for (name, was), is_now in zip(self._found.items(), self.get(SETTINGS), strict=True):
             right = is_now in (was, self._by_hand.get(name, was))
-            if not (right or self._restarted or NOT_PUT_BACK.search(outcome.reason)):
+            if not (right or self._restarted or NOT_PUT_BACK.search(said)):
                 outcome.broken.append(f"{name} was {was} and is {is_now}")
             if is_now != self._settings[name]:
                 # The next scan begins as the first one did.

@@ -183,6 +183,14 @@ class MotorRecord:
             ("NTM", ("NO", "YES")),
         ):
             database.choice(f"{name}.{field}", choices[0], choices, writable=True)
+        self._let_all_fields_be_disabled(database, name)
+
+    def _let_all_fields_be_disabled(self, database: Database, name: str) -> None:
+        """Let DISP refuse a put to any field but itself: STOP and SPMG are no exceptions."""
+        for field, channel in database.items():
+            mine = field.startswith(f"{database.prefix}{name}.") and channel is not self._disabled
+            if mine and channel.writable and channel.accept is None:
+                channel.accept = self._taken
 
     def _enabled(self) -> bool:
         """Return True, or refuse a put to a disabled record."""
@@ -190,7 +198,7 @@ class MotorRecord:
             raise DisabledRecordError("put disabled (DISP is 1)")
         return True
 
-    def _taken(self, value: float) -> float:
+    def _taken(self, value: Any) -> Any:
         self._enabled()
         return value
 

@@ -544,8 +544,10 @@ class Camera(AreaDetector[ADBaseIO]):
                 raise dead(self._parts)
             await self._stop(acquisition)
         finally:
-            await use.subscriptions.aclose()
-            use.subscriptions = None
+            # After a halt two of them may be here at once: unstaging, and the scan's clean-up.
+            subscriptions, use.subscriptions = use.subscriptions, None
+            if subscriptions is not None:
+                await subscriptions.aclose()
 
     async def _stop(self, acquisition: Acquisition | None) -> None:
         try:
