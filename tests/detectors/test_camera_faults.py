@@ -11,6 +11,7 @@ import pytest_asyncio
 
 from glidepath.detectors import FrameSettings, TriggerMode
 from glidepath.detectors.camera.claim import claim_path, is_abandoned
+from glidepath.simulation.hdf5_plugin import NOT_IN_SINGLE_MODE
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
@@ -240,6 +241,24 @@ async def test_when_it_flushes_is_put_back_also_if_it_is_never(beamline, bench, 
         assert list(frames.numbers) == list(range(10))
         await camera.restore()
         assert await bench.get("CAM1:HDF1:NumFramesFlush_RBV") == before
+
+
+async def test_a_file_writer_that_captures_nothing_is_left_alone(bench, make_camera):
+    # In Single mode it answers even the end of a capture with an error, which stays on its screen.
+    await bench.put("CAM1:HDF1:FileWriteMode", "Single")
+    camera = await make_camera()
+    await camera.stage()
+    await camera.begin_sampling()
+    await camera.unstage()
+    await camera.arm(bench.settings(5, RATE))
+    await bench.pulses(5, RATE)
+    await bench.collect(camera, 5)
+    await camera.restore()
+    await camera.disarm()
+    assert await bench.get("CAM1:HDF1:FileWriteMode_RBV") == 0
+    assert "ERROR" not in await bench.get("CAM1:HDF1:WriteMessage")
+    await bench.put("CAM1:HDF1:Capture", 0)
+    assert await bench.get("CAM1:HDF1:WriteMessage") == NOT_IN_SINGLE_MODE
 
 
 async def test_texts_that_were_empty_are_empty_again(bench, make_camera):

@@ -14,12 +14,14 @@ import numpy as np
 from .area_detector import EPICS_EPOCH, Batch, Plugin
 from .channels import Database
 
-__all__ = ["Hdf5Plugin"]
+__all__ = ["NOT_IN_SINGLE_MODE", "Hdf5Plugin"]
 
 _NO_YES = ("No", "Yes")
 _OFF_ON = ("Off", "On")
 _COMPRESSIONS = ("None", "N-bit", "szip", "zlib", "Blosc", "BSLZ4", "LZ4", "JPEG")
 _UNIQUE_ID: Final = "NDArrayUniqueId"
+NOT_IN_SINGLE_MODE: Final = "ERROR: capture not supported in Single mode"
+"""What the file writer says of a capture, or the end of one, in its mode Single."""
 _ATTRIBUTE_CHUNK = 16384
 _CLASSES = {
     "entry": "NXentry",
@@ -241,11 +243,14 @@ class Hdf5Plugin(Plugin):
     async def _capture(self, value: str) -> None:
         if value == "Done":
             await self._end()
+            if self._mode.value == "Single":
+                # As NDPluginFile does: in this mode it takes not even the end of a capture.
+                await self._message.change(NOT_IN_SINGLE_MODE)
             return
         await self._say("Write OK", "")
         await self._full_name.post("")
         if self._mode.value != "Stream":
-            await self._refuse("ERROR: capture not supported in Single mode")
+            await self._refuse(NOT_IN_SINGLE_MODE)
             return
         if not self._seen and self._lazy.value == "No":
             await self._refuse("ERROR, must collect an array to get dimensions first")

@@ -146,8 +146,14 @@ class ImageFileLogic(ADHDFDataLogic):
         self._release()
 
     async def stop(self) -> None:
-        """Close the file, unless the capture is somebody else's."""
-        if self._claim is None and await self._is_someone_elses():
+        """Close the file, unless nothing is captured or the capture is somebody else's.
+
+        A plugin in Single mode answers Capture = 0 with an error message, which would stay on its
+        screen: it is only told to end what it does.
+        """
+        if self._claim is None and (
+            not await self.writer.capture.get_value(cached=False) or await self._is_someone_elses()
+        ):
             return
         try:
             await super().stop()
