@@ -73,6 +73,7 @@ class Door:
                 option("--beamline-data"),
                 catalogue=not option("--no-catalogue"),
                 baseline=False,
+                silent=False,
                 live=False,
                 exports=False,
                 interrupts=AbortOnInterrupt,

@@ -22,7 +22,7 @@ and lists of such names:
 ``BASELINE``
     what is read once before and once after every run;
 ``SILENT``
-    detectors that are recorded and not drawn;
+    detectors that every fly scan of a session records, whatever it names, and that are not drawn;
 ``PATH``
     what must let the beam through, from the source to the sample: valves, shutters and locks, of
     which one that does not is a reason in the pre-flight of a scan from the command line;
@@ -90,7 +90,7 @@ class Beamline:
     unavailable
         Names of devices that cannot be had now, and why.
     silent
-        Names of detectors that are recorded and not drawn.
+        Names of detectors that every fly scan of a session records, and that are not drawn.
     reference
         Name of the column by which spectra are divided when they are shown, or an empty text.
     for_export

@@ -20,7 +20,7 @@ MEANINGS = {
     "DETECTORS": "What a scan reads if nobody says otherwise.",
     "AXES": "What can be scanned.",
     "BASELINE": "What is read before and after every run.",
-    "SILENT": "What is recorded and not drawn.",
+    "SILENT": "What every fly scan records, and what is not drawn.",
     "PATH": "What must let the beam through: valves, shutters and locks.",
 }
 

@@ -57,7 +57,7 @@ BASELINE = ["pgm", "ue48", "ring", "focus", "m2"]
 """What is read before and after every run."""
 
 SILENT = ["ring"]
-"""What is recorded and not drawn."""
+"""What every scan records, whatever it names, and what is not drawn."""
 
 REFERENCE = "mesh"
 """I0: what spectra are divided by when they are shown."""

@@ -59,7 +59,13 @@ def check(
     with (
         errors_as_sentences(),
         open_session(
-            beamline, data, tiled=tiled, baseline=False, exports=False, left_behind=True
+            beamline,
+            data,
+            tiled=tiled,
+            baseline=False,
+            silent=False,
+            exports=False,
+            left_behind=True,
         ) as session,
     ):
         if named[:1] == [DETECTOR] and DETECTOR not in session.beamline.devices:

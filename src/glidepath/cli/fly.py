@@ -18,6 +18,7 @@ from .scan_arguments import (
     PeriodOption,
     RegionOption,
     ShutterOption,
+    SilentOption,
     StartArgument,
     StepOption,
     StopArgument,
@@ -54,6 +55,7 @@ def fly(
     passes: PassesOption = 1,
     there_and_back: ThereAndBackOption = False,
     detectors: DetectorsOption = None,
+    silent: SilentOption = None,
     period: PeriodOption = None,
     beamline: BeamlineOption = None,
     data: DataOption = None,
@@ -83,13 +85,16 @@ def fly(
         trajectory = trajectory_from(start, stop, velocity, region, passes, there_and_back)
         with open_session(beamline, data, tiled=tiled, left_behind=True) as session:
             names = session.beamline.detectors if detectors is None else names_in(detectors)
+            if silent is not None:
+                session.silent = names_in(silent)
             # All at once: each of them waits for its server.
             wanted = [axis, *names, *([] if trigger is None else [trigger])]
             moved, *others = session.devices(wanted)
             sampled, box = others[: len(names)], (None if trigger is None else others[-1])
             rows = row_arguments(box, step, period, exposure)
             light = light_path_arguments(session, shutter, path)
-            report = session.call(lambda: inspect(sampled, moved, trajectory, **rows, **light))
+            recorded = session.with_silent(sampled, moved)
+            report = session.call(lambda: inspect(recorded, moved, trajectory, **rows, **light))
             print_preflight(console, report)
             if dry_run:
                 raise typer.Exit(0 if report.passed else BAD_INPUT)

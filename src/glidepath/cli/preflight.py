@@ -17,6 +17,7 @@ from .scan_arguments import (
     PeriodOption,
     RegionOption,
     ShutterOption,
+    SilentOption,
     StartArgument,
     StepOption,
     StopArgument,
@@ -42,6 +43,7 @@ def preflight(
     passes: PassesOption = 1,
     there_and_back: ThereAndBackOption = False,
     detectors: DetectorsOption = None,
+    silent: SilentOption = None,
     period: PeriodOption = None,
     trigger: TriggerOption = None,
     step: StepOption = None,
@@ -66,8 +68,10 @@ def preflight(
         trajectory = trajectory_from(start, stop, velocity, region, passes, there_and_back)
         with open_session(beamline, data, catalogue=False) as session:
             names = session.beamline.detectors if detectors is None else names_in(detectors)
+            if silent is not None:
+                session.silent = names_in(silent)
             (moved,) = session.devices([axis])
-            sampled = session.devices(names)
+            sampled = session.with_silent(session.devices(names), moved)
             box = session.devices([trigger])[0] if trigger is not None else None
             rows = row_arguments(box, step, period, exposure)
             light = light_path_arguments(session, shutter, path)

@@ -26,6 +26,13 @@ DetectorsOption = Annotated[
     str | None,
     typer.Option(help="Devices to read, separated by commas. Default: the beamline's."),
 ]
+SilentOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Detectors that are recorded beside those and not drawn, separated by commas; '' for "
+        "none. Default: the beamline's SILENT."
+    ),
+]
 PeriodOption = Annotated[
     float | None,
     typer.Option(
@@ -163,6 +170,7 @@ __all__ = [
     "PeriodOption",
     "RegionOption",
     "ShutterOption",
+    "SilentOption",
     "StartArgument",
     "StepOption",
     "StopArgument",

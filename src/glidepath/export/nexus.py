@@ -475,9 +475,13 @@ class _Writer:
         return column in self._run.table.data_keys and self._run.table.rows > 0
 
     def _all_columns(self, entry: h5py.Group) -> None:
-        """Let viewers draw the last detector of a run that has no spectrum."""
+        """Let viewers draw the first detector of a run that has no spectrum, a silent one last."""
         table = self._run.table
-        hinted = (self._run.start.get("detectors") or []) + list(table.data_keys)
+        start = self._run.start
+        silent = set((start.get("display") or {}).get("silent", ()))
+        # What is recorded in every scan comes first, and is what nobody wants to see.
+        hinted = sorted(start.get("detectors") or [], key=silent.__contains__)
+        hinted += list(table.data_keys)
         try:
             axis = self._run.axis
         except ExportError:

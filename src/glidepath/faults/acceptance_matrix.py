@@ -237,7 +237,13 @@ class Matrix:
     def __init__(self, folder: Path, prefix: str) -> None:
         self._prefix = prefix
         self.session = Session(
-            MODULE, folder, catalogue=False, baseline=False, live=False, exports=False
+            MODULE,
+            folder,
+            catalogue=False,
+            baseline=False,
+            silent=False,
+            live=False,
+            exports=False,
         )
         self.runner = Runner(self.session, Asked(frozenset(self.session.beamline.devices)))
 

@@ -118,7 +118,9 @@ class Client:
         from glidepath.session import Session
 
         # What is left behind of a scan is counted: nothing else may run beside.
-        nothing: dict[str, Any] = dict.fromkeys(("catalogue", "baseline", "live", "exports"), False)
+        nothing: dict[str, Any] = dict.fromkeys(
+            ("catalogue", "baseline", "silent", "live", "exports"), False
+        )
         self.session = Session(beamline, folder, **nothing)
         self.engine = self.session.RE
         self.loop = self.engine._loop

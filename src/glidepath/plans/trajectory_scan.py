@@ -13,6 +13,7 @@ from glidepath.flyers import BeamGuard, flight_for
 from glidepath.flyers.sampling.sampler import CLOCK_BOUND
 from glidepath.trajectory import PreflightError, Trajectory
 
+from .companions import with_companions
 from .inspection import (
     check_devices,
     following,
@@ -55,6 +56,8 @@ def trajectory_scan(
 ) -> MsgGenerator:
     """Fly ``axis`` along a trajectory and record what the detectors saw on the way.
 
+    In a session its silent detectors are recorded beside those that are named.
+
     `glidepath.plans.flyscan` and `glidepath.plans.xas_flyscan` say what comes of it.
 
     Parameters
@@ -72,6 +75,7 @@ def trajectory_scan(
     plan_name, plan_args
         For the start document.
     """
+    detectors = yield from with_companions(detectors, axis)
     detectors = following(detectors, triggers)
     if beam is not None and beam.ring not in detectors:
         detectors.append(beam.ring)

@@ -1,6 +1,6 @@
-"""A preprocessor that gives every run what the session knows: baseline and metadata."""
+"""A preprocessor that gives every run what the session knows: metadata, baseline, companions."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import bluesky.plan_stubs as bps
@@ -13,7 +13,7 @@ BASELINE = "baseline"
 
 
 class RunPreparation:
-    """Adds metadata to every run, and reads the baseline before and after it.
+    """Adds metadata to every run, reads the baseline, and knows what is recorded beside.
 
     Parameters
     ----------
@@ -27,6 +27,9 @@ class RunPreparation:
 
         It is awaited when a run is opened: a plan without a run needs no baseline.
         """
+        self.companions: Callable[[], Awaitable[Sequence[Device]]] | None = None
+        """Returns what every fly scan records beside its detectors, connected as far as it can be;
+        None: nothing."""
         self._metadata = metadata
 
     def __call__(self, plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
@@ -37,9 +40,18 @@ class RunPreparation:
         return (yield from bpp.plan_mutator(described, _Baseline(self.baseline)))
 
     def _describe(self, msg: Msg) -> Msg:
+        if msg.command == "null" and msg.obj is not None:
+            self._answer(msg.obj)
         if msg.command != "open_run":
             return msg
         return msg._replace(kwargs={**self._metadata(), **msg.kwargs})
+
+    def _answer(self, asked: Any) -> None:
+        """Tell a scan that asks for companions how they are found."""
+        from glidepath.plans.companions import CompanionsAsked
+
+        if isinstance(asked, CompanionsAsked):
+            asked.find = self.companions
 
 
 class _Baseline:

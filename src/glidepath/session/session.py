@@ -4,7 +4,7 @@ import asyncio
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import TracebackType
@@ -83,6 +83,9 @@ class Session:
         Whether runs are put into Tiled; the journal is kept in any case.
     baseline
         Whether the beamline's baseline is read before and after every run.
+    silent
+        Whether every fly scan records the beamline's silent detectors beside those that it names.
+        The attribute ``silent`` can be set at any time.
     live
         How a running scan is shown: one of `glidepath.configuration.VIEWS`, such as
         ``"matplotlib"``. True: as the configuration says; False: not at all. The attribute
@@ -115,6 +118,7 @@ class Session:
         tiled: str | None = None,
         catalogue: bool = True,
         baseline: bool = True,
+        silent: bool = True,
         live: bool | str = True,
         exports: bool = True,
         interrupts: type[Interrupts] = PauseOnInterrupt,
@@ -175,6 +179,8 @@ class Session:
         self.RE.preprocessors.append(self._preparation)
         if baseline:
             self.use_baseline()
+        self.silent = self.beamline.silent if silent else ()
+        self._preparation.companions = self._companions
         self._experiment = self._first_experiment()
         show_results(self)
 
@@ -298,6 +304,33 @@ class Session:
         if chosen not in VIEWS:
             raise ValueError(f"There is no view {chosen!r}; there are {', '.join(VIEWS)}.")
         self._live = chosen
+
+    @property
+    def silent(self) -> tuple[str, ...]:
+        """Names of the detectors that every fly scan records beside those that it names.
+
+        At first those of the beamline, its `SILENT`. Set it to record others, or ``()`` for none.
+        What it names is not drawn.
+
+        Raises
+        ------
+        ValueError
+            If there is no such device; what was set before stays.
+        """
+        return self._silent
+
+    @silent.setter
+    def silent(self, names: Iterable[str]) -> None:
+        chosen = (names,) if isinstance(names, str) else tuple(names)
+        for name in chosen:
+            self._connections.check(name)
+        self._silent = chosen
+
+    def with_silent(self, detectors: Sequence[Device], axis: Device) -> list[Device]:
+        """Return what a fly scan with these detectors records, the silent ones first."""
+        from glidepath.plans.companions import beside
+
+        return beside(self.call(self._companions), detectors, axis)
 
     @property
     def runs(self) -> "RunList":
@@ -448,7 +481,7 @@ class Session:
         found: dict[str, Any] = {
             "display": {
                 "reference": self.beamline.reference,
-                "silent": list(self.beamline.silent),
+                "silent": list(dict.fromkeys([*self.beamline.silent, *self.silent])),
             },
             **self.beamline.for_export,
         }
@@ -467,10 +500,17 @@ class Session:
 
     async def _baseline(self) -> list[Device]:
         """Return the devices of the baseline that answer; say which do not, once each."""
-        names = self.beamline.baseline
+        return await self._answering(self.beamline.baseline, "the baseline")
+
+    async def _companions(self) -> list[Device]:
+        """Return the silent detectors that answer; say which do not."""
+        return await self._answering(self.silent, "the scan")
+
+    async def _answering(self, names: Sequence[str], what: str) -> list[Device]:
+        """Return those of some devices that answer; say which do not."""
         failed = await self._connections.try_to_connect(names)
         for sentence in self._connections.complaints(failed):
-            errors.print(f"glidepath: the baseline lacks {sentence}", style="yellow", markup=False)
+            errors.print(f"glidepath: {what} lacks {sentence}", style="yellow", markup=False)
         return [self.beamline.devices[name] for name in names if name not in failed]
 
 

@@ -71,7 +71,8 @@ class ScanMagics(Magics):
         period = numbers[3] if len(numbers) > 3 else None
         trajectory = Trajectory((Region(*numbers[:3]),))
         path = self._session.light_path
-        report = self._session.call(lambda: inspect(detectors, axis, trajectory, period, path=path))
+        recorded = self._session.with_silent(detectors, axis)
+        report = self._session.call(lambda: inspect(recorded, axis, trajectory, period, path=path))
         table = Table(show_header=False, box=None)
         table.add_column(style="bold", no_wrap=True)
         table.add_column()
