@@ -130,3 +130,19 @@ def test_a_pause_says_what_can_be_done_now(shell, capsys):
     shell.user_ns["paused"] = RunEngineInterrupted("paused")
     _, _, err = typed(shell, capsys, "raise paused")
     assert "RE.resume() goes on" in " ".join(err.split())
+
+
+def test_a_shell_without_qt_says_so_and_shows_scans_in_the_terminal(capsys):
+    from types import SimpleNamespace
+
+    from glidepath.shell.shell import _use_qt
+
+    def magic(*_):
+        raise ImportError("Failed to import any of the following Qt binding modules: PyQt6")
+
+    session = SimpleNamespace(live="matplotlib")
+    _use_qt(session, SimpleNamespace(run_line_magic=magic))
+    assert session.live == "terminal"
+    said = " ".join(capsys.readouterr().err.split())
+    assert "it needs PyQt6 or PySide6" in said
+    assert said.endswith("Scans are shown in the terminal.")

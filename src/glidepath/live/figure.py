@@ -6,6 +6,7 @@ timer looks for rows. Every other canvas is drawn in a thread of its own.
 
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
@@ -33,10 +34,42 @@ NAME = "Glidepath"
 """Title of the window, which is used for one scan after the other."""
 
 
+def no_window(error: ImportError) -> str:
+    """Return what matplotlib says of a window that it cannot open, as a sentence."""
+    why = " ".join(str(error).split()).rstrip(".")
+    return (
+        f"No window can be opened ({why}); it needs PyQt6 or PySide6, and a display: over ssh, "
+        "ssh -X."
+    )
+
+
 def can_show() -> bool:
     """Return whether matplotlib's backend draws while the run engine works: Qt or ipympl does."""
     backend = matplotlib.get_backend().lower()
     return "qt" in backend or "ipympl" in backend
+
+
+def why_no_window() -> str:
+    """Return why matplotlib's backend cannot open a window here, in a sentence, or nothing."""
+    if not _draws_in_window():
+        return ""
+    try:
+        _window()
+    except ImportError as error:
+        return no_window(error)
+    return ""
+
+
+def _draws_in_window() -> bool:
+    return "qt" in matplotlib.get_backend().lower()
+
+
+def _window() -> Figure:
+    """Return the figure of the one window for all scans; it comes up when it is shown."""
+    from matplotlib import pyplot
+
+    with pyplot.ioff():
+        return pyplot.figure(NAME, figsize=(9, 5.2), layout="constrained")
 
 
 class SpectrumFigure:
@@ -59,14 +92,32 @@ class SpectrumFigure:
         self._band: Any = None
         self._bad: Any = None
 
-    def show(self, columns: dict[str, Any], display: Display, title: str) -> None:
-        """Take the rows of a table, shape (n,) each, into the lines; the canvas is not drawn."""
+    def show(
+        self,
+        columns: dict[str, Any],
+        display: Display,
+        title: str,
+        limits: tuple[float, float] | None = None,
+    ) -> None:
+        """Take the rows of a table, shape (n,) each, into the lines; the canvas is not drawn.
+
+        Parameters
+        ----------
+        columns, display
+            What is shown.
+        title
+            What stands above it.
+        limits
+            Range of the axis that is flown, in its unit; None: that of the rows.
+        """
         passes = passes_of(columns, display)
         if not passes:
             return
         if self._shape != (title, display, len(passes)):
             self._shape = (title, display, len(passes))
             self._begin(display, title, len(passes))
+            if limits is not None:
+                self._axes.set_xlim(*limits)
         for line, one in zip(self._earlier, passes[:-1], strict=True):
             line.set_data(one.position, one.value)
         newest = passes[-1]
@@ -93,12 +144,12 @@ class SpectrumFigure:
 
     def _show_mean(self, mean: Any) -> None:
         self._mean.set_data(mean.position, mean.value)
-        known = np.isfinite(mean.error)
         low, high = mean.value - mean.error, mean.value + mean.error
         if self._band is not None:
             self._band.remove()
+        # Only where it is known: where one pass has been, nothing is drawn from bin to bin.
         self._band = self._axes.fill_between(
-            mean.position[known], low[known], high[known], color=SUM, alpha=0.18, lw=0
+            mean.position, low, high, where=np.isfinite(mean.error), color=SUM, alpha=0.18, lw=0
         )
 
     def _begin(self, display: Display, title: str, passes: int) -> None:
@@ -113,7 +164,19 @@ class SpectrumFigure:
         (self._bad,) = axes.plot([], [], "o", **hollow)
         unit = f" ({display.unit})" if display.unit else ""
         axes.set(xlabel=f"{display.axis}{unit}", ylabel=display.label)
+        # The first rows lie near each other: 400.01, not 0.01 and "+4e2" in a corner.
+        axes.ticklabel_format(axis="x", useOffset=False)
         axes.set_title(title, fontsize=11)
+
+
+def _range_of(start: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Return the range that a run flies, from low to high, if its start document says it."""
+    report = start.get("preflight") or {}
+    try:
+        low, high = sorted((float(report["start"]), float(report["stop"])))
+    except (KeyError, TypeError, ValueError):
+        return None
+    return (low, high) if low < high else None
 
 
 class FigureView:
@@ -146,13 +209,14 @@ class FigureView:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._timer: Any = None
+        self._canvas: Any = None
         self._ending = ExitStack()
         self._watching = False
         self.figure = Figure(figsize=(9, 5.2), layout="constrained")
         self._spectrum = SpectrumFigure(self.figure)
 
     def __enter__(self) -> "FigureView":
-        if "qt" in matplotlib.get_backend().lower():
+        if _draws_in_window():
             self._use_window()
         else:
             self._thread = threading.Thread(target=self._run, name="glidepath figure view")
@@ -173,14 +237,13 @@ class FigureView:
             self._timer.stop()
         self._pause_until = 0.0
         self._look()
+        if self._canvas is not None:
+            self._keep_in_notebook()
         self._ending.close()
 
     def _use_window(self) -> None:
         """Use one window for all scans; it comes up with the first rows."""
-        from matplotlib import pyplot
-
-        with pyplot.ioff():
-            self.figure = pyplot.figure(NAME, figsize=(9, 5.2), layout="constrained")
+        self.figure = _window()
         self._spectrum = SpectrumFigure(self.figure)
         self._timer = self.figure.canvas.new_timer(int(1000 * PERIOD))
         self._timer.add_callback(self._look)
@@ -227,7 +290,7 @@ class FigureView:
         began = time.thread_time()
         self._drawn = now
         title = f"Scan {start.get('scan_id', '')} ({start['uid'][:8]})"
-        self._spectrum.show(columns, display, title)
+        self._spectrum.show(columns, display, title, _range_of(start))
         self._show()
         self.figure.canvas.draw()
         self._pause_until = time.monotonic() + LEAST_PAUSE * (time.thread_time() - began)
@@ -237,7 +300,11 @@ class FigureView:
             return
         self._shown = True
         if self._timer is not None:
-            self.figure.show()
+            # One that is there stays where it is: to show it again would take the keyboard away
+            # from the prompt at the beginning of each scan.
+            manager: Any = self.figure.canvas.manager
+            if not manager.window.isVisible():
+                self.figure.show()
         elif "ipympl" in matplotlib.get_backend().lower():
             self._show_in_notebook()
 
@@ -246,9 +313,20 @@ class FigureView:
         from ipympl.backend_nbagg import Canvas, FigureManager
         from IPython.display import display
 
-        canvas = Canvas(self.figure)
+        canvas = self._canvas = Canvas(self.figure)
         canvas.manager = FigureManager(canvas, 0)
         display(canvas)
+        # The kernel hears that the browser is there only when the scan is over. Until then ipympl
+        # would send bare pixels, which no browser takes for a picture: the frame stayed empty.
+        canvas.syncing_data_url = False
+
+    def _keep_in_notebook(self) -> None:
+        """Let the last picture be in the notebook, for a page that is made without a browser."""
+        self._canvas.syncing_data_url = True
+        try:
+            self._canvas._repr_mimebundle_()
+        finally:
+            self._canvas.syncing_data_url = False
 
 
-__all__ = ["FigureView", "SpectrumFigure", "can_show"]
+__all__ = ["FigureView", "SpectrumFigure", "can_show", "no_window", "why_no_window"]

@@ -67,7 +67,7 @@ def view_for(follower: PrimaryFollower, view: str = "auto") -> AbstractContextMa
 def _figure_view(follower: PrimaryFollower) -> AbstractContextManager[Any]:
     import matplotlib
 
-    from .figure import FigureView, can_show
+    from .figure import FigureView, can_show, why_no_window
 
     if not can_show():
         raise ValueError(
@@ -75,6 +75,8 @@ def _figure_view(follower: PrimaryFollower) -> AbstractContextManager[Any]:
             "runs; say %matplotlib qt, or %matplotlib ipympl in a notebook, before, or choose "
             "another view."
         )
+    if reason := why_no_window():
+        raise ValueError(reason)
     return FigureView(follower)
 
 

@@ -57,11 +57,26 @@ def start(session: Session) -> None:
         config=configuration, banner1=_welcome(session), banner2=""
     )
     if session.live == "matplotlib":
-        # Before the first scan: its window needs the loop of Qt.
-        shell.run_line_magic("matplotlib", "qt")
+        _use_qt(session, shell)
     install(session, shell)
     shell.show_banner()
     shell.mainloop()
+
+
+def _use_qt(session: Session, shell: Any) -> None:
+    """Lend the prompt to Qt's loop before the first scan, or say why there will be no window."""
+    from glidepath.live.figure import no_window
+
+    try:
+        shell.run_line_magic("matplotlib", "qt")
+    except ImportError as error:
+        session.live = "terminal"
+        errors.print(
+            f"glidepath: {no_window(error)} Scans are shown in the terminal.",
+            style="yellow",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def install(session: Session, shell: InteractiveShell) -> None:
