@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from glidepath.devices.families.catalogue import known, table
+from glidepath.acceptance.family_table import known, table
+from glidepath.devices.families import Tune
 from glidepath.devices.families.state_machines import MACHINES, draw
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -62,3 +63,26 @@ def test_every_state_of_a_machine_can_be_reached(name):
     for _ in machine.states:
         reached |= {end for begin, end in ways if begin in reached}
     assert reached == set(machine.states)
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda family: family.title)
+def test_every_family_gets_the_tests_of_every_device(family):
+    from glidepath.acceptance.family_table import OF_ALL
+
+    assert family.suites()[OF_ALL] == ["answers", "has units", "has time stamps", "has the time"]
+
+
+def test_the_tests_of_a_family_are_those_that_a_beamline_with_it_is_planned(monkeypatch):
+    from glidepath.acceptance import Suite, Test, suite
+
+    known_before = suite.all_suites()
+    of_tunes = Suite(
+        "mine",
+        lambda beamline, name: [name] * isinstance(beamline.devices[name], Tune),
+        [Test("sings", lambda trial: "", moves=True)],
+    )
+    monkeypatch.setattr(suite, "_suites", [*known_before, of_tunes])
+    assert FAMILIES["tune"].suites()["mine"] == ["sings *"]
+    assert "mine: sings *" in FAMILIES["tune"].line()
+    assert "mine" not in FAMILIES["kicker"].suites()
+    assert FAMILIES["vacuum valve"].suites()["valve or shutter that moves"] == ["toggles *"]

@@ -7,12 +7,18 @@ from typing import Any
 
 from ophyd_async.core import SignalR, walk_devices
 
+from glidepath.acceptance.axis import axes_of
+from glidepath.acceptance.suite import CONNECTS, planned_tests
+from glidepath.beamlines import Beamline
 from glidepath.devices import families, generic
 
-__all__ = ["table"]
+__all__ = ["known", "table"]
 
 SHOWN = 6
 """PVs of a device that are shown."""
+
+OF_ALL = "everything"
+"""Suite of the tests that every device gets: they stand above the table."""
 
 
 @dataclass(frozen=True)
@@ -48,16 +54,40 @@ class Family:
         ]
         return list(dict.fromkeys(found))
 
-    def made_of(self) -> str:
-        """Return the generic classes that it is, or is made of."""
+    def made_of(self) -> list[type]:
+        """Return the generic classes that it is, or is made of, in the order of the alphabet."""
         parts = [self.device, *walk_devices(self.device).values()]
-        names = {
-            base.__name__
+        kinds = {
+            base
             for part in parts
             for base in type(part).__mro__
             if base.__name__ in generic.__all__ and base not in (generic.Barrier, generic.SlitAxis)
         }
-        return ", ".join(f"`{name}`" for name in sorted(names)) or "readable"
+        return sorted(kinds, key=lambda kind: kind.__name__)
+
+    def suites(self) -> dict[str, list[str]]:
+        """Return the acceptance tests that it gets if all its axes have safe ranges, by suite.
+
+        Tests that move something end with ``*``; a suite may have tests of several axes, each
+        named once.
+        """
+        self.device.set_name("device")
+        safe = dict.fromkeys(axes_of(self.device), (-1.0, 1.0))
+        beamline = Beamline("families", {"device": self.device}, safe_ranges=safe)
+        found: dict[str, list[str]] = {}
+        for planned in planned_tests(beamline):
+            if planned.test is not CONNECTS:
+                tests = found.setdefault(planned.suite, [])
+                name = planned.test.name + " *" * planned.test.moves
+                if name not in tests:
+                    tests.append(name)
+        return found
+
+    def lines(self) -> str:
+        """Return the lines of its class, and those of the generic classes that it is made of."""
+        own = type(self.device)
+        shared = [kind for kind in self.made_of() if kind is not own]
+        return " + ".join(str(len(getsource(kind).splitlines())) for kind in (own, *shared))
 
     def states(self) -> str:
         """Return its states and the numbers of its status, or a link to their picture."""
@@ -73,17 +103,23 @@ class Family:
         """Return the line of the table."""
         kind, pvs = type(self.device), self.pvs()
         more = f" and {len(pvs) - SHOWN} more" if len(pvs) > SHOWN else ""
-        lines = len(getsource(kind).splitlines())
+        tests = "; ".join(
+            f"{suite}: {', '.join(names)}"
+            for suite, names in self.suites().items()
+            if suite != OF_ALL
+        )
+        made_of = ", ".join(f"`{kind.__name__}`" for kind in self.made_of())
         shown = " ".join(f"`{pv}`" for pv in pvs[:SHOWN])
         cells = (
             self.title,
             f"`{kind.__name__}`",
-            self.made_of(),
+            made_of or "readable",
             f"{shown}{more}",
             self.units,
             self.states(),
             f"`{self.simulated}`",
-            str(lines),
+            tests,
+            self.lines(),
         )
         return f"| {' | '.join(cells)} |"
 
@@ -143,8 +179,8 @@ def table() -> str:
     """Return the table of the families in Markdown."""
     head = [
         "| family | class | generic class | PVs in the simulation | units | states | simulator "
-        "| lines |",
-        "|---|---|---|---|---|---|---|---|",
+        "| acceptance suite: its tests | lines |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     return "\n".join([*head, *(family.line() for family in known())])
 
