@@ -27,7 +27,9 @@ def session(tmp_path):
     thread = threading.Thread(target=loop.run_forever, name="loop of a test")
     thread.start()
     yield SimpleNamespace(
-        RE=SimpleNamespace(loop=loop, subscribe=lambda *_: 0, unsubscribe=lambda _: None),
+        RE=SimpleNamespace(
+            loop=loop, subscribe=lambda *_: 0, unsubscribe=lambda _: None, preprocessors=[]
+        ),
         root=tmp_path,
         beamline=Beamline("here", {"focus": object(), "gone": object()}),
         follower=SimpleNamespace(stop=None),

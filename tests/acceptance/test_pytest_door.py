@@ -23,17 +23,18 @@ def run(command, folder, **environment):
         [sys.executable, "-m", *command],
         capture_output=True,
         text=True,
-        timeout=170,
+        timeout=500,
         cwd=folder,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment},
     )
 
 
-def by_pytest(folder, *arguments):
+def by_pytest(folder, *arguments, environment=None):
     """Run pytest in an empty folder."""
     command = ("pytest", "-p", "glidepath.acceptance.plugin", "--beamline", SIMULATED)
     # The plugins of other packages, of which there are many here, only take time.
-    return run((*command, "--no-catalogue", *arguments), folder, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
+    variables = {**(environment or {}), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    return run((*command, "--no-catalogue", *arguments), folder, **variables)
 
 
 def by_command(folder, *arguments):
@@ -89,6 +90,12 @@ def test_an_axis_that_may_move_is_moved_put_back_and_compared_with_the_last_time
     again = by_command(tmp_path, "focus", "--report", str(tmp_path / "second"))
     assert again.returncode == 0, again.stdout
     assert "last time" in (tmp_path / "second" / "report.html").read_text()
+    # Seven flights and more, and one entry for each of the two sessions of tests.
+    runs = RunIndex(tmp_path / "data").runs(limit=None)
+    assert sum(run.plan != "acceptance" for run in runs) > 3
+    entries = re.findall(r"^## (.*)", (tmp_path / "data" / "logbook.md").read_text(), re.MULTILINE)
+    assert len(entries) == 2
+    assert all("acceptance" in entry for entry in entries)
     first, second = earlier_outcomes(tmp_path / "data", ["focus"])
     moved = {one.test: one for one in first}["moves"]
     assert moved.figures["way"].value == pytest.approx(400.0, rel=0.01)
@@ -114,3 +121,21 @@ def test_the_tests_can_be_listed(beamline, tmp_path):
     assert done.returncode == 0
     assert "focus connects\n" in done.stdout
     assert "focus flies  moves something" in done.stdout
+
+
+@pytest.mark.timeout(600)
+def test_a_panda_triggers_each_detector(beamline, tmp_path):
+    pytest.importorskip("p4p")
+    detectors = ("camera", "quad", "counter")
+    done = by_pytest(
+        tmp_path,
+        *("--devices", "panda", "--move", ",".join(("panda", "energy", *detectors)), "-rs"),
+        environment=beamline.environment,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = {one.part: one for one in earlier_outcomes(tmp_path / "glidepath-data", ["panda"])[0]}
+    for detector in detectors:
+        outcome = found[f"panda with {detector}"]
+        assert outcome.result == "pass", outcome.sentence
+        assert outcome.figures["rows"].value > 30
+        assert "along energy" in outcome.sentence

@@ -15,6 +15,7 @@ from event_model import compose_run
 from stand_in import SESSION, ElogServer, wait_until
 
 from glidepath.logbook import (
+    ACCEPTANCE_TEST,
     Delivery,
     Elog,
     Experiment,
@@ -403,3 +404,20 @@ def test_the_ingest_file_has_what_icat_asks_for_in_its_order(tmp_path):
     assert duration.findtext("numericValue") == "5.0"
     assert duration.find("type").get("units") == "s"
     assert [child.tag for child in duration] == ["numericValue", "type"]
+
+
+def test_runs_that_only_test_the_hardware_are_told_to_nobody(tmp_path):
+    logbook = Logbook(tmp_path, [MarkdownLogbook(tmp_path)], picture_patience=0.0)
+    for plan, more in (
+        ("tested", {"purpose": ACCEPTANCE_TEST}),
+        ("flown", {}),
+        ("aligned", {"purpose": "alignment"}),
+    ):
+        logbook("start", {"uid": f"{plan}-uid", "time": 1.0, "plan_name": plan, **more})
+        logbook("stop", {"run_start": f"{plan}-uid", "time": 2.0, "exit_status": "success"})
+    assert logbook.close(timeout=30.0) == []
+    text = (tmp_path / "logbook.md").read_text()
+    assert text.count("## ") == 2
+    assert "flown" in text
+    assert "aligned" in text
+    assert "tested" not in text

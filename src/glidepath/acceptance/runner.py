@@ -5,9 +5,13 @@ import inspect
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import bluesky.preprocessors as bpp
+
+from glidepath.logbook import ACCEPTANCE_TEST
 from glidepath.sentences import as_sentence, sentence_of
 
 from .needs import Needs
@@ -28,7 +32,7 @@ ENDING = 60.0
 
 
 class Runner:
-    """Makes tests in a session.
+    """Makes tests in a session, whose runs are marked as such until `end`.
 
     Parameters
     ----------
@@ -53,6 +57,14 @@ class Runner:
         self.flights: list[str] = []
         self.folder: Path = session.root / "check"
         self._connected: dict[str, Outcome] = {}
+        # Whatever is run meanwhile, also by tests of one's own, is no part of an experiment.
+        self._marked = partial(bpp.inject_md_wrapper, md={"purpose": ACCEPTANCE_TEST})
+        session.RE.preprocessors.append(self._marked)
+
+    def end(self) -> None:
+        """Make no more tests: what the session runs from now on is marked as a test no more."""
+        if self._marked in self.session.RE.preprocessors:
+            self.session.RE.preprocessors.remove(self._marked)
 
     def run(self, planned: Planned) -> Outcome:
         """Make one test; whatever happens in it becomes its outcome.
@@ -164,9 +176,11 @@ class Runner:
 
     def _in_loop(self, function: Callable[[], Awaitable[Any]]) -> Any:
         """Run something in the run engine's loop; Ctrl-C ends it, and is raised when it has."""
-        ended, found = threading.Event(), _Found()
+        ended, found, begin = threading.Event(), _Found(), asyncio.Event()
 
         async def work() -> None:
+            # Not before Ctrl-C is waited for here.
+            await begin.wait()
             try:
                 found.value = await function()
             except BaseException as error:
@@ -176,6 +190,7 @@ class Runner:
 
         future = asyncio.run_coroutine_threadsafe(work(), self.session.RE.loop)
         try:
+            self.session.RE.loop.call_soon_threadsafe(begin.set)
             # In pieces: waiting without an end does not hear of Ctrl-C everywhere.
             while not ended.wait(0.5):
                 pass

@@ -48,6 +48,7 @@ def finish(runner: Runner, folder: Path | None = None) -> Written | None:
     Written or None
         None if no test was made.
     """
+    runner.end()
     outcomes: Sequence[Outcome] = runner.outcomes
     if not outcomes:
         return None

@@ -7,7 +7,7 @@ from .delivery import Delivery, Destination, NotDelivered, Refused, send_now
 from .destinations import KINDS, destinations_of
 from .experiment import MODES, TECHNIQUES, Experiment, ExperimentError, Proposal, Sample, User
 from .files import IngestFile, MarkdownLogbook, ingest_xml
-from .logbook import Logbook
+from .logbook import ACCEPTANCE_TEST, Logbook
 from .outbox import Message, Outbox
 from .run_record import RunRecord
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .icat_plus import IcatPlus, Investigation
 
 __all__ = [
+    "ACCEPTANCE_TEST",
     "KINDS",
     "MODES",
     "TECHNIQUES",

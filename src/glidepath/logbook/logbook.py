@@ -16,12 +16,18 @@ from .run_record import RunRecord
 
 _log = logging.getLogger(__name__)
 
+ACCEPTANCE_TEST = "acceptance test"
+"""``purpose`` in the start documents of runs that only test the hardware."""
+
 FolderOf = Callable[[Mapping[str, Any]], Path | None]
 """Returns the folder of a run, from its start document."""
 
 
 class Logbook:
     """Subscribe it to the run engine: ``RE.subscribe(logbook)``.
+
+    Runs that only test the hardware (``purpose`` is `ACCEPTANCE_TEST`) are no part of anyone's
+    experiment: nothing is told of them. What was found is a run of its own, which is told.
 
     The run engine pays for two comparisons for each document. A thread writes the messages into the
     outbox; while the disk is full it keeps them and tries again.
@@ -67,6 +73,8 @@ class Logbook:
     def __call__(self, name: str, document: Mapping[str, Any]) -> None:
         """Take one document; never blocks, never fails."""
         if name == "start":
+            if document.get("purpose") == ACCEPTANCE_TEST:
+                return
             self._starts[document["uid"]] = dict(document)
         elif name == "stop":
             start = self._starts.pop(document["run_start"], None)

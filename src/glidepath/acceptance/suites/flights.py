@@ -117,7 +117,7 @@ def _run(
 
 
 def _md(trial: Trial) -> dict[str, Any]:
-    return {"purpose": "acceptance test", "tested": trial.part}
+    return {"tested": trial.part}
 
 
 def _bad_share(quality: Any) -> float:

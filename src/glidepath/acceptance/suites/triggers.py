@@ -51,7 +51,7 @@ def triggers(trial: Trial) -> str:
                     stop,
                     velocity,
                     triggers=asked,
-                    md={"purpose": "acceptance test", "tested": f"{trial.name} {detector}"},
+                    md={"tested": f"{trial.name} {detector}"},
                 )
             )
         except (ScanError, ValueError) as error:
