@@ -29,6 +29,51 @@ def pytest_collection_modifyitems(items):
             item.add_marker("simulated_beamline")
 
 
+_running = []
+"""The simulated beamline of the tests, if one of them has wanted it."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _light_for_the_next_module():
+    """Open the valves and shutters that a module has left closed: what comes next needs light."""
+    yield
+    if _running and "vacuum" in _running[0].process_ids:
+        loop = asyncio.new_event_loop()
+        try:
+            loop.run_until_complete(_opened(_running[0].prefix))
+        finally:
+            loop.close()
+
+
+async def _opened(prefix: str) -> None:
+    import aioca
+
+    async def put(name, value):
+        await aioca.caput(prefix + name, value, wait=True, timeout=60)
+
+    async def becomes(name, values):
+        for _ in range(1200):
+            if (found := await aioca.caget(prefix + name, timeout=60)) in values:
+                return found
+            await asyncio.sleep(0.05)
+        raise AssertionError(f"{name} is {found!r}, none of {values}.")
+
+    for name in ("V1", "V2", "PSH1"):
+        await put(f"FAULT:{name}", "none")
+        await becomes(f"{name}:SetTa", (0,))
+        if await becomes(f"{name}:State1", (5, 14)) == 5:
+            await put(f"{name}:SetTa", 1)
+    await put("FAULT:BS1", "none")
+    for permit in ("permit1", "permit2"):
+        await put(f"BS1:{permit}", 1)
+    if await becomes("BS1:State", (1, 2)) == 1:
+        await put("BS1:open", 1)
+    for name in ("V1:State1", "V2:State1", "PSH1:State1"):
+        await becomes(name, (14,))
+    await becomes("BS1:State", (2,))
+    aioca.purge_channel_caches()
+
+
 @pytest.fixture(scope="session")
 def beamline(tmp_path_factory):
     """A running SimulatedBeamline with a truth file; its environment is in os.environ."""
@@ -41,7 +86,9 @@ def beamline(tmp_path_factory):
         before = {name: os.environ.get(name) for name in variables}
         os.environ.update(variables)
         os.environ["GLIDEPATH_PREFIX"] = simulated.settings.prefix
+        _running.append(simulated)
         yield simulated
+        _running.clear()
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)

@@ -90,6 +90,7 @@ class Lab:
 def lab(with_vacuum, RE, tmp_path):
     use_data_root(tmp_path)
     lab = Lab(RE, with_vacuum.prefix)
+    lab.call(_close(lab.shutter))
     lab.put("m3.VAL", 399.0)
     lab.put("m2.VAL", -1.0)
     yield lab

@@ -121,7 +121,7 @@ ACCELERATOR = (
 )
 """Devices of the servers that are started where they are asked for."""
 
-PATH = ["beam_shutter", "valve1", "valve2", "undulator_lock"]
+PATH = ["beam_shutter", "valve1", "valve2", "photon_shutter", "undulator_lock"]
 """What must let the beam through."""
 if not os.environ.get(VACUUM_VARIABLE):
     PATH = []

@@ -10,6 +10,7 @@ import time
 
 from .channels import Database
 from .jobs import Job, sleep_until
+from .motion import FOREVER, Axis, Segment
 
 __all__ = ["OPEN", "CommandedShutter", "ToggledValve"]
 
@@ -33,6 +34,7 @@ class _Plate:
         travel: float,
         place: str,
     ) -> None:
+        self.axis = Axis(name.rstrip(":"), float(place == OPEN))
         self.codes, self.travel = codes, travel
         self.place, self.target = place, place
         self._status = database.integer(f"{name}{status}", codes[place])
@@ -43,13 +45,17 @@ class _Plate:
 
     async def go(self, target: str) -> None:
         """Begin to move to the target."""
-        if self.fault.value != "stuck":
-            self.target = target
-            await self.job.start(self._move())
+        if self.fault.value == "stuck":
+            # Its controller goes on to look at the switches, which have not changed.
+            await self._status.post(self._status.value)
+            return
+        self.target = target
+        await self.job.start(self._move())
 
     async def _on_fault(self, fault: str) -> None:
         if fault == "none":
-            await self.show(self.place)
+            # The switches are looked at anew, whatever they have shown.
+            await self._status.post(self.codes[self.place])
         elif fault == "switch fault":
             await self.show(FAULT)
 
@@ -57,6 +63,7 @@ class _Plate:
         start = time.time()
         before = self.place
         self.place = MOVING
+        self._glide(start, before)
         await self.show(MOVING)
         if self.fault.value == "half-way":
             return
@@ -64,6 +71,20 @@ class _Plate:
         self.place = before if self.fault.value == "goes back" else self.target
         self.target = self.place
         await self.show(self.place)
+
+    def _glide(self, start: float, before: str) -> None:
+        """Plan how the plate moves, which does so whatever its switches show."""
+        here = self.axis.position(start)
+        stops = [float(self.target == OPEN)]
+        if self.fault.value == "half-way":
+            stops = [0.5]
+        elif self.fault.value == "goes back":
+            stops = [0.5, float(before == OPEN)]
+        seconds, segments = self.travel / len(stops), []
+        for stop in stops:
+            segments.append(Segment(start, seconds, here, (stop - here) / seconds))
+            start, here = start + seconds, stop
+        self.axis.plan([*segments, Segment(start, FOREVER, here)])
 
     async def show(self, place: str) -> None:
         """Let the switches show a place, as the present fault has it."""
@@ -106,6 +127,11 @@ class ToggledValve:
     -----
     ``SetTa`` 1 toggles and goes back to 0; ``State1`` has sixteen states. ``FAULT:<name>`` sets
     one of `FAULTS`; ``TRUTH:<name>`` counts the pulses that had an effect.
+
+    Attributes
+    ----------
+    axis
+        Where its plate is: 0 in the beam, 1 out of it.
     """
 
     def __init__(
@@ -113,6 +139,7 @@ class ToggledValve:
     ) -> None:
         self._toggle = database.integer(f"{name}SetTa", 0, accept=self._edge, on_put=self._on_put)
         self._plate = _Plate(database, name, "State1", FOUR_BITS, travel, place)
+        self.axis = self._plate.axis
         self._count = database.integer(f"TRUTH:{name.rstrip(':')}", 0)
         self._pulse = Job()
 
@@ -155,12 +182,18 @@ class CommandedShutter:
     -----
     It closes by itself when a permit is withdrawn. A fault stays until ``reset``; an open command
     without a permit, or in fault, does nothing. ``TRUTH:<name>`` counts the open commands.
+
+    Attributes
+    ----------
+    axis
+        Where its plate is: 0 in the beam, 1 out of it.
     """
 
     def __init__(
         self, database: Database, name: str, travel: float = 0.6, place: str = CLOSED
     ) -> None:
         self._plate = _Plate(database, name, "State", TWO_SWITCHES, travel, place)
+        self.axis = self._plate.axis
         self._permits = [
             database.integer(f"{name}permit{number}", 1, on_put=self._on_permit)
             for number in (1, 2)

@@ -14,6 +14,9 @@ from .ring import FULL_CURRENT
 
 __all__ = ["Beam", "Photocurrent", "mesh_current", "sample_current"]
 
+BEAM_WIDTH = 0.2
+"""Width of the beam at valves and shutters, as a share of their opening."""
+
 _HARMONICS = (1, 3, 5)
 _MESH_CURRENT = 2e-9
 _MESH_DARK = 2e-12
@@ -31,6 +34,9 @@ class Beam:
         Where the axes come from.
     law
         The undulator as it is.
+    barriers
+        Where the positions of valves and shutters come from, from 0 (closed) to 1 (open); it may
+        have none.
 
     Attributes
     ----------
@@ -38,9 +44,15 @@ class Beam:
         How far in eV the light is above the energy that the monochromator shows.
     """
 
-    def __init__(self, link: LinkReader, law: UndulatorLaw = TRUE_UNDULATOR) -> None:
+    def __init__(
+        self,
+        link: LinkReader,
+        law: UndulatorLaw = TRUE_UNDULATOR,
+        barriers: LinkReader | None = None,
+    ) -> None:
         self._link = link
         self._law = law
+        self._barriers = LinkReader() if barriers is None else barriers
         self.drift = 0.0
 
     def energy(self, time: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -63,14 +75,23 @@ class Beam:
     def intensity(
         self, time: NDArray[np.float64], energy: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Intensity relative to a tuned first harmonic at 400 eV and full ring current."""
+        """Intensity relative to a tuned first harmonic at 400 eV, full current and no barrier."""
         gap, shift = self.gap(time), self.shift(time)
         harmonics = sum(
             self._law.spectrum(energy, gap, harmonic, shift) / np.sqrt(harmonic)
             for harmonic in _HARMONICS
         )
         ring = self._link.axes["ring"].positions(time) / FULL_CURRENT
-        return np.asarray(harmonics * ring * np.sqrt(400.0 / energy))
+        return np.asarray(harmonics * ring * np.sqrt(400.0 / energy) * self.transmission(time))
+
+    def transmission(self, time: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Share of the light that gets through all valves and shutters."""
+        share = np.ones(np.shape(time))
+        for barrier in self._barriers.axes.values():
+            # The beam is in the middle of each and narrow: an edge that moves in cuts it there.
+            free = (barrier.positions(time) - 0.5) / BEAM_WIDTH + 0.5
+            share = share * np.clip(free, 0.0, 1.0)
+        return share
 
     def resolution(self, time: float) -> float:
         """Width (full, at half maximum) of the monochromator's Gaussian, eV, in whole meV."""

@@ -79,7 +79,8 @@ class SimulatedBeamline:
         Whether it has a PandA; it is served over PV Access, for which p4p is needed
         (``glidepath[panda]``).
     vacuum
-        Whether the server of valves, shutters, mirrors, slits and apertures is started.
+        Whether the server of valves, shutters, mirrors, slits and apertures is started. Its
+        valves and shutters are open at the beginning, and dark is what is behind a closed one.
     accelerator
         Whether the server of the accelerator is started.
     later
@@ -146,7 +147,7 @@ class SimulatedBeamline:
                 "glidepath[panda]."
             )
         self._asked = {"vacuum": vacuum, "accelerator": accelerator}
-        chosen = free_ports(8)
+        chosen = free_ports(9)
         self.settings = Settings(
             optics_port=chosen[0] if optics_port is None else optics_port,
             detectors_port=chosen[1] if detectors_port is None else detectors_port,
@@ -171,6 +172,7 @@ class SimulatedBeamline:
             panda_search_port=chosen[5] if panda else 0,
             vacuum_port=chosen[6] if vacuum or later else 0,
             accelerator_port=chosen[7] if accelerator or later else 0,
+            vacuum_link_port=chosen[8] if vacuum or later else 0,
         )
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._errors: dict[str, IO[bytes]] = {}

@@ -38,6 +38,7 @@ _CAMERA = "CAM1"
 _QUAD = "QE1"
 _COUNTER = "CNT1"
 _FOCUS = "m1"
+_LATER = 0.25
 _TRAJECTORY_SECONDS = 0.2
 _TRAJECTORY_POINTS = 200
 _TRAJECTORY_DELAY = 0.1
@@ -59,7 +60,8 @@ class Detectors:
         self.database = Database(settings.prefix, Clock(settings.detectors_clock_offset))
         self.trigger_line = TriggerLine()
         self.link = LinkReader()
-        self._beam = Beam(self.link, true_law(settings.undulator))
+        self.barriers = LinkReader()
+        self._beam = Beam(self.link, true_law(settings.undulator), self.barriers)
         self.database.number(
             "FAULT:energy_drift", 0.0, "eV", 4, limits=(-5.0, 5.0), on_put=self._drift
         )
@@ -136,7 +138,7 @@ class Detectors:
             self.trigger_line,
         )
         self._pulses = PulseGenerator(self.database, self.trigger_line)
-        self._reader: asyncio.Task[None] | None = None
+        self._readers: list[asyncio.Task[None]] = []
 
     async def _drift(self, energy: float) -> None:
         """Let the light be off by an energy (eV) from what the monochromator shows."""
@@ -144,7 +146,10 @@ class Detectors:
 
     async def start(self) -> None:
         """Connect to the optics, wait until everything is known, and take first readings."""
-        self._reader = asyncio.create_task(self.link.run(self._settings.link_port))
+        self._readers.append(asyncio.create_task(self.link.run(self._settings.link_port)))
+        if port := self._settings.vacuum_link_port:
+            # It may be started later, or never.
+            self._readers.append(asyncio.create_task(self.barriers.run(port, _LATER)))
         await self.link.ready.wait()
         for electrometer in self._electrometers:
             await electrometer.prime()
@@ -172,8 +177,8 @@ class Detectors:
         await self._pulses.close()
         await self._camera.close()
         await self._counter.close()
-        if self._reader is not None:
-            self._reader.cancel()
+        for reader in self._readers:
+            reader.cancel()
         if self._truth is not None:
             self._truth.close()
 

@@ -89,11 +89,11 @@ class LinkReader:
         self.ready = asyncio.Event()
         self._kept_seconds = kept_seconds
 
-    async def run(self, port: int) -> None:
-        """Listen for ever; connect again when the other side has gone."""
+    async def run(self, port: int, pause: float = 0.05) -> None:
+        """Listen for ever; connect again when the other side has gone, after a pause in s."""
         while True:
             await self.listen(port)
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(pause)
 
     async def listen(self, port: int, on_complete: Callable[[], None] | None = None) -> None:
         """Listen as long as the other side is there; it may be none at all.

@@ -18,6 +18,9 @@ class Settings:
     vacuum_port, accelerator_port
         Channel Access of the two servers that are started where they are asked for. 0: the
         addresses of clients do not have them.
+    vacuum_link_port
+        Port of the link by which the vacuum server tells the detectors where its valves and
+        shutters are. 0: there are none, and the light gets through.
     panda_port, panda_search_port
         PV Access of the PandA: its server, and where it is searched for. 0: there is no PandA.
     """
@@ -45,6 +48,7 @@ class Settings:
     panda_search_port: int = 0
     vacuum_port: int = 0
     accelerator_port: int = 0
+    vacuum_link_port: int = 0
 
     def port(self, name: str) -> int:
         """Return the Channel Access port of a server, by its name."""

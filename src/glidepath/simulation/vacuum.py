@@ -6,6 +6,7 @@ from typing import Any
 from .barriers import OPEN, CommandedShutter, ToggledValve
 from .channels import Clock, Database
 from .drives import Drive, Hexapod, Status
+from .link import LinkServer
 from .settings import Settings
 
 __all__ = ["VACUUM_FAMILIES", "Vacuum"]
@@ -83,13 +84,16 @@ class Vacuum:
     def __init__(self, settings: Settings) -> None:
         self.database = Database(settings.prefix, Clock(0.0))
         database = self.database
-        # As at a beamline between two scans: all is open but the photon shutter.
-        self._devices: list[Any] = [
+        # All of them are in the way of the light, and open at the beginning.
+        barriers: list[ToggledValve | CommandedShutter] = [
             ToggledValve(database, "V1:", place=OPEN),
             ToggledValve(database, "V2:", place=OPEN),
             CommandedShutter(database, "BS1:", place=OPEN),
-            ToggledValve(database, "PSH1:"),
+            ToggledValve(database, "PSH1:", place=OPEN),
         ]
+        self._link_port = settings.vacuum_link_port
+        self._link = LinkServer([barrier.axis for barrier in barriers])
+        self._devices: list[Any] = [*barriers]
         self._devices += [Hexapod(database, "HEX1:"), ExitSlit(database, "ES1:").drive]
         self._devices += self._mirror() + self._apertures()
         Lock(database, "LOCK1:")
@@ -151,7 +155,9 @@ class Vacuum:
         return units
 
     async def start(self) -> None:
-        """Open nothing: this server has no link to others."""
+        """Open the link by which the detectors know whether there is light."""
+        if self._link_port:
+            await self._link.start(self._link_port)
 
     async def run(self) -> None:
         """Work for ever: everything happens on a command."""
@@ -159,5 +165,6 @@ class Vacuum:
 
     async def close(self) -> None:
         """End all work."""
+        await self._link.close()
         for device in self._devices:
             await device.close()
