@@ -20,9 +20,26 @@ from glidepath.logbook import Experiment
 
 PAGE = Path(__file__).parents[2] / "docs" / "new-beamline.md"
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-(ANSWERS,) = (text for kind, text in FENCE.findall(PAGE.read_text()) if kind == "toml")
+ANSWERS, BOX = (text for kind, text in FENCE.findall(PAGE.read_text()) if kind == "toml")
 
 MOTOR = {"devices": {"focus": {"class": "Motor", "pv": "m1"}}}
+
+ENCODERS = {
+    "energy": {"monochromator": "pgm", "grating": 3, "mirror": 4, "counts_per_degree": 100_000},
+    "slide": {"motor": "slide", "input": 3, "counts_per_unit": 2500.5},
+}
+
+MORE = {
+    "Zebra": {"axes": ENCODERS},
+    "Panda": {"axes": ENCODERS},
+    "SGM": {"timing": {"velocity": 1.0, "acceleration": 2}},
+    "Ring": {"topup_prefix": "T:"},
+    "TopUpRing": {"topup_prefix": "T:"},
+    "Multiplexer": {"converter": "supply", "quadrupoles": ["Q1", "Q2"]},
+    "BeamPositionMonitors": {"monitors": ["M1", "M2"]},
+    "BeamSizeMonitor": {"um_per_pixel": [2.0, 3.0]},
+}
+"""What the classes need beside a PV."""
 
 ALL = {
     "title": "Everything",
@@ -30,12 +47,13 @@ ALL = {
         "pgm": {"class": "PGM", "pv": "P:"},
         "id": {"class": "Undulator", "pv": "U:", "gap_table": "table.csv"},
         "energy": {"class": "EnergyAxis", "monochromator": "pgm", "undulator": "id"},
+        "slide": {"class": "Motor", "pv": "m7"},
+        "supply": {"class": "PowerConverter", "pv": "S:"},
         **{
-            f"d{number}": {"class": kind, "pv": f"X{number}:"}
+            f"d{number}": {"class": kind, "pv": f"X{number}:", **MORE.get(kind, {})}
             for number, kind in enumerate(KINDS)
-            if kind not in ("PGM", "Undulator", "EnergyAxis", "Ring")
+            if kind not in ("PGM", "Undulator", "EnergyAxis", "Motor")
         },
-        "ring": {"class": "Ring", "pv": "R:", "topup_prefix": "T:"},
     },
 }
 
@@ -81,6 +99,46 @@ def test_every_class_can_be_written_and_made(here, monkeypatch):
         assert list(beamline.devices) == list(ALL["devices"])
 
 
+def test_what_is_written_of_trigger_boxes_and_of_a_multiplexer(here, monkeypatch):
+    from glidepath.beamlines.make_gap_tables import gap_table_file
+
+    (here / "table.csv").write_text(gap_table_file("UE48").read_text())
+    written(ALL, here, "all_of_it")
+    monkeypatch.chdir(here / "all_of_it")
+    kinds = {}
+    for prefix in (None, "X:"):
+        devices = load_beamline("all_of_ittools.devices", prefix).devices
+        kinds[prefix] = {type(device).__name__: device for device in devices.values()}
+        for box in ("Zebra", "Panda"):
+            axes = kinds[prefix][box].axes
+            assert axes["slide"].inputs == (3,)
+            assert axes["energy"].monochromator is devices["pgm"]
+        assert kinds[prefix]["Multiplexer"].parts() == [devices["supply"]]
+        assert kinds[prefix]["SGM"].timing.acceleration == 2
+    real, simulated = kinds[None], kinds["X:"]
+    assert real["Zebra"].axes["energy"].inputs == (3, 4)
+    assert real["Zebra"].axes["energy"].grating.encoder.counts_per_unit == 100_000
+    # The simulated monochromator has its own encoders, and the simulated ring its own names.
+    assert simulated["Zebra"].axes["energy"].inputs == (1, 2)
+    assert simulated["Zebra"].axes["energy"].grating.encoder.counts_per_unit == 360_000
+    assert real["Multiplexer"].quadrupoles == ("Q1", "Q2")
+    assert simulated["Multiplexer"].quadrupoles == ("Q4M1D1R", "Q3M1D1R")
+    (supply,) = simulated["Multiplexer"].parts()
+    assert supply.setpoint.source == "ca://X:QSPAZR:set"
+    assert real["BeamSizeMonitor"].raw_sigma_x.source.startswith("ca://X")
+    project = tomllib.loads(Path("pyproject.toml").read_text())
+    assert project["project"]["dependencies"] == ["glidepath[panda]"]
+
+
+def test_the_trigger_box_of_the_page_can_be_written(here, monkeypatch):
+    slide = '[devices.slide]\nclass = "Motor"\npv = "m7"\n'
+    written(tomllib.loads("\n".join([ANSWERS, slide, BOX])), here)
+    monkeypatch.chdir(here / "soft")
+    box = load_beamline("softtools.devices").devices["zebra"]
+    assert box.axes["energy"].inputs == (1, 2)
+    assert box.axes["slide"].inputs == (3,)
+
+
 def test_what_is_written_can_be_written_again_from_its_answers(here):
     table = tomllib.loads(ANSWERS)
     written(table, here)
@@ -103,12 +161,23 @@ def test_the_configuration_that_is_written_can_be_read(here):
     assert (experiment.facility, experiment.beamline) == ("BESSY II", "Soft X-rays")
 
 
-def test_what_is_written_is_well_formed(here):
-    written(tomllib.loads(ANSWERS), here)
+@pytest.mark.parametrize("table", [tomllib.loads(ANSWERS), ALL], ids=["page", "all"])
+def test_what_is_written_is_well_formed(here, table):
+    from glidepath.beamlines.make_gap_tables import gap_table_file
+
+    (here / "table.csv").write_text(gap_table_file("UE48").read_text())
+    written(table, here)
     for command in (["check", "--ignore", "D1"], ["format", "--check"]):
         arguments = [sys.executable, "-m", "ruff", *command, "--line-length", "100", "--no-cache"]
         done = subprocess.run([*arguments, "."], cwd=here / "soft", capture_output=True, text=True)
         assert done.returncode == 0, done.stdout
+
+
+LAW = {"period_mm": 48, "periods": 62, "ring_energy_GeV": 1.7}
+
+
+def _box(axis):
+    return {"devices": {"a": {"class": "Zebra", "pv": "Z:", "axes": {"x": axis}}}}
 
 
 @pytest.mark.parametrize(
@@ -135,8 +204,34 @@ def test_what_is_written_is_well_formed(here):
         (
             "soft",
             {"devices": {"a": {"class": "EnergyAxis", "monochromator": "pgm"}}},
-            "needs as its monochromator a device of the class PGM that is named before it",
+            "needs as its monochromator a device of the class PGM or SGM or DCM or KMC3DCM that",
         ),
+        (
+            "soft",
+            {
+                "devices": {
+                    "a": {"class": "SGM", "pv": "S:"},
+                    "b": {"class": "Undulator", "pv": "U:", **LAW},
+                    "c": {"class": "EnergyAxis", "monochromator": "a", "undulator": "b"},
+                }
+            },
+            'c needs coupling = "separate", for no undulator follows a SGM by itself',
+        ),
+        (
+            "soft",
+            {"devices": {"a": {"class": "BeamSizeMonitor", "pv": "B:"}}},
+            r"a \(BeamSizeMonitor\) needs um_per_pixel = ...",
+        ),
+        (
+            "soft",
+            {"devices": {"a": {"class": "Multiplexer", "pv": "B:", "quadrupoles": ["Q1"]}}},
+            "a needs as its converter a device of the class PowerConverter",
+        ),
+        ("soft", {"devices": {"a": {"class": "SGM", "pv": "S:", "timing": 3}}}, "say velocity in"),
+        ("soft", _box({"motor": "m"}), "say monochromator, grating, mirror"),
+        ("soft", _box({**ENCODERS["slide"], "input": 5}), "number of an input, 1 to 4"),
+        ("soft", _box({**ENCODERS["slide"], "counts_per_unit": 0}), "must be a number above zero"),
+        ("soft", _box(ENCODERS["slide"]), "need a Motor that is named before it, not 'slide'"),
     ],
 )
 def test_what_makes_no_beamline_is_one_sentence(tmp_path, name, table, sentence):
@@ -231,3 +326,17 @@ def test_what_the_page_types_leads_to_green_tests_and_a_first_spectrum(tmp_path)
     done = typed(["glidepath", "show", "-1"], folder)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("Scan 1 (")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_tests_of_a_beamline_with_one_of_each_class_are_green(here):
+    pytest.importorskip("p4p")
+    from glidepath.beamlines.make_gap_tables import gap_table_file
+
+    (here / "table.csv").write_text(gap_table_file("UE48").read_text())
+    written(ALL, here, "all_of_it")
+    done = typed(["python", "-m", "pytest", "-q", "-p", "no:cacheprovider"], here / "all_of_it")
+    assert done.returncode == 0, done.stdout + done.stderr
+    # All are read but the camera, which must be prepared first, and the PandA.
+    assert re.search(rf"\b{len(ALL['devices']) - 2 + 6} passed", done.stdout), done.stdout

@@ -6,12 +6,23 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from inspect import signature
+from inspect import Parameter, signature
 from keyword import iskeyword
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["KINDS", "Answers", "AnswersError", "DeviceAnswer", "Kind", "read_answers", "to_toml"]
+__all__ = [
+    "BOXES",
+    "KINDS",
+    "MONOCHROMATORS",
+    "Answers",
+    "AnswersError",
+    "DeviceAnswer",
+    "EncoderAnswer",
+    "Kind",
+    "read_answers",
+    "to_toml",
+]
 
 DEVICES: Final = "glidepath.devices"
 DETECTORS: Final = "glidepath.detectors"
@@ -38,12 +49,23 @@ class Kind:
         Lists of the beamline module in which it stands.
     refers
         Parameters that take other devices by name -> the classes that these can have.
+    server
+        Which server of the simulation it needs beside those that are always there: ``"vacuum"``,
+        ``"accelerator"``, ``"panda"``; empty: none.
+    partners
+        Parameter that takes another device -> what the PV names of that one begin with in the
+        simulation, where not each of its kind will do.
+    replaced
+        Parameters that have other values in the simulation.
     """
 
     module: str
     simulated: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     lists: tuple[str, ...] = ()
     refers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    server: str = ""
+    partners: Mapping[str, str] = field(default_factory=dict)
+    replaced: Mapping[str, Any] = field(default_factory=dict)
 
     def pv(self, parameter: str, number: int) -> str:
         """Return the beginning of the PV names of one of the simulated devices."""
@@ -51,17 +73,42 @@ class Kind:
         return choices[number % len(choices)]
 
 
-def _kind(module: str, *simulated: str, lists: tuple[str, ...] = ()) -> Kind:
-    return Kind(module, {"prefix": simulated}, lists)
+def _kind(module: str, *simulated: str, lists: tuple[str, ...] = (), server: str = "") -> Kind:
+    return Kind(module, {"prefix": simulated}, lists, server=server)
+
+
+def _of_vacuum(*simulated: str, module: str = FAMILIES, lists: tuple[str, ...] = ()) -> Kind:
+    return _kind(module, *simulated, lists=lists, server="vacuum")
+
+
+def _of_ring(*simulated: str) -> Kind:
+    return _kind(FAMILIES, *simulated, server="accelerator")
 
 
 BASELINE = ("BASELINE",)
 
+MONOCHROMATORS = ("PGM", "SGM", "DCM", "KMC3DCM")
+"""What can be the monochromator of an energy axis; without one it is an axis by itself."""
+
+LEADING = ("PGM", "DCM")
+"""Monochromators that an undulator can follow by itself."""
+
+BOXES = ("Zebra", "Panda")
+"""Trigger boxes: they have ``axes``, the encoders that are connected to them."""
+
+MULTIPLEXED = ["Q4M1D1R", "Q3M1D1R"]
+"""Quadrupoles of the simulated ring."""
+
 KINDS: Final[Mapping[str, Kind]] = {
     "PGM": _kind(DEVICES, "PGM1:", lists=BASELINE),
+    "SGM": _kind(DEVICES, "SGM1:", lists=BASELINE),
+    "DCM": _kind(DEVICES, "DCM1:", lists=BASELINE),
+    "KMC3DCM": _kind(DEVICES, "", lists=BASELINE),
     "Undulator": _kind(DEVICES, "UE48:", lists=BASELINE),
     "EnergyAxis": Kind(
-        DEVICES, lists=("AXES",), refers={"monochromator": ("PGM",), "undulator": ("Undulator",)}
+        DEVICES,
+        lists=("AXES",),
+        refers={"monochromator": MONOCHROMATORS, "undulator": ("Undulator",)},
     ),
     "Motor": _kind(DEVICES, "m2", "m1", "m4", lists=("AXES", "BASELINE")),
     "Electrometer": _kind(DEVICES, "KEI1:", "KEI2:", lists=("DETECTORS",)),
@@ -71,18 +118,44 @@ KINDS: Final[Mapping[str, Kind]] = {
         ("DETECTORS", "BASELINE", "SILENT"),
     ),
     "Camera": _kind(DETECTORS, "CAM1:"),
-    "BeamShutter": _kind(FAMILIES, "BS1:", lists=("PATH",)),
-    "PhotonShutter": _kind(FAMILIES, "PSH1:"),
-    "Valve": _kind(FAMILIES, "V1:", "V2:", lists=("PATH",)),
-    "UndulatorLock": _kind(FAMILIES, "UE48:", lists=("PATH",)),
-    "MirrorM1": _kind(FAMILIES, "M1:", lists=BASELINE),
-    "HexapodMirror": _kind(FAMILIES, "HEX1:", lists=BASELINE),
-    "ApertureUnit": _kind(FAMILIES, "AU1:", lists=BASELINE),
-    "Slits": _kind(FAMILIES, "SLIT1:", lists=BASELINE),
-    "Pinholes": _kind(FAMILIES, "PIN1:", lists=BASELINE),
-    "Filters": _kind(FAMILIES, "FIL1:", lists=BASELINE),
-    "ExitSlit": _kind(FAMILIES, "ES1:", lists=BASELINE),
-    "ResourceLock": _kind(GENERIC, "LOCK1:"),
+    "Zebra": _kind(DEVICES, "ZEBRA:"),
+    "Panda": _kind(DEVICES, "PANDA:", server="panda"),
+    "PulseGenerator": _kind(DEVICES, "PULSE:"),
+    "BeamShutter": _of_vacuum("BS1:", lists=("PATH",)),
+    "PhotonShutter": _of_vacuum("PSH1:"),
+    "Valve": _of_vacuum("V1:", "V2:", lists=("PATH",)),
+    "UndulatorLock": _of_vacuum("UE48:", lists=("PATH",)),
+    "MirrorM1": _of_vacuum("M1:", lists=BASELINE),
+    "HexapodMirror": _of_vacuum("HEX1:", lists=BASELINE),
+    "ApertureUnit": _of_vacuum("AU1:", lists=BASELINE),
+    "Slits": _of_vacuum("SLIT1:", lists=BASELINE),
+    "Pinholes": _of_vacuum("PIN1:", lists=BASELINE),
+    "Filters": _of_vacuum("FIL1:", lists=BASELINE),
+    "ExitSlit": _of_vacuum("ES1:", lists=BASELINE),
+    "ResourceLock": _of_vacuum("LOCK1:", module=GENERIC),
+    "PowerConverter": _of_ring("HS4P1D4R:", "VS3P1D4R:"),
+    "Multiplexer": Kind(
+        FAMILIES,
+        {"prefix": ("PMUXZR:",)},
+        refers={"converter": ("PowerConverter",)},
+        server="accelerator",
+        partners={"converter": "QSPAZR:"},
+        replaced={"quadrupoles": MULTIPLEXED},
+    ),
+    "Kicker": _of_ring("KIK1:"),
+    "DelayLine": _of_ring("PAHB:"),
+    "InjectionEngine": _of_ring("TOPUPCC:"),
+    "TopUpRing": Kind(
+        FAMILIES,
+        {"prefix": ("RING:",), "topup_prefix": ("TOPUPCC:",)},
+        server="accelerator",
+    ),
+    "FillPattern": _of_ring("CUMZR:"),
+    "Tune": _of_ring("TUNEZRP:"),
+    "BunchFeedback": _of_ring("BBQR:"),
+    "BeamPositionMonitors": _of_ring("MDIZ2T5G:"),
+    "BeamPositionMonitor": _of_ring("BPMZD1Q4R:", "BPMZD4Q4R:"),
+    "BeamSizeMonitor": _of_ring("BSM1:Stats1:"),
 }
 """Classes that a new beamline can have; what else there is can be added by hand."""
 
@@ -110,6 +183,8 @@ class DeviceAnswer:
         Of an undulator: ``period_mm``, ``periods`` and ``ring_energy_GeV``.
     gap_table
         Of an undulator: file of its gap table.
+    encoders
+        Of a trigger box: its encoders by the axis that they are on.
     """
 
     name: str
@@ -119,6 +194,26 @@ class DeviceAnswer:
     options: Mapping[str, Any] = field(default_factory=dict)
     law: Mapping[str, float] = field(default_factory=dict)
     gap_table: Path | None = None
+    encoders: Mapping[str, "EncoderAnswer"] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EncoderAnswer:
+    """The encoders of one axis on a trigger box.
+
+    Attributes
+    ----------
+    of
+        Name of the monochromator or of the motor that has them.
+    inputs
+        Numbers of the inputs: grating and mirror of a monochromator, the encoder of a motor.
+    counts
+        For one degree of a monochromator's angle, or one unit of a motor.
+    """
+
+    of: str
+    inputs: tuple[int, ...]
+    counts: float
 
 
 @dataclass(frozen=True)
@@ -222,9 +317,44 @@ def _device(name: str, table: Any, folder: Path) -> DeviceAnswer:
         _check_undulator(name, law, gap_table, folder)
     elif law:
         raise AnswersError(f"{name} has no {next(iter(law))}: only an Undulator has one.")
+    axes = rest.pop("axes", {}) if kind in BOXES else {}
+    if not isinstance(axes, Mapping):
+        raise AnswersError(
+            f"The axes of {name} are {axes!r}; give a table for each, such as "
+            f"[devices.{name}.axes.energy]."
+        )
+    encoders = {axis: _encoder(name, axis, found) for axis, found in axes.items()}
     _check_options(name, kind, rest)
     file = None if gap_table is None else folder / str(gap_table)
-    return DeviceAnswer(name, kind, pvs, parts, rest, law, file)
+    return DeviceAnswer(name, kind, pvs, parts, rest, law, file, encoders)
+
+
+ENCODERS = {
+    "monochromator": ({"grating", "mirror", "counts_per_degree"}, ("grating", "mirror")),
+    "motor": ({"input", "counts_per_unit"}, ("input",)),
+}
+"""What has encoders -> what is told of them, and which of that are numbers of inputs."""
+
+
+def _encoder(name: str, axis: str, found: Any) -> EncoderAnswer:
+    """Return what is said of the encoders of an axis on a trigger box."""
+    kind = next((kind for kind in ENCODERS if isinstance(found, Mapping) and kind in found), None)
+    if kind is None or set(found) != {kind, *ENCODERS[kind][0]}:
+        raise AnswersError(
+            f"The encoders of {axis} on {name} are {found!r}; say monochromator, grating, mirror "
+            "and counts_per_degree, or motor, input and counts_per_unit."
+        )
+    inputs = []
+    for key in ENCODERS[kind][1]:
+        if isinstance(found[key], bool) or found[key] not in (1, 2, 3, 4):
+            raise AnswersError(
+                f"{key} of {axis} on {name} is {found[key]!r}; it must be the number of an input, "
+                "1 to 4."
+            )
+        inputs.append(int(found[key]))
+    (scale,) = ENCODERS[kind][0] - set(ENCODERS[kind][1])
+    counts = _number(f"{axis} on {name}", scale, found[scale])
+    return EncoderAnswer(str(found[kind]), tuple(inputs), counts)
 
 
 def _pv(name: str, kind: str, key: str, rest: dict[str, Any]) -> str:
@@ -263,6 +393,20 @@ def _check_options(name: str, kind: str, options: Mapping[str, Any]) -> None:
             raise AnswersError(
                 f"{name} ({kind}) has no {key!r}; it can have {', '.join(possible) or 'nothing'}."
             )
+    for key in possible:
+        if parameters[key].default is Parameter.empty and key not in options:
+            raise AnswersError(f"{name} ({kind}) needs {key} = ...")
+    if "timing" in options and kind in MONOCHROMATORS[1:]:
+        _check_timing(name, options["timing"])
+
+
+def _check_timing(name: str, timing: Any) -> None:
+    if not isinstance(timing, Mapping) or set(timing) != {"velocity", "acceleration"}:
+        raise AnswersError(
+            f"timing of {name} is {timing!r}; say velocity in eV/s and acceleration in eV/s²."
+        )
+    for key, value in timing.items():
+        _number(name, f"timing.{key}", value)
 
 
 def _check_parts(devices: tuple[DeviceAnswer, ...]) -> None:
@@ -270,13 +414,27 @@ def _check_parts(devices: tuple[DeviceAnswer, ...]) -> None:
     for device in devices:
         for parameter, classes in KINDS[device.kind].refers.items():
             part = device.parts.get(parameter)
-            if part is None and parameter != "monochromator":
+            if part is None and parameter == "undulator":
                 continue
             if made.get(str(part)) not in classes:
                 raise AnswersError(
                     f"{device.name} needs as its {parameter} a device of the class "
                     f"{' or '.join(classes)} that is named before it, not {part!r}."
                 )
+        for axis, encoder in device.encoders.items():
+            wanted = ("Motor",) if len(encoder.inputs) == 1 else ("PGM",)
+            if made.get(encoder.of) not in wanted:
+                raise AnswersError(
+                    f"The encoders of {axis} on {device.name} need a {wanted[0]} that is named "
+                    f"before it, not {encoder.of!r}."
+                )
+        leader = made.get(device.parts.get("monochromator", ""), LEADING[0])
+        follows = device.options.get("coupling", "following") == "following"
+        if "undulator" in device.parts and follows and leader not in LEADING:
+            raise AnswersError(
+                f'{device.name} needs coupling = "separate", for no undulator follows a {leader} '
+                "by itself."
+            )
         made[device.name] = device.kind
 
 

@@ -7,7 +7,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from .beamline_answers import FAMILIES, GENERIC, KINDS, Answers, AnswersError, DeviceAnswer
+from .beamline_answers import (
+    BOXES,
+    KINDS,
+    MONOCHROMATORS,
+    Answers,
+    AnswersError,
+    DeviceAnswer,
+    EncoderAnswer,
+)
 
 __all__ = ["write_package"]
 
@@ -26,6 +34,12 @@ MEANINGS = {
 
 FLIGHTS = {"EnergyAxis": (400.0, 402.0, 1.0), "PGM": (400.0, 402.0, 1.0), "Motor": (0.0, 2.0, 1.0)}
 """Class of an axis -> what its tests fly in the simulation: start, stop, velocity."""
+
+UNREAD = ("Camera", "Panda")
+"""What must be prepared before it can be read, or has nothing to be read."""
+
+GRATING = EncoderAnswer("", (1, 2), 360_000.0)
+"""Encoders of the simulated monochromator on the simulated trigger boxes."""
 
 
 def write_package(answers: Answers, folder: Path, answer_file: str) -> list[Path]:
@@ -101,10 +115,21 @@ def _values(answers: Answers) -> dict[str, Any]:
     physics = {"UE48"} if any(d.kind == "Undulator" for d in answers.devices) else set()
     if any(device.law for device in answers.devices):
         physics.add("UndulatorLaw")
+    encoders = [one for device in answers.devices for one in device.encoders.values()]
+    if encoders:
+        physics.add("Encoder")
+        used = {"LinearEncoder" if len(one.inputs) == 1 else "GratingEncoders" for one in encoders}
+        imports["glidepath.devices"] += ["EncoderInput", *used]
+    if any(_has_timing(device) for device in answers.devices):
+        imports["glidepath.devices"].append("MoveTiming")
     if physics:
         imports["glidepath.physics"] = sorted(physics)
     axes = [device for device in answers.devices if device.name in lists["AXES"]]
-    flown = next((axis for kind in FLIGHTS for axis in axes if axis.kind == kind), None)
+    flown = next(
+        (axis for kind in FLIGHTS for axis in axes if axis.kind == kind and _is_pgm(axis, answers)),
+        None,
+    )
+    servers = {KINDS[device.kind].server for device in answers.devices}
     return {
         "name": answers.name,
         "title": answers.title,
@@ -112,7 +137,8 @@ def _values(answers: Answers) -> dict[str, Any]:
         "package": f"{answers.name}tools",
         "reference": answers.reference,
         "imports": {
-            module: sorted(set(names), key=lambda n: (not n.isupper(), n.lower()))
+            # Constants, classes, functions: as linters want it.
+            module: sorted(set(names), key=lambda n: (not n.isupper(), n.islower(), n.lower()))
             for module, names in sorted(imports.items())
         },
         "lists": lists,
@@ -123,28 +149,47 @@ def _values(answers: Answers) -> dict[str, Any]:
         "has_table": any(device.gap_table is not None for device in answers.devices),
         "axis": None if flown is None else flown.name,
         "flight": None if flown is None else FLIGHTS[flown.kind],
-        "vacuum": any(KINDS[d.kind].module in (FAMILIES, GENERIC) for d in answers.devices),
+        "servers": {name: name in servers for name in ("vacuum", "accelerator", "panda")},
+        "unread": [device.name for device in answers.devices if device.kind in UNREAD],
         "shutter": next((d.name for d in answers.devices if d.kind == "PhotonShutter"), None),
     }
+
+
+def _is_pgm(axis: DeviceAnswer, answers: Answers) -> bool:
+    """Return whether an axis is where the simulated light is: the others are at other energies."""
+    kinds = {device.name: device.kind for device in answers.devices}
+    return kinds.get(axis.parts.get("monochromator", ""), "PGM") == "PGM"
+
+
+def _has_timing(device: DeviceAnswer) -> bool:
+    return device.kind in MONOCHROMATORS[1:] and "timing" in device.options
 
 
 def _lists(device: DeviceAnswer, answers: Answers) -> tuple[str, ...]:
     lists = KINDS[device.kind].lists
     # A monochromator that is a part of no energy axis is an axis by itself.
     parts = {part for other in answers.devices for part in other.parts.values()}
-    return (*lists, "AXES") if device.kind == "PGM" and device.name not in parts else lists
+    alone = device.kind in MONOCHROMATORS and device.name not in parts
+    return (*lists, "AXES") if alone else lists
 
 
 def _pvs(answers: Answers, *, simulated: bool) -> dict[str, str]:
     """Return what the names of PVs begin with, by device, here or in the simulation."""
     count: Counter[str] = Counter()
     found = {}
+    partners = {
+        device.parts[parameter]: pv
+        for device in answers.devices
+        for parameter, pv in KINDS[device.kind].partners.items()
+    }
     for device in answers.devices:
         kind = KINDS[device.kind]
         for parameter, pv in device.pvs.items():
-            value = kind.pv(parameter, count[device.kind]) if simulated else pv
+            value = pv
+            if simulated:
+                value = partners.get(device.name) or kind.pv(parameter, count[device.kind])
             found[_key(device.name, parameter)] = value
-        count[device.kind] += 1
+        count[device.kind] += device.name not in partners
     return found
 
 
@@ -162,10 +207,49 @@ def _call(device: DeviceAnswer) -> str:
         arguments.append(f"UE48 if simulated else {_table(device)}")
     arguments += [f"{parameter}={part}" for parameter, part in device.parts.items()]
     arguments.append(f'name="{device.name}"')
-    arguments += [f"{key}={_python(value)}" for key, value in device.options.items()]
+    if device.kind in BOXES and device.encoders:
+        arguments.append(f"axes={_encoders(device)}")
+    arguments += [f"{key}={_option(device, key)}" for key in device.options]
     # One each line: lines are then never too long, and changes are easy to see.
     inner = "".join(f"        {argument},\n" for argument in arguments)
     return f"{device.kind}(\n{inner}    )"
+
+
+def _option(device: DeviceAnswer, key: str) -> str:
+    """Return the Python of a parameter, with another value in the simulation where it needs one."""
+    value = device.options[key]
+    if key == "timing" and _has_timing(device):
+        return f"MoveTiming({', '.join(f'{name}={one!r}' for name, one in value.items())})"
+    replaced = KINDS[device.kind].replaced
+    if key in replaced and value != replaced[key]:
+        return f"{_python(replaced[key])} if simulated else {_python(value)}"
+    return _python(value)
+
+
+def _encoders(device: DeviceAnswer) -> str:
+    """Return the Python of the encoders of a trigger box."""
+    lines = []
+    for axis, encoder in device.encoders.items():
+        indent = " " * 16
+        if len(encoder.inputs) == 1:
+            kind = "LinearEncoder"
+            parts = [_input(encoder, encoder, 0), f"{encoder.of}.user_readback"]
+        else:
+            kind = "GratingEncoders"
+            parts = [encoder.of, *(_input(encoder, GRATING, number) for number in (0, 1))]
+        inner = "".join(f"{indent}{part},\n" for part in parts)
+        lines.append(f'            "{axis}": {kind}(\n{inner}            ),\n')
+    return f"{{\n{''.join(lines)}        }}"
+
+
+def _input(real: EncoderAnswer, simulated: EncoderAnswer, number: int) -> str:
+    """Return the Python of one encoder, here and in the simulation."""
+
+    def either(here: float, there: float) -> str:
+        return f"{here!r}" if here == there else f"{there!r} if simulated else {here!r}"
+
+    where = either(real.inputs[number], simulated.inputs[number])
+    return f"EncoderInput({where}, Encoder({either(float(real.counts), simulated.counts)}))"
 
 
 def _table(device: DeviceAnswer) -> str:
