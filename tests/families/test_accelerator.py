@@ -5,6 +5,7 @@ import asyncio
 import aioca
 import numpy as np
 import pytest
+from bluesky.utils import RunEngineInterrupted
 
 from glidepath.devices.families import (
     BeamPositionMonitor,
@@ -14,6 +15,7 @@ from glidepath.devices.families import (
     BunchFeedback,
     DelayLine,
     FillPattern,
+    Hysteresis,
     InjectionEngine,
     Kicker,
     Multiplexer,
@@ -24,6 +26,7 @@ from glidepath.devices.families import (
 from glidepath.devices.generic import Tolerance
 from glidepath.devices.positioning import MotionError
 from glidepath.physics.alignment import AlignmentError, fit_quadrupole_centre
+from glidepath.plans import standardise
 from glidepath.plans.beam_based_alignment import beam_based_alignment
 from glidepath.simulation.accelerator import STRENGTH_PER_AMPERE
 from glidepath.simulation.ring_optics import QUADRUPOLES, REVOLUTION_KHZ, RingOptics
@@ -240,3 +243,132 @@ def test_the_ring_says_what_its_top_up_does(ring):
     assert reading["ring-injection"]["value"] == "OFF"
     assert reading["ring-message"]["value"] == "ready"
     assert reading["ring-current"]["value"] > 200
+
+
+WIDTH = 0.4
+"""A between the branches of the simulated hysteresis."""
+
+
+@pytest.fixture
+def iron(ring):
+    """A converter that keeps its magnet on one branch, a plain one, and what the tune says."""
+    prefix, do, plain, multiplexer, _, monitors, tune = ring
+    kept = PowerConverter(
+        f"{prefix}QSPAZR:",
+        "kept",
+        tolerance=Tolerance(absolute=0.01, settle=0.5, timeout=20.0),
+        hysteresis=Hysteresis(overshoot=0.8, top=4.0, bottom=-4.0, cycles=1),
+    )
+    do(kept.connect(timeout=BOUND))
+    do(set_to(multiplexer, QUADRUPOLE))
+    do(put(f"{prefix}FAULT:QSPAZR_hysteresis", WIDTH))
+
+    def tune_at(device, current):
+        do(set_to(device, current))
+        do(triggered(monitors))
+        return do(tune.horizontal.get_value())
+
+    yield do, kept, plain, tune_at
+    do(put(f"{prefix}FAULT:QSPAZR_hysteresis", 0.0))
+
+
+def test_a_target_has_one_field_if_it_is_reached_from_one_side(iron):
+    do, kept, plain, tune_at = iron
+    do(standardised(kept))
+    assert do(kept.cycle.get_value()) == "bottom"
+    rising = tune_at(plain, 1.0)
+    tune_at(plain, 2.0)
+    falling = tune_at(plain, 1.0)
+    # The width of the hysteresis, in units of what one ampere does.
+    per_ampere = abs(tune_at(plain, 4.0) - tune_at(plain, 3.0))
+    assert abs(falling - rising) > 0.5 * WIDTH * per_ampere
+    do(standardised(kept))
+    assert tune_at(kept, 1.0) == pytest.approx(rising, abs=1e-6 * abs(rising))
+    tune_at(kept, 2.0)
+    assert tune_at(kept, 1.0) == pytest.approx(rising, abs=1e-3 * abs(falling - rising))
+
+
+async def standardised(device):
+    await device.standardise()
+
+
+def test_a_plan_cycles_magnets(iron, RE):
+    do, kept, plain, _ = iron
+    RE(standardise(kept))
+    assert do(kept.cycle.get_value()) == "bottom"
+    assert do(kept.setpoint.get_value()) == -4.0
+    with pytest.raises(ValueError, match="converter has no cycle"):
+        RE(standardise(plain))
+
+
+def test_a_plan_that_is_ended_stops_the_cycle(iron, RE):
+    do, kept, *_ = iron
+    do(set_to(kept, 0.0))
+
+    def end_when_it_ramps(reading):
+        if next(iter(reading.values()))["value"] == "ramp up":
+            RE.loop.call_soon_threadsafe(asyncio.ensure_future, RE._request_pause_coro())
+
+    kept.cycle.subscribe_reading(end_when_it_ramps)
+    with pytest.raises(RunEngineInterrupted):
+        RE(standardise(kept))
+    kept.cycle.clear_sub(end_when_it_ramps)
+    RE.abort()
+    assert do(kept.cycle.get_value()) == "failed"
+    assert do(kept.setpoint.get_value()) == pytest.approx(do(kept.readback.get_value()), abs=0.1)
+
+
+def test_a_cycle_and_a_side_that_cannot_be_are_refused_before_anything_moves(iron):
+    do, kept, plain, _ = iron
+    before = do(kept.setpoint.get_value())
+    with pytest.raises(ValueError, match="converter has no cycle; give it one"):
+        do(standardised(plain))
+    kept.hysteresis = Hysteresis(overshoot=0.8, top=9.0, bottom=-4.0)
+    with pytest.raises(ValueError, match="kept cannot go to 9 A: its range is -5 to 5 A"):
+        do(standardised(kept))
+    with pytest.raises(ValueError, match=r"kept cannot be brought to -4.5 A from below: .*-5.3 A"):
+        do(set_to(kept, -4.5))
+    assert do(kept.setpoint.get_value()) == before
+    assert do(kept.cycle.get_value()) == "unknown"
+
+
+def test_a_cycle_whose_supply_is_stuck_has_failed(ring):
+    prefix, do, *_ = ring
+    kept = PowerConverter(
+        f"{prefix}QSPAZR:",
+        "kept",
+        tolerance=Tolerance(absolute=0.01, timeout=1.0),
+        hysteresis=Hysteresis(overshoot=0.5, top=4.0, bottom=-4.0),
+    )
+    do(kept.connect(timeout=BOUND))
+    do(put(f"{prefix}FAULT:QSPAZR", "stuck"))
+    try:
+        with pytest.raises(MotionError, match="kept was set to 4 A and is not there in time"):
+            do(standardised(kept))
+    finally:
+        do(put(f"{prefix}FAULT:QSPAZR", "none"))
+    assert do(kept.cycle.get_value()) == "failed"
+
+
+@pytest.mark.parametrize(
+    ("options", "ends"),
+    [
+        ({"overshoot": 0.5, "cycles": 2}, ["top", "bottom", "top", "bottom"]),
+        ({"overshoot": -0.5, "cycles": 1}, ["bottom", "top"]),
+    ],
+)
+def test_a_cycle_ends_where_targets_are_reached_from(options, ends):
+    assert Hysteresis(top=1.0, bottom=-1.0, **options).ends() == ends
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"overshoot": 0.0, "top": 1.0, "bottom": -1.0}, "comes from no side"),
+        ({"overshoot": 1.0, "top": -1.0, "bottom": 1.0}, "give a bottom below the top"),
+        ({"overshoot": 1.0, "top": 1.0, "bottom": 0.0, "cycles": 0}, "one cycle or more"),
+    ],
+)
+def test_a_hysteresis_that_is_none_is_refused(options, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        Hysteresis(**options)

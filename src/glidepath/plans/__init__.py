@@ -9,6 +9,7 @@ from .lock_suspender import LockSuspender
 from .messages import reason_of
 from .n2_check import n2_check
 from .restore import Move, RestoreError, moves_of, restore
+from .standardise import standardise
 from .trajectory_scan import trajectory_scan
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "n2_check",
     "reason_of",
     "restore",
+    "standardise",
     "trajectory_scan",
     "xas_flyscan",
 ]

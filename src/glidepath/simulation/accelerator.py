@@ -78,6 +78,25 @@ class Multiplexer:
         await self._job.stop()
 
 
+class Iron:
+    """A magnet whose field follows its current with a play, as hysteresis has it.
+
+    Attributes
+    ----------
+    width
+        A between the branches of rising and of falling current; 0: there is no hysteresis.
+    """
+
+    def __init__(self) -> None:
+        self.width, self._field = 0.0, 0.0
+
+    def field(self, current: float) -> float:
+        """Return the current that would give the present field without hysteresis, A."""
+        play = self.width / 2
+        self._field = min(max(self._field, current - play), current + play)
+        return self._field
+
+
 class Accelerator:
     """Everything that the accelerator server serves.
 
@@ -100,6 +119,10 @@ class Accelerator:
         }
         self._converter = self._supply("QSPAZR", limits=(-5.0, 5.0), **supply)
         self._multiplexer = Multiplexer(self.database, self._converter)
+        self._iron = Iron()
+        self.database.number(
+            "FAULT:QSPAZR_hysteresis", 0.0, "A", limits=(0.0, 1.0), on_put=self._on_hysteresis
+        )
         self._kicker = self._supply("KIK1", unit="kV", velocity=10.0, limits=(0.0, 20.0))
         self._add_switches()
         self._add_monitors()
@@ -107,6 +130,9 @@ class Accelerator:
 
     def _supply(self, name: str, **options: Any) -> Drive:
         return Drive(self.database, name, f"{name}:set", f"{name}:rdbk", **options)
+
+    async def _on_hysteresis(self, width: float) -> None:
+        self._iron.width = float(width)
 
     def _add_switches(self) -> None:
         database = self.database
@@ -183,8 +209,9 @@ class Accelerator:
         for name, drive in self._steerers.items():
             optics.kicks[name] = KICK_PER_AMPERE * drive.position
         optics.trims = dict.fromkeys(QUADRUPOLES, 0.0)
+        field = self._iron.field(self._converter.position)
         if (chosen := self._multiplexer.name.value) in optics.trims:
-            optics.trims[chosen] = STRENGTH_PER_AMPERE * self._converter.position
+            optics.trims[chosen] = STRENGTH_PER_AMPERE * field
         data = np.zeros(BLOCK * BLOCKS)
         for number, plane in enumerate(("x", "y")):
             orbit = optics.orbit(plane)

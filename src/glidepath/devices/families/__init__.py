@@ -18,7 +18,7 @@ from .diagnostics import (
     Tune,
 )
 from .injection import InjectionEngine
-from .magnets import DelayLine, Kicker, Multiplexer, PowerConverter
+from .magnets import DelayLine, Hysteresis, Kicker, Multiplexer, PowerConverter
 from .mirrors import HexapodMirror, MirrorM1
 from .shutters import BeamShutter, PhotonShutter, Valve
 from .undulator_lock import UndulatorLock
@@ -36,6 +36,7 @@ __all__ = [
     "FillPattern",
     "Filters",
     "HexapodMirror",
+    "Hysteresis",
     "InjectionEngine",
     "Kicker",
     "MirrorM1",

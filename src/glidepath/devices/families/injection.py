@@ -8,12 +8,15 @@ from ophyd_async.core import StandardReadableFormat as Format
 
 from glidepath.devices.generic import pv_names
 from glidepath.devices.generic.work import Work
-from glidepath.devices.positioning import MotionError, check_range
-from glidepath.devices.signals import ask, signal_r, signal_rw, tell, watch
+from glidepath.devices.positioning import MotionError, check_range, disconnected
+from glidepath.devices.signals import NoAnswerError, ask, signal_r, signal_rw, tell, watch
 
 __all__ = ["InjectionEngine"]
 
 ON, OFF = "ON", "OFF"
+
+GLIMPSE = 1.0
+"""Seconds that a report of progress may wait for the current."""
 
 
 class InjectionEngine(StandardReadable, Locatable[float], Stoppable):
@@ -70,7 +73,11 @@ class InjectionEngine(StandardReadable, Locatable[float], Stoppable):
         await self.target.set(value)
         initial = await ask(self.current)
         async for _ in self._work.steps(self.name, self._fill(value)):
-            now = await self.current.get_value()
+            try:
+                now = await ask(self.current, GLIMPSE)
+            except NoAnswerError:
+                # What comes of it is said by the work itself.
+                continue
             yield WatcherUpdate(now, initial, value, self.name, "mA")
 
     async def _fill(self, target: float) -> None:
@@ -85,7 +92,8 @@ class InjectionEngine(StandardReadable, Locatable[float], Stoppable):
             if not filled:
                 raise MotionError(
                     f"{self.name} did not reach {target:g} mA within {self._timeout:g} s: "
-                    f"{self.current.source} is {seen.value(self.current):g} mA."
+                    f"{self.current.source} is {seen.value(self.current):g} mA"
+                    f"{disconnected(self.current)}."
                 )
 
     async def stop(self, success: bool = False) -> None:

@@ -1,7 +1,7 @@
 """Axes and power supplies without a status: done when the readback is near and stays there."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -17,10 +17,17 @@ from ophyd_async.core import (
 )
 from ophyd_async.core import StandardReadableFormat as Format
 
-from glidepath.devices.positioning import InstantMove, MotionError, check_range, end_task
+from glidepath.devices.positioning import (
+    InstantMove,
+    MotionError,
+    check_range,
+    disconnected,
+    end_task,
+)
 from glidepath.devices.signals import (
     NoAnswerError,
     Watch,
+    ask,
     read_limits,
     signal_r,
     signal_rw,
@@ -30,7 +37,10 @@ from glidepath.devices.signals import (
 
 from .names import pv_names
 
-__all__ = ["ComparedAxis", "Tolerance"]
+__all__ = ["ComparedAxis", "ComparedMove", "Tolerance"]
+
+UPDATED = 1.0
+"""Seconds within which a monitor has what its server says when it is asked."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +73,7 @@ class Tolerance:
 
 
 @dataclass
-class _Compared(MovableLogic[float]):
+class ComparedMove(MovableLogic[float]):
     """Moves by comparison; see `ComparedAxis`."""
 
     tolerance: Tolerance
@@ -87,11 +97,16 @@ class _Compared(MovableLogic[float]):
 
     async def move(self, new_position: float, timeout: TimeoutCalculator) -> None:
         """Set, and wait until the readback is near and has stayed so."""
+        await self.go([new_position], timeout)
+
+    async def go(self, way: Sequence[float], time_left: TimeoutCalculator) -> None:
+        """Go from one position to the next, to the last; at each the readback must settle."""
         self._moving = asyncio.current_task()
         try:
             async with watch(self.readback) as seen:
-                await self.setpoint.set(new_position)
-                await self._settled(new_position, seen, timeout)
+                for position in way:
+                    await self.setpoint.set(position)
+                    await self._settled(position, seen, time_left)
         finally:
             self._moving = None
 
@@ -100,11 +115,26 @@ class _Compared(MovableLogic[float]):
             return self.tolerance.near(seen.value(self.readback), target)
 
         while await seen.until(near, time_left()):
-            if not await seen.until(lambda: not near(), self.tolerance.settle):
+            if await seen.until(lambda: not near(), self.tolerance.settle):
+                continue
+            # What was shown last by a server that is gone, or that hangs, is no arrival.
+            try:
+                now = await ask(self.readback)
+            except NoAnswerError as error:
+                raise MotionError(
+                    f"{self.readback.name} was set to {target:g} {self.unit}, and nobody knows "
+                    f"whether it is there, for {error}: it has shown "
+                    f"{seen.value(self.readback):g} {self.unit} before."
+                ) from error
+            if self.tolerance.near(now, target):
                 return
+            # Its monitors were not told, or not yet.
+            if not await seen.until(lambda: not near(), self.tolerance.settle + UPDATED):
+                break
         raise MotionError(
             f"{self.readback.name} was set to {target:g} {self.unit} and is not there in time: "
-            f"{self.readback.source} is {seen.value(self.readback):g} {self.unit}."
+            f"{self.readback.source} is {seen.value(self.readback):g} {self.unit}"
+            f"{disconnected(self.readback)}."
         )
 
     async def stop(self) -> None:
@@ -113,7 +143,7 @@ class _Compared(MovableLogic[float]):
         try:
             value = self.stop_value
             if value is None:
-                value = await self.readback.get_value(cached=False)
+                value = await ask(self.readback)
             await tell(self.setpoint, value)
         except (NoAnswerError, TimeoutError) as error:
             raise MotionError(
@@ -169,7 +199,7 @@ class ComparedAxis(StandardReadable, StandardMovable[float]):
     @cached_property
     def movable_logic(self) -> MovableLogic[float]:
         """How it moves."""
-        return _Compared(
+        return ComparedMove(
             self.setpoint,
             self.readback,
             self.tolerance,
