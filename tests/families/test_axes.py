@@ -146,6 +146,17 @@ async def test_a_late_status_does_not_end_a_move_early(bench, axis):
     assert await bench.get("PIN1:PH_4_GET") == pytest.approx(5.0, abs=0.01)
 
 
+async def test_a_status_that_is_silent_is_no_arrival(bench, axis):
+    await bench.fault("PIN1:PH_4", "no status")
+    with pytest.raises(
+        MotionError, match=r"axis is at its target, but its status was silent: .*PH_4_STATUS is 0"
+    ):
+        await axis.set(3.0)
+    assert await bench.get("PIN1:PH_4_GET") == pytest.approx(3.0, abs=0.01)
+    await bench.fault("PIN1:PH_4")
+    await axis.set(0.0)
+
+
 async def test_an_axis_stops_when_told(bench, axis):
     status = axis.set(20.0)
     await bench.becomes("PIN1:PH_4_STATUS", 1)

@@ -10,6 +10,7 @@ import pytest
 from glidepath.devices.families import BeamShutter, PhotonShutter, Valve
 from glidepath.devices.generic import OPEN, LockedError, ResourceLock, StateTable
 from glidepath.devices.generic.states import FOUR_BITS
+from glidepath.devices.generic.two_states import LONGEST_PULSE
 from glidepath.devices.positioning import MotionError
 
 pytestmark = pytest.mark.slow
@@ -135,6 +136,36 @@ async def test_a_valve_that_does_not_arrive_is_named_and_not_toggled_again(
     with pytest.raises(MotionError, match=rf"valve was to be open .*toggled once.*\({state}\)"):
         await valve.set("open")
     assert await pulses(bench, valve) == 1
+
+
+async def test_a_valve_that_is_stuck_can_be_set_again_for_its_status_is_alive(bench, valve):
+    await bench.fault("V1", "stuck")
+    for number in (1, 2):
+        with pytest.raises(MotionError, match="did not get there after it was toggled once"):
+            await valve.set("open")
+        assert await pulses(bench, valve) == number
+    assert await valve.doubt() == ""
+
+
+async def test_a_valve_that_shows_open_and_was_toggled_since_does_not_let_the_beam_through(
+    bench, valve
+):
+    await valve.set("open")
+    assert await valve.objection() == ""
+    # Not within the length of a pulse: then the status could be one of a fast valve.
+    await asyncio.sleep(LONGEST_PULSE)
+    await bench.fault("V1", "no status")
+    await bench.put("V1:SetTa", 1)
+    await bench.becomes("V1:SetTa", 0)
+    assert await valve.state() == "open"
+    objection = await valve.objection()
+    assert objection.startswith("Nobody knows whether there is light behind valve, for its status")
+    assert objection.endswith(f"{bench.prefix}V1:State1 is 14 (open).")
+    await bench.fault("V1")
+    assert (
+        await valve.objection() == "valve is closed, so that there is no light behind it; open "
+        "it first."
+    )
 
 
 async def test_a_valve_that_hangs_half_way_is_not_toggled_by_the_next_call(bench, valve):
@@ -289,3 +320,32 @@ async def test_a_shutter_that_hangs_is_named(bench, shutter):
     await bench.fault("BS1", "stuck")
     with pytest.raises(MotionError, match=r"did not get there within 3 s.*\(closed\)"):
         await shutter.set("open")
+
+
+async def test_a_shutter_whose_status_is_silent_is_neither_open_nor_closed(bench, shutter):
+    await bench.fault("BS1", "no status")
+    with pytest.raises(MotionError, match=r"did not get there within 3 s.*State is 1 \(closed\)"):
+        await shutter.set("open")
+    assert "told to be open and its status was not renewed within 3 s" in await shutter.doubt()
+    # It shows that it is closed, and is told to close all the same: it has opened unseen.
+    with pytest.raises(MotionError, match=r"not renewed within 3 s of the command.* is 1 \(clos"):
+        await shutter.set("closed")
+    assert await bench.get("BS1:close") == 1
+    await bench.fault("BS1")
+    await shutter.set("closed")
+    assert await shutter.state() == "closed"
+    assert await shutter.doubt() == ""
+
+
+async def test_a_shutter_that_shows_open_and_was_closed_since_does_not_let_the_beam_through(
+    bench, shutter
+):
+    await shutter.set("open")
+    assert await shutter.objection() == ""
+    await bench.fault("BS1", "no status")
+    await bench.put("BS1:close", 1)
+    assert await shutter.state() == "open"
+    assert await shutter.objection() == (
+        "Nobody knows whether there is light behind shutter, for it was told to be closed and its "
+        f"status was not renewed within 3 s: ca://{bench.prefix}BS1:State is 2 (open)."
+    )

@@ -9,8 +9,8 @@ import sys
 import aioca
 import pytest
 
+from glidepath.acceptance.family_table import known
 from glidepath.beamlines import load_beamline, simulated
-from glidepath.devices.families.catalogue import known
 from glidepath.session import Session
 
 NAMES = {*simulated.VACUUM, *simulated.ACCELERATOR}
@@ -188,6 +188,7 @@ def test_the_shell_has_the_families_though_its_servers_come_up_behind_the_prompt
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    assert "said open ['beam_shutter', 'valve1', 'valve2', 'undulator_lock']" in done.stdout
+    path = ["beam_shutter", "valve1", "valve2", "photon_shutter", "undulator_lock"]
+    assert f"said open {path}" in done.stdout
     assert "tune True" in done.stdout
     assert done.stderr == ""

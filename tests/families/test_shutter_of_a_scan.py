@@ -92,6 +92,22 @@ def test_a_shutter_that_does_not_open_ends_the_scan_before_the_flight(lab):
     assert do(lab["RE"], lab["slide"].user_readback.get_value) <= 0.0
 
 
+def test_a_shutter_whose_status_is_silent_ends_this_scan_and_refuses_the_next(lab):
+    prefix = lab["prefix"]
+    put(lab, f"{prefix}FAULT:PSH1", "no status")
+    try:
+        with pytest.raises(Exception, match=r"shutter was to be open and its status was not rene"):
+            lab["RE"](scan(lab, shutter=lab["shutter"]))
+        for options in ({"shutter": lab["shutter"]}, {"path": [lab["shutter"]]}):
+            with pytest.raises(PreflightError, match=r"PSH1:State1 is 5|shutter is closed"):
+                lab["RE"](scan(lab, **options))
+    finally:
+        put(lab, f"{prefix}FAULT:PSH1", "none")
+    assert do(lab["RE"], lab["slide"].user_readback.get_value) <= 0.0
+    assert do(lab["RE"], lab["shutter"].state) == "open"
+    do(lab["RE"], lambda: lab["shutter"].set("closed"))
+
+
 def put(lab, name, value):
     do(lab["RE"], lambda: aioca.caput(name, value, wait=True, timeout=20))
 

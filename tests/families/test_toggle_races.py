@@ -195,11 +195,20 @@ async def test_a_valve_with_a_status_that_never_comes_is_not_toggled_by_the_next
     await bench.fault("V1", "no status")
     valve = Valve(f"{bench.prefix}V1:", "valve", travel=1.0, lateness=1.0)
     await valve.connect(timeout=BOUND)
-    with pytest.raises(MotionError, match="toggled once"):
+    with pytest.raises(MotionError, match=r"not renewed after it was toggled once.* is 5 \(clo"):
         await valve.set("open")
     assert await pulses() == 1
-    # It went to the end of its way unseen.
-    await asyncio.sleep(1.0)
+    # It went to the end of its way unseen. Nobody believes that it is closed, whoever asks.
+    other = Valve(f"{bench.prefix}V1:", "other", travel=1.0, lateness=1.0)
+    await other.connect(timeout=BOUND)
+    for device, wanted in ((valve, "open"), (other, "open"), (valve, "closed"), (other, "closed")):
+        with pytest.raises(
+            MotionError,
+            match=rf"{device.name} was to be {wanted} and was not toggled, for its "
+            r"status was not renewed within 1 s .*V1:State1 is 5 \(closed\)",
+        ):
+            await device.set(wanted)
+    assert await pulses() == 1
     await bench.fault("V1")
     assert await valve.state() == "open"
     await valve.set("open")

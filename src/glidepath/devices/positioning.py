@@ -16,7 +16,7 @@ from ophyd_async.core import (
     set_mock_value,
 )
 
-from .signals import NoAnswerError, Watch, patience_with, watch
+from .signals import NoAnswerError, Watch, ask_reading, lost, patience_with, watch
 
 __all__ = [
     "ControllerMove",
@@ -25,6 +25,8 @@ __all__ = [
     "Pace",
     "WithLimits",
     "check_range",
+    "disconnected",
+    "renewed",
     "together",
 ]
 
@@ -65,6 +67,24 @@ def check_range(name: str, position: float, limits: tuple[float, float] | None, 
         raise ValueError(
             f"{name} cannot go to {position:g} {unit}: its range is {low:g} to {high:g} {unit}."
         )
+
+
+def disconnected(*signals: SignalR[Any]) -> str:
+    """Return which signals have lost their connection, as the end of a sentence; may be empty."""
+    gone = " and ".join(lost(*signals))
+    return f" (the connection to {gone} is lost)" if gone else ""
+
+
+async def renewed(status: SignalR[Any], command: SignalR[Any]) -> bool:
+    """Return whether the record of a status was processed since that of a command.
+
+    By the time stamps that their servers give when they are asked. What does not answer was not.
+    """
+    try:
+        told, said = await ask_reading(command), await ask_reading(status)
+    except NoAnswerError:
+        return False
+    return said["timestamp"] >= told["timestamp"]
 
 
 @dataclass(frozen=True)
@@ -126,6 +146,10 @@ class ControllerMove(MovableLogic[float]):
         Called after the range check and before the setpoint is written.
     go
         Called after the setpoint was written, where the controller needs a command to start.
+    heard
+        Whether an arrival counts only if the status has said something of the move: that the axis
+        moved, or, if that was too short to be seen, anything since the setpoint was written. For a
+        controller whose status may have died without anyone noticing.
     """
 
     status: SignalR[Any]
@@ -138,6 +162,7 @@ class ControllerMove(MovableLogic[float]):
     velocity: SignalR[float] | None = None
     before: Callable[[], Awaitable[None]] | None = None
     go: Callable[[], Awaitable[None]] | None = None
+    heard: bool = False
     _moving: asyncio.Task[Any] | None = field(default=None, init=False, repr=False)
 
     async def check_move(self, new_position: float) -> None:
@@ -182,7 +207,7 @@ class ControllerMove(MovableLogic[float]):
             return MotionError(
                 f"{self.readback.name} {what}: it is at {seen.value(self.readback):g} {self.unit}, "
                 f"was sent to {target:g} {self.unit}, and {self.status.source} is "
-                f"{seen.value(self.status)!r}."
+                f"{seen.value(self.status)!r}{disconnected(self.status, self.readback)}."
             )
 
         near_from_the_start = arrived()
@@ -201,6 +226,13 @@ class ControllerMove(MovableLogic[float]):
             raise sentence("was still moving when its time was over")
         if not await seen.until(arrived, self.pace.arrival):
             raise sentence("stopped short of its target")
+        if not self.heard or near_from_the_start:
+            return
+        if not await seen.until(started, self.pace.arrival):
+            if not await renewed(self.status, self.setpoint):
+                raise sentence("is at its target, but its status was silent")
+        elif not await seen.until(done, time_left()):
+            raise sentence("was still moving when its time was over")
 
     async def stop(self) -> None:
         """Stop the axis and wait until it stands.

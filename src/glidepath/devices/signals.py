@@ -10,10 +10,10 @@ Three needs of a beamline that the stock signals leave open are met here:
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from bluesky.protocols import Reading
 from event_model import DataKey
@@ -32,8 +32,10 @@ __all__ = [
     "NoAnswerError",
     "Watch",
     "ask",
+    "ask_reading",
     "comes_true",
     "holds_twice",
+    "lost",
     "patience_with",
     "put_back",
     "read_limits",
@@ -43,6 +45,8 @@ __all__ = [
     "tell",
     "watch",
 ]
+
+_Answer = TypeVar("_Answer")
 
 HANGING_TIMEOUT = 4.0
 """Seconds in which a server must take the order to stop, or a setting that is put back."""
@@ -179,14 +183,20 @@ class NoAnswerError(ConnectionError):
     """A server did not take what it was told, or did not say what it was asked."""
 
 
-def patience_with(signal: SignalW[Any] | SignalR[Any]) -> float:
-    """Return the seconds that the server of a signal may take to answer."""
+def lost(*signals: SignalW[Any] | SignalR[Any]) -> tuple[str, ...]:
+    """Return the sources of those signals whose connection is lost at the moment."""
+    if not any(signal.source.startswith("ca://") for signal in signals):
+        return ()
     # aioca reads EPICS_* from the environment when it is first imported.
     from aioca import get_channel_infos
 
-    name = _name_of(signal.source)
-    lost = any(channel.name == name and not channel.connected for channel in get_channel_infos())
-    return LOST_TIMEOUT if lost else HANGING_TIMEOUT
+    gone = {channel.name for channel in get_channel_infos() if not channel.connected}
+    return tuple(signal.source for signal in signals if _name_of(signal.source) in gone)
+
+
+def patience_with(signal: SignalW[Any] | SignalR[Any]) -> float:
+    """Return the seconds that the server of a signal may take to answer."""
+    return LOST_TIMEOUT if lost(signal) else HANGING_TIMEOUT
 
 
 async def tell(
@@ -219,12 +229,37 @@ async def ask(signal: SignalR[SignalDatatypeT], within: float | None = None) -> 
     NoAnswerError
         If its server did not say it within that time in s (None: `patience_with` it).
     """
-    asking = asyncio.ensure_future(signal.get_value(cached=False))
+    return await _answer(signal, signal.get_value(cached=False), within)
+
+
+async def ask_reading(
+    signal: SignalR[SignalDatatypeT], within: float | None = None
+) -> Reading[SignalDatatypeT]:
+    """Return the value of a signal with the time at which its record was processed last.
+
+    A record that is processed again and has the same value tells its monitors nothing: only who
+    asks gets to know that the value is a new one.
+
+    Raises
+    ------
+    NoAnswerError
+        As for `ask`.
+    """
+    readings = await _answer(signal, signal.read(cached=False), within)
+    return readings[signal.name]
+
+
+async def _answer(
+    signal: SignalR[Any], question: Coroutine[Any, Any, _Answer], within: float | None
+) -> _Answer:
+    asking = asyncio.ensure_future(question)
     try:
         await asyncio.wait({asking}, timeout=patience_with(signal) if within is None else within)
         if not asking.done():
             raise NoAnswerError(f"{signal.source} does not answer")
         return asking.result()
+    except TimeoutError as error:
+        raise NoAnswerError(f"{signal.source} does not answer") from error
     finally:
         asking.cancel()
 
@@ -348,6 +383,9 @@ class Watch:
 async def watch(*signals: SignalR[Any], within: float = DEFAULT_TIMEOUT) -> AsyncIterator[Watch]:
     """Subscribe to signals for the length of a block, and wait for their first values.
 
+    What is known of a signal whose connection is lost, from an earlier subscription, is no first
+    value: it is waited for until it is connected again.
+
     Raises
     ------
     TimeoutError
@@ -365,8 +403,9 @@ async def watch(*signals: SignalR[Any], within: float = DEFAULT_TIMEOUT) -> Asyn
     try:
         for signal, function in listeners.items():
             signal.subscribe_reading(function)
-        if not await seen.until(lambda: seen.has(*signals), within):
-            silent = ", ".join(signal.source for signal in signals if not seen.has(signal))
+        if not await seen.until(lambda: seen.has(*signals) and not lost(*signals), within):
+            missing = [signal.source for signal in signals if not seen.has(signal)]
+            silent = ", ".join(missing or lost(*signals))
             raise TimeoutError(f"No value came from {silent} within {within:g} s.")
         yield seen
     finally:

@@ -212,6 +212,8 @@ async def light_path_objections(shutter: Any, path: Iterable[Any]) -> list[str]:
                 found.append(objection)
         if callable(state := getattr(shutter, "state", None)) and await state() == "error":
             found.append(f"{_name(shutter)} is in fault, so that it cannot be opened.")
+        elif callable(doubt := getattr(shutter, "doubt", None)) and (why := await doubt()):
+            found.append(f"{_name(shutter)} cannot be the shutter of a scan now, for {why}.")
     return found
 
 

@@ -18,6 +18,7 @@ from ophyd_async.core import (
 from ophyd_async.core import StandardReadableFormat as Format
 
 from glidepath.devices.positioning import MotionError, end_task, together
+from glidepath.devices.signals import ask
 
 __all__ = ["BladeSlits", "SlitAxis"]
 
@@ -38,10 +39,7 @@ class _Pair(MovableLogic[float]):
 
     async def _edges(self) -> tuple[float, float]:
         """Return where the edges are, in the direction in which the gap is counted."""
-        at = [
-            await blade.movable_logic.readback.get_value(cached=False)
-            for blade in (self.plus, self.minus)
-        ]
+        at = [await ask(blade.movable_logic.readback) for blade in (self.plus, self.minus)]
         return self.signs[0] * at[0], self.signs[1] * at[1]
 
     async def _targets(self, position: float) -> tuple[float, float]:

@@ -10,7 +10,7 @@ from glidepath.devices.signals import Watch, ask, signal_r, signal_rw, tell, wat
 
 from .names import pv_names
 from .states import CLOSED, ERROR, OPEN, TWO_SWITCHES, StateTable, settled_error
-from .two_states import Barrier
+from .two_states import EPICS_EPOCH, LONGEST_PULSE, Barrier
 
 __all__ = ["CommandDevice", "Permit"]
 
@@ -53,7 +53,8 @@ class CommandDevice(Barrier):
     resettable
         Whether it has a command that resets a fault.
     travel
-        Seconds within which it opens or closes.
+        Seconds within which it opens or closes. A status that says the opposite of a newer
+        command, and was not renewed so long, is not believed.
 
     Attributes
     ----------
@@ -115,8 +116,36 @@ class CommandDevice(Barrier):
         )
 
     async def _bring(self, target: str) -> None:
-        async with watch(self.status, *self.permits.values()) as seen:
+        signals = (self.status, *self._commands.values(), *self.permits.values())
+        async with watch(*signals) as seen:
             await self._decide(target, seen)
+
+    async def doubt(self) -> str:
+        """Return why what its status shows cannot be believed; empty if it can."""
+        async with watch(self.status, *self._commands.values()) as seen:
+            told = self._contradiction(seen)
+            if not told:
+                return ""
+            since = seen.timestamp(self._commands[told])
+            if await seen.until(lambda: not self._contradiction(seen), self._travel):
+                return ""
+            if await self._renewed(seen, since):
+                return ""
+            return (
+                f"it was told to be {told} and its status was not renewed within "
+                f"{self._travel:g} s: {self._shown(seen)}"
+            )
+
+    def _contradiction(self, seen: Watch) -> str:
+        """Return the state of a command that is newer than a status that shows another one."""
+        shown = self.states.meaning(seen.value(self.status))
+        for state, command in self._commands.items():
+            # A command that has gone back to 0 was given a little before that.
+            begin = seen.timestamp(command) - LONGEST_PULSE * (not seen.value(command))
+            known = max(seen.timestamp(self.status), EPICS_EPOCH)
+            if state != shown and begin > known:
+                return state
+        return ""
 
     async def _decide(self, target: str, seen: Watch) -> None:
         def meaning() -> str:
@@ -126,14 +155,27 @@ class CommandDevice(Barrier):
             given = [seen.value(signal) for signal in self.permits.values()]
             return self.missing_permits(given) if target == OPEN else ""
 
-        if meaning() == target:
+        doubtful = bool(self._contradiction(seen))
+        if meaning() == target and not doubtful:
             return
         if meaning() == ERROR and await settled_error(seen, meaning):
             raise self._sentence(target, seen, "is in fault; trigger it to reset the fault")
+        first = seen.timestamp(self.status)
+
+        def heard() -> bool:
+            return not doubtful or seen.timestamp(self.status) > first
+
         await tell(self._commands[target], 1)
-        reached = await self._arrive(target, seen, self._travel, lambda: bool(missing()))
+        reached = await self._arrive(target, seen, self._travel, lambda: bool(missing()), heard)
         if reached == target:
-            return
+            if heard() or await self._renewed(seen, seen.timestamp(self._commands[target])):
+                return
+            raise self._sentence(
+                target,
+                seen,
+                f"its status was not renewed within {self._travel:g} s of the command, so that "
+                "nobody knows where it is; look at it",
+            )
         if missing():
             raise self._sentence(target, seen, f"lost its permit, for {missing()}")
         raise self._sentence(target, seen, f"did not get there within {self._travel:g} s")

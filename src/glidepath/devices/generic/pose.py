@@ -10,8 +10,8 @@ from ophyd_async.core import (
 )
 from ophyd_async.core import StandardReadableFormat as Format
 
-from glidepath.devices.positioning import MotionError, Pace, check_range
-from glidepath.devices.signals import NoAnswerError, Watch, signal_r, signal_rw, tell, watch
+from glidepath.devices.positioning import MotionError, Pace, check_range, disconnected, renewed
+from glidepath.devices.signals import NoAnswerError, Watch, ask, signal_r, signal_rw, tell, watch
 
 from .names import pv_names
 from .work import Work
@@ -116,8 +116,8 @@ class Pose(StandardReadable, Locatable[Mapping[str, float]], Stoppable):
 
     async def locate(self) -> Location[Mapping[str, float]]:
         """Return the target and the position of each axis."""
-        setpoint = {axis: await self.axis(axis).setpoint.get_value() for axis in AXES}
-        readback = {axis: await self.axis(axis).readback.get_value() for axis in AXES}
+        setpoint = {axis: await ask(self.axis(axis).setpoint) for axis in AXES}
+        readback = {axis: await ask(self.axis(axis).readback) for axis in AXES}
         return Location(setpoint=setpoint, readback=readback)
 
     def check_value(self, value: Mapping[str, float]) -> None:
@@ -182,6 +182,12 @@ class Pose(StandardReadable, Locatable[Mapping[str, float]], Stoppable):
             raise self._sentence(seen, target, off(), "was still moving when its time was over")
         if not await seen.until(lambda: not off(), self._pace.arrival):
             raise self._sentence(seen, target, off(), "stopped short of its target")
+        if near_from_the_start or await seen.until(started, self._pace.arrival):
+            # What is said late of the motion is waited for as well.
+            if not await seen.until(lambda: not seen.value(self.running), bound):
+                raise self._sentence(seen, target, off(), "was still moving after its time")
+        elif not await renewed(self.running, self.start):
+            raise self._sentence(seen, target, off(), "is there, but its status was silent")
 
     def _sentence(
         self, seen: Watch, target: Mapping[str, float], off: list[str], what: str
@@ -191,7 +197,11 @@ class Pose(StandardReadable, Locatable[Mapping[str, float]], Stoppable):
             f"of {target[axis]:g}"
             for axis in off
         )
-        return MotionError(f"{self.name} {what}: {where or 'every axis is at its target'}.")
+        status = f"{self.running.source} is {seen.value(self.running)}"
+        return MotionError(
+            f"{self.name} {what}: {where or 'every axis is at its target'}, and "
+            f"{status}{disconnected(self.running)}."
+        )
 
     async def stop(self, success: bool = False) -> None:
         """Abort the move and wait until the hexapod stands.

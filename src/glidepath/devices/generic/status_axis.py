@@ -8,13 +8,14 @@ from ophyd_async.core import (
     MovableLogic,
     StandardMovable,
     StandardReadable,
+    callback_on_mock_put,
     default_mock_class,
     set_mock_value,
 )
 from ophyd_async.core import StandardReadableFormat as Format
 
 from glidepath.devices.positioning import ControllerMove, InstantMove, Pace
-from glidepath.devices.signals import read_limits, signal_r, signal_rw, tell
+from glidepath.devices.signals import ask, read_limits, signal_r, signal_rw, tell
 
 from .names import pv_names
 
@@ -27,11 +28,20 @@ class _Standing(DeviceMock["StatusAxis"]):
     async def connect(self, device: "StatusAxis") -> None:
         await InstantMove().connect(device)
         set_mock_value(device.status, device.done_value)
+        callback_on_mock_put(device.setpoint, lambda value: self._arrived(device, value))
+
+    def _arrived(self, device: "StatusAxis", position: float) -> None:
+        set_mock_value(device.status, device.done_value + 1)
+        set_mock_value(device.readback, position)
+        set_mock_value(device.status, device.done_value)
 
 
 @default_mock_class(_Standing)
 class StatusAxis(StandardReadable, StandardMovable[float]):
     """An axis whose controller says by a status that a move is done.
+
+    A status that says nothing of a move is no answer: the move has failed, even if the readback
+    is at the target.
 
     Parameters
     ----------
@@ -91,6 +101,7 @@ class StatusAxis(StandardReadable, StandardMovable[float]):
             unit=self._unit,
             tolerance=self._tolerance,
             pace=self._pace,
+            heard=True,
         )
 
     async def limits(self) -> tuple[float, float] | None:
@@ -101,4 +112,4 @@ class StatusAxis(StandardReadable, StandardMovable[float]):
         if self.stop_command is not None:
             await tell(self.stop_command, 1)
         else:
-            await tell(self.setpoint, await self.readback.get_value(cached=False))
+            await tell(self.setpoint, await ask(self.readback))

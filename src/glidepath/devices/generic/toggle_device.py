@@ -6,7 +6,8 @@ opposite of what was wanted. The rules here:
 - a movement, or a pulse that the controller has not taken yet, is waited for before anything is
   decided;
 - a status that is older than the last pulse, whoever sent it, is not believed until it is
-  renewed, or could no longer be late;
+  renewed. If that does not happen within the time by which it may be late, nobody knows where the
+  valve is: that is an error, and nothing is toggled;
 - one call sends one pulse at most. What does not come to its end is an error that names the
   state; it is never tried again.
 
@@ -24,12 +25,9 @@ from glidepath.devices.signals import Watch, ask, signal_r, signal_rw, tell, wat
 from .names import pv_names
 from .resource_lock import ResourceLock
 from .states import ERROR, FOUR_BITS, MOVING, StateTable, settled_error
-from .two_states import Barrier
+from .two_states import EPICS_EPOCH, LONGEST_PULSE, Barrier
 
 __all__ = ["ToggleDevice"]
-
-EPICS_EPOCH = 631_152_000.0
-"""POSIX time of 1990-01-01: the time stamp of a record that was never processed."""
 
 
 class ToggleDevice(Barrier):
@@ -51,7 +49,8 @@ class ToggleDevice(Barrier):
     travel
         Seconds within which it opens or closes.
     lateness
-        Seconds by which the status may be late.
+        Seconds by which the status may be late. A status that was not renewed so long after a
+        pulse is not believed: a movement, or a record that is processed again, renews it.
     lock
         Held while it is toggled, where several clients may do so.
 
@@ -67,7 +66,8 @@ class ToggleDevice(Barrier):
     Raises
     ------
     MotionError
-        By the status of ``set``: in fault, still moving, not there in time, or moved back.
+        By the status of ``set``: in fault, still moving, not there in time, moved back, or with a
+        status that is older than the last pulse.
 
     Examples
     --------
@@ -89,6 +89,7 @@ class ToggleDevice(Barrier):
         names = pv_names(prefix, {"toggle": "{}SetTa", "status": "{}State1"}, pvs)
         self._travel, self._lateness = travel, lateness
         self._lock = None if lock is None else Reference(lock)
+        self._edge = 0.0
         self.toggle = signal_rw(int, names["toggle"], wait=False)
         super().__init__(signal_r(int, names["status"]), states, name)
 
@@ -110,7 +111,14 @@ class ToggleDevice(Barrier):
             return self.states.meaning(seen.value(self.status))
 
         await self._rest(target, seen)
-        await self._believable(seen)
+        if not await self._believable(seen):
+            raise self._sentence(
+                target,
+                seen,
+                f"was not toggled, for its status was not renewed within {self._lateness:g} s of "
+                "the last pulse, so that nobody knows where it is; look at it, and move it by "
+                "hand or let its status be processed",
+            )
         await self._rest(target, seen)
         if meaning() == target:
             return
@@ -132,13 +140,35 @@ class ToggleDevice(Barrier):
             what = f"was still moving after {self._travel:g} s, so that it was not toggled"
             raise self._sentence(target, seen, what)
 
-    async def _believable(self, seen: Watch) -> None:
-        """Wait until the status is newer than the last pulse, or can no longer be late."""
+    async def doubt(self) -> str:
+        """Return why what its status shows cannot be believed; empty if it can."""
+        async with watch(self.status, self.toggle) as seen:
+            if await self._believable(seen):
+                return ""
+            return (
+                f"its status was not renewed within {self._lateness:g} s of the last pulse: "
+                f"{self._shown(seen)}"
+            )
+
+    async def _believable(self, seen: Watch) -> bool:
+        """Wait until the status is newer than the last pulse; return whether it is."""
         pulsed = seen.timestamp(self.toggle)
-        if pulsed > EPICS_EPOCH:
-            await seen.until(lambda: seen.timestamp(self.status) >= pulsed, self._lateness)
+        if pulsed <= EPICS_EPOCH:
+            return True
+        if await seen.until(lambda: seen.timestamp(self.status) >= pulsed, self._lateness):
+            return True
+        # Of a pulse that is over only the end may be known, and what is fast was there before it.
+        end = seen.timestamp(self.toggle)
+        begin = end if seen.value(self.toggle) else end - LONGEST_PULSE
+        return await self._renewed(seen, max(begin, min(self._edge, end)))
+
+    def _note_edge(self, seen: Watch) -> bool:
+        if seen.value(self.toggle):
+            self._edge = seen.timestamp(self.toggle)
+        return False
 
     async def _pulse(self, target: str, seen: Watch) -> None:
+        seen.latch(lambda: self._note_edge(seen))
         # If this fails, nobody knows whether the pulse has arrived: it is not sent again.
         await tell(self.toggle, 1)
         reached = await self._arrive(target, seen, self._travel + self._lateness)
@@ -146,6 +176,13 @@ class ToggleDevice(Barrier):
             return
         if reached == ERROR:
             raise self._sentence(target, seen, "went into fault after it was toggled")
+        if self._edge and not await self._renewed(seen, self._edge):
+            raise self._sentence(
+                target,
+                seen,
+                "its status was not renewed after it was toggled once, so that nobody knows where "
+                "it is; look at it before you set it again",
+            )
         raise self._sentence(
             target,
             seen,
