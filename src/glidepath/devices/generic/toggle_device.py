@@ -51,6 +51,7 @@ class ToggleDevice(Barrier):
     lateness
         Seconds by which the status may be late. A status that was not renewed so long after a
         pulse is not believed: a movement, or a record that is processed again, renews it.
+        That is told by time stamps: the clocks of both PVs must agree.
     lock
         Held while it is toggled, where several clients may do so.
 
