@@ -40,7 +40,7 @@ class Step:
     prompt
         What the terminal shows when it is done, as a regular expression.
     interrupt
-        Seconds after which Ctrl-C is pressed; None: it is not.
+        What the terminal shows when Ctrl-C is pressed, as a regular expression; empty: it is not.
     keys
         Keys that are pressed in place of Enter, and what clears the line afterwards.
     """
@@ -48,7 +48,7 @@ class Step:
     said: str
     typed: str
     prompt: str = r"In \[\d+\]: $"
-    interrupt: float | None = None
+    interrupt: str = ""
     keys: tuple[str, ...] = ()
 
 
@@ -71,7 +71,7 @@ STEPS = (
     Step(
         "A scan that is too long: Ctrl-C after some seconds.",
         "%fly energy 400 430 0.5 0.1",
-        interrupt=9.0,
+        interrupt=r"\b[3-9]\d/600 rows",
     ),
     Step("End it.", "RE.abort()"),
     Step("What happened?", "%why"),
@@ -135,6 +135,14 @@ class Terminal:
                 raise TimeoutError(f"No prompt came back:\n{self.text()[-2000:]}")
             time.sleep(0.2)
 
+    def _wait_for(self, pattern: str, line: int) -> None:
+        """Wait until something is shown from a line on."""
+        deadline = time.monotonic() + PATIENCE
+        while not re.search(pattern, "\n".join(self.text().splitlines()[line:])):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{pattern} was not shown:\n{self.text()[-2000:]}")
+            time.sleep(0.2)
+
     def do(self, step: Step) -> str:
         """Do one step; return what it added to the terminal."""
         before = len(self.text().splitlines())
@@ -149,8 +157,8 @@ class Terminal:
             self.wait(step.prompt)
             return _since(shown, before)
         self._tmux("send-keys", "-t", self._name, "Enter")
-        if step.interrupt is not None:
-            time.sleep(step.interrupt)
+        if step.interrupt:
+            self._wait_for(step.interrupt, before)
             self._tmux("send-keys", "-t", self._name, "C-c")
         # The prompt of before is still the last line for a moment.
         time.sleep(1.0)
@@ -173,7 +181,8 @@ def _since(text: str, line: int) -> str:
 def main() -> None:
     """Record and write the page."""
     parts = [HEAD]
-    with tempfile.TemporaryDirectory() as folder:
+    # What the shell and the commands leave behind may still write when the folder goes.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         terminal = Terminal(Path(folder).resolve())
         try:
             for step in STEPS:

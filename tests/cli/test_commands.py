@@ -253,6 +253,27 @@ def test_the_simulation_stops_on_ctrl_c_with_status_zero():
 
 
 @pytest.mark.slow
+def test_a_shell_is_left_without_waiting_and_its_runs_get_into_tiled(beamline, tmp_path):
+    done = run(
+        *"shell --view none --beamline glidepath.beamlines.simulated --data".split(),
+        str(tmp_path),
+        input="%fly energy 400 400.6 1 0.05 mesh sample\nexit\n",
+        timeout=240,
+        env=environment(beamline),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "success" in done.stdout, done.stderr
+    (journal,) = (tmp_path / "journal").glob("*.jsonl")
+    # It was handed over: the shell itself had no catalogue to wait for.
+    assert (tmp_path / "journal" / "waiting" / "local").is_dir()
+
+    from glidepath.catalog.left_behind import wait_for_all
+
+    assert wait_for_all(tmp_path, 240)
+    assert journal.with_suffix(".published").exists()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("presses", [1, 2, 8])
 def test_a_scan_that_is_interrupted_is_in_tiled_with_its_reason_as_the_last_sentence(
     beamline, tmp_path, presses

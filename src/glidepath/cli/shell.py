@@ -44,7 +44,15 @@ def shell(
         from glidepath.shell import start
 
         session = stack.enter_context(
-            Session(beamline, data, tiled=tiled, catalogue=not no_tiled, live=view or True)
+            Session(
+                beamline,
+                data,
+                tiled=tiled,
+                catalogue=not no_tiled,
+                live=view or True,
+                # Who leaves the prompt waits neither for Tiled nor for exports.
+                left_behind=True,
+            )
         )
         start(session)
 
