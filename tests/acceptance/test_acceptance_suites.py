@@ -57,6 +57,18 @@ def test_a_fault_is_found_by_the_test_that_is_for_it(matrix, case):
     assert found.title == case.expected, found.outcome
 
 
+def test_a_motor_that_refuses_to_move_has_not_shown_that_it_stops(matrix):
+    matrix.put("m1.SET", "Set")
+    try:
+        (stops,) = matrix.outcomes("focus", ["stops"])
+    finally:
+        matrix.put("m1.SET", "Use")
+    assert stops.result is Result.FAIL
+    assert "is in Set mode" in stops.sentence
+    (stops,) = matrix.outcomes("focus", ["stops"])
+    assert stops.result is Result.PASS
+
+
 def test_all_that_is_tried_is_in_the_matrix():
     assert set(TRIED) <= {str(case) for case in CASES}
 

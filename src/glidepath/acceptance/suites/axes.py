@@ -172,6 +172,7 @@ async def stops(trial: Trial) -> str:
             move = asyncio.ensure_future(_awaited(axis.go(target)))
             try:
                 await _under_way(trace, begun, start, way, move)
+                _not_refused(move)
                 told, at = monotonic(), await axis.position()
                 await asyncio.wait_for(axis.stop(), STOPPING)
                 stood = await _standing(axis, tolerance)
@@ -225,6 +226,23 @@ async def _under_way(
         if trace.first("position", lambda value: abs(value - start) > UNDER_WAY * way, begun):
             return
         await asyncio.sleep(0.01)
+
+
+def _not_refused(move: "asyncio.Future[Any]") -> None:
+    """Fail if a move ended with an error before it was told to stop: what never moved stands, too.
+
+    Raises
+    ------
+    Failed
+        If the device refused to move, or gave up.
+    Exception
+        Any other with which the move has ended.
+    """
+    if move.done():
+        try:
+            move.result()
+        except REFUSALS as error:
+            raise Failed(str(error)) from error
 
 
 async def returns(trial: Trial) -> str:
