@@ -1,5 +1,6 @@
 """What acceptance tests are planned, compared and written, without any hardware."""
 
+import asyncio
 import subprocess
 import sys
 import tomllib
@@ -9,10 +10,13 @@ from xml.etree import ElementTree
 
 import pytest
 
-from glidepath.acceptance import Figure, Needs, Outcome, Result, planned_tests
+from glidepath.acceptance import Asked, Figure, LeftOut, Needs, Outcome, Result, planned_tests
 from glidepath.acceptance.record import column_of
 from glidepath.acceptance.report import changes, write_html, write_junit
+from glidepath.acceptance.suites.triggers import triggers
+from glidepath.acceptance.trial import Trial
 from glidepath.beamlines import Beamline, BeamlineError, load_beamline
+from glidepath.detectors import Camera
 
 ROOT = Path(__file__).parents[2]
 SIMULATED = "glidepath.beamlines.simulated"
@@ -39,6 +43,25 @@ def test_what_moves_is_known_without_connecting():
     assert {"energy flies", "energy resolves", "energy stops", "camera is as it says"} <= moving
     assert "zebra with camera triggers" in moving
     assert not {title for title in moving if title.endswith(("answers", "has limits", "refuses"))}
+
+
+def test_a_box_is_not_tested_with_a_detector_that_takes_no_pulses(tmp_path):
+    # As ADSimDetector: no wiring could make it follow, so that nothing has failed.
+    devices = {
+        "box": SimpleNamespace(name="box", axes={"axis": None}),
+        "axis": SimpleNamespace(name="axis"),
+        "camera": Camera("CAM:", "camera", driver="sim"),
+    }
+    beamline = Beamline("here", devices, axes=("axis",), safe_ranges={"axis": (-1.0, 1.0)})
+    session = SimpleNamespace(
+        beamline=beamline,
+        devices=lambda names: [devices[name] for name in names],
+        call=lambda work: asyncio.run(work()),
+    )
+    asked = Asked(frozenset(devices))
+    trial = Trial(session, devices["box"], "box", "box with camera", Needs(), asked, tmp_path)
+    with pytest.raises(LeftOut, match="camera takes no pulses"):
+        triggers(trial)
 
 
 def test_axes_of_parts_move_only_where_a_safe_range_is_declared():

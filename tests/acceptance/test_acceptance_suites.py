@@ -1,8 +1,13 @@
 """All families pass their tests when nothing is wrong; each kind of fault is found by a test."""
 
-import pytest
+import os
 
-from glidepath.acceptance import Result
+import pytest
+from ophyd_async.epics.motor import Motor as EpicsMotor
+
+from glidepath.acceptance import Failed, Needs, Result
+from glidepath.acceptance.suites.axes import moves
+from glidepath.acceptance.trial import Trial
 from glidepath.faults.acceptance_matrix import CASES, Matrix
 
 pytestmark = pytest.mark.slow
@@ -67,6 +72,36 @@ def test_a_motor_that_refuses_to_move_has_not_shown_that_it_stops(matrix):
     assert "is in Set mode" in stops.sentence
     (stops,) = matrix.outcomes("focus", ["stops"])
     assert stops.result is Result.PASS
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "well", "sentence"),
+    [("SET", "Set", "Use", "is in Set mode"), ("SPMG", "Pause", "Go", "SPMG is Pause")],
+)
+def test_a_stock_motor_gets_no_target_in_a_mode_in_which_it_would_not_move(
+    matrix, tmp_path, field, value, well, sentence
+):
+    # ophyd-async's own Motor sends it in every mode: the calibration changes, or it moves later.
+    session = matrix.session
+    stock = EpicsMotor(f"{os.environ['GLIDEPATH_PREFIX']}m1", name="stock")
+    session.call(stock.connect)
+    signals = (stock.user_setpoint, stock.offset, stock.user_readback)
+
+    def shown():
+        return [session.call(signal.get_value) for signal in signals]
+
+    needs = Needs(safe=(-500.0, 500.0))
+    trial = Trial(session, stock, "stock", "stock", needs, matrix.runner.asked, tmp_path)
+    before = shown()
+    matrix.put(f"m1.{field}", value)
+    try:
+        with pytest.raises(Failed, match=sentence):
+            session.call(lambda: moves(trial))
+        assert shown() == before
+    finally:
+        matrix.put(f"m1.{field}", well)
+    assert shown() == before
+    assert session.call(lambda: moves(trial))
 
 
 def test_all_that_is_tried_is_in_the_matrix():

@@ -13,13 +13,17 @@ from ophyd_async.epics.motor import Motor as EpicsMotor
 
 from glidepath.devices import EnergyAxis
 from glidepath.devices.generic import Pose, SlitAxis, Tolerance
-from glidepath.devices.motor_record import soft_limits
+from glidepath.devices.motor_record import read_motor_record, soft_limits
 from glidepath.devices.positioning import ControllerMove
 from glidepath.devices.signals import ask
 
 __all__ = ["Axis", "Trace", "axes_of"]
 
 AXES_OF_A_POSE = ("x", "y", "z", "a", "b", "c")
+
+
+async def _none() -> tuple[str, ...]:
+    return ()
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,8 @@ class Axis:
         Says whether the axis moves; None: nothing does.
     moving
         Whether a value of the status means that it moves.
+    objections
+        Returns why it would not go where it is sent, a sentence each, without moving anything.
     """
 
     name: str
@@ -57,6 +63,7 @@ class Axis:
     tolerance: Tolerance | None = None
     status: SignalR[Any] | None = None
     moving: Callable[[Any], bool] = bool
+    objections: Callable[[], Awaitable[tuple[str, ...]]] = _none
 
     async def position(self) -> float:
         """Return where it is, from its server."""
@@ -112,6 +119,7 @@ async def _of_movable(part: StandardMovable[float]) -> Axis:
     logic = part.movable_logic
     status: SignalR[Any] | None = None
     moving: Callable[[Any], bool] = bool
+    objections = _none
 
     async def limits() -> tuple[float, float] | None:
         own = getattr(part, "limits", None)
@@ -122,6 +130,10 @@ async def _of_movable(part: StandardMovable[float]) -> Axis:
 
     if isinstance(part, EpicsMotor):
         status, moving = part.motor_done_move, _is_zero
+
+        async def objections() -> tuple[str, ...]:
+            return (await read_motor_record(part)).objections()
+
     elif isinstance(logic, ControllerMove):
         done = logic.is_done
         status = logic.status
@@ -139,6 +151,7 @@ async def _of_movable(part: StandardMovable[float]) -> Axis:
         await _tolerance_of(part),
         status,
         moving,
+        objections,
     )
 
 

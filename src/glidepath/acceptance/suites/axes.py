@@ -303,6 +303,10 @@ async def _allowed(trial: Trial) -> AsyncIterator[tuple[Axis, float, float]]:
             f"It is at {start:g} {unit}, outside its safe range {safe[0]:g} to {safe[1]:g}, so "
             "that it was not moved; bring it there by hand."
         )
+    # A stock motor takes a target in every mode: in Set mode it would change the calibration, on
+    # Pause it would stay for later.
+    if objections := await axis.objections():
+        raise Failed(" ".join(objections))
     async with kept_settings(trial.device), kept_axis(axis, tolerance):
         yield axis, start, tolerance
 

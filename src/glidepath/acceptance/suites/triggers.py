@@ -8,7 +8,7 @@ from glidepath.acceptance.outcomes import Failed, LeftOut
 from glidepath.acceptance.suite import Suite, Test, register_suite
 from glidepath.acceptance.trial import Trial
 from glidepath.beamlines import Beamline
-from glidepath.detectors import find_frame_source
+from glidepath.detectors import TriggerMode, find_frame_source
 from glidepath.flyers import Triggers
 from glidepath.plans import flyscan
 from glidepath.sentences import ScanError, sentence_of
@@ -35,6 +35,8 @@ def triggers(trial: Trial) -> str:
     flown = _on(trial, axis, device)
     source = find_frame_source(followed)
     assert source is not None
+    if session.call(source.trigger_modes) <= {TriggerMode.INTERNAL}:
+        raise LeftOut(f"{detector} takes no pulses: it goes by its own clock only.")
     exposure = trial.needs.exposure or trial.asked.exposure
     period = SPARE * (exposure + session.call(source.dead_time)) + 0.005
     with Kept(flown):
