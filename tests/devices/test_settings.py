@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from ophyd_async.core import Array1D, callback_on_mock_put, set_mock_value
 
+from glidepath.devices import settings as settings_module
 from glidepath.devices import signal_rw
 from glidepath.devices.settings import SettingError, Settings, same
 from glidepath.devices.signals import NoAnswerError
@@ -109,6 +110,33 @@ async def test_a_request_says_what_the_device_has_made_of_it():
     assert await settings.request(signal, 0.5, within=0.05) == 0.5
     await settings.restore()
     assert await now(signal) == 1.0
+
+
+async def test_a_request_that_is_granted_is_read_back_once_and_opens_no_monitor(monkeypatch):
+    signal, settings = await mocked(value=1.0), Settings("box")
+    reads = []
+    asked = settings_module.ask
+
+    async def ask(signal, within=None):
+        reads.append(signal)
+        return await asked(signal, within)
+
+    monkeypatch.setattr(settings_module, "ask", ask)
+    monkeypatch.delattr(settings_module, "watch")
+    assert await settings.request(signal, 0.5) == 0.5
+    # What it held before, and what it has made of the request.
+    assert len(reads) == 2
+
+
+async def test_a_request_that_is_granted_a_little_later_is_waited_for():
+    signal, settings = await mocked(value=1.0), Settings("box")
+
+    def put(value):
+        asyncio.get_running_loop().call_later(0.01, set_mock_value, signal, value)
+        return 1.0
+
+    callback_on_mock_put(signal, put)
+    assert await settings.request(signal, 0.5, within=30.0) == 0.5
 
 
 async def test_one_last_get_decides_where_a_monitor_is_stale(monkeypatch):

@@ -5,6 +5,7 @@ Process variables: the Qt panels and ophyd classes of BESSY II (``hz-b/bessyii_d
 the same source. Energies are in eV, angles in degrees, as at the PVs.
 """
 
+import asyncio
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from functools import cached_property
@@ -237,7 +238,9 @@ class _Monochromator(StandardReadable, StandardMovable[float]):
 
     async def limits(self) -> tuple[float, float] | None:
         """Return the range of energies in eV that can be reached now, None if not known."""
-        lowest, highest = await self.min_energy.get_value(), await self.max_energy.get_value()
+        lowest, highest = await asyncio.gather(
+            self.min_energy.get_value(), self.max_energy.get_value()
+        )
         # An IOC that was never configured shows zero for both.
         return None if lowest == highest == 0 else (lowest, highest)
 

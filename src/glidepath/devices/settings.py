@@ -179,9 +179,11 @@ class Settings:
         """
         await self.save(signal)
         await self._put(signal, value)
-        async with watch(signal) as seen:
-            await seen.until(lambda: same(seen.value(signal), value), within)
         found = await ask(signal)
+        if not same(found, value):
+            async with watch(signal) as seen:
+                await seen.until(lambda: same(seen.value(signal), value), within)
+            found = await ask(signal)
         self._saved[signal].confirmed = same(found, value)
         return found
 

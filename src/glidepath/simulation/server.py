@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -55,13 +56,17 @@ class _DelayedQueue(asyncio.Queue[Any]):
 
 
 def _counting(context_class: type) -> type:
-    """Return a server that tells the audience of its clients."""
+    """Return a server that tells the audience of its clients, and answers them at once."""
 
     class Counting(context_class):
-        async def tcp_handler(self, *arguments: Any) -> None:
+        async def tcp_handler(self, client: Any, address: Any) -> None:
+            # As EPICS' own server does it. Otherwise a second answer waits for the client's
+            # acknowledgement of the first, which comes up to 40 ms later.
+            connection = client.writer.get_extra_info("socket")
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await audience.arrive()
             try:
-                await super().tcp_handler(*arguments)
+                await super().tcp_handler(client, address)
             finally:
                 audience.leave()
 

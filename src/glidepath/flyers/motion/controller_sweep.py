@@ -101,7 +101,9 @@ class ControllerSweep(BackEnd[MotionPlan]):
         mono, sweep, leg = self.monochromator, self.monochromator.sweep, plan.leg
         self._standing.begin()
         await mono.set(plan.motion.start)
-        await self._settings.set_all([(sweep.start, leg.start), (sweep.end, leg.stop)])
+        # Without a look at what they hold: two passes in a row have never the same.
+        ends = [(sweep.start, leg.start), (sweep.end, leg.stop)]
+        await self._settings.set_all(ends, always=True)
         accepted = await self._settings.request(sweep.velocity, leg.velocity)
         if abs(accepted - leg.velocity) > 1e-6 * leg.velocity:
             raise FlightError(
