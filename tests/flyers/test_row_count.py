@@ -108,5 +108,5 @@ def test_a_scan_that_fails_before_its_detectors_are_armed_has_a_verdict_all_the_
         plan = arm = captured = clock = disarm = restore = None
 
     triggering = Triggering(Box(), [Follower()], Triggers(Box(), step=0.05))
-    assert triggering.with_frames == {}
+    assert triggering.accounts.with_frames == {}
     assert triggering.sentences() == []

@@ -43,6 +43,9 @@ class DisabledRecordError(Exception):
 class MotorRecord:
     """One motor record.
 
+    The class is long because the fields of a motor record act on one another, as those of the real
+    one do: half of it is the list of the fields.
+
     Parameters
     ----------
     database

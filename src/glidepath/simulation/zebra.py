@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import floor, inf
 
 import numpy as np
@@ -128,6 +129,143 @@ class _Run:
     ends: float = inf
     """When it was told to disarm."""
 
+    def opening(self, until: float) -> float | None:
+        """Return when the gate opens before an instant; None if it does not."""
+        start = self.gate_start + self.gate * self.gate_step
+        if self.gate_source == _TIME:
+            opened = max(self.armed + start, self.seen_to)
+            return opened if opened < until else None
+        if self.gate_source == _EXTERNAL:
+            return None
+        threshold, begin = start - 0.5, self.seen_to
+        if not self.below:
+            # It opens when the position crosses the start, not because it is beyond it.
+            grid = np.linspace(begin, until, 64)
+            under = np.flatnonzero(self.reading(grid) < threshold)
+            if not len(under):
+                return None
+            self.below, begin = True, float(grid[under[0]])
+        passages = first_passages(self.reading, begin, until, threshold)
+        return float(passages[0]) if len(passages) else None
+
+    def closing(self, until: float) -> float | None:
+        """Return when the open gate shuts before an instant; None if it does not."""
+        assert self.opened is not None
+        if self.gate_source == _TIME:
+            closing = self.opened + self.gate_width
+            return closing if closing <= until else None
+        threshold = self.base + self.gate_width - 0.5
+        passages = first_passages(self.reading, self.seen_to, until, threshold)
+        return float(passages[0]) if len(passages) else None
+
+    def pulses_before(self, end: float) -> Floats:
+        """Return the pulses of the open gate that come before an instant."""
+        assert self.opened is not None
+        if self.pulse_source == _EXTERNAL or self.pulse_step <= 0:
+            return np.empty(0)
+        left = self.pulses - self.pulse if self.pulses else _HIGHEST
+        if self.pulse_source == _TIME:
+            first = self.opened + self.pulse_start
+            due = floor((end - first) / self.pulse_step) + 1 - self.pulse
+            numbers = self.pulse + np.arange(min(max(due, 0), left), dtype=np.float64)
+            times = first + self.pulse_step * numbers
+        else:
+            first = self.base + self.pulse_start - 0.5 + self.pulse * self.pulse_step
+            times = first_passages(self.reading, self.seen_to, end, first, self.pulse_step, left)
+        times = times[times < end]
+        self.pulse += len(times)
+        return times
+
+
+class _Outputs:
+    """The pulse blocks, and what leaves the box at its outputs.
+
+    Parameters
+    ----------
+    database, name
+        Where the process variables are added, and what their names begin with.
+    line, record
+        As for `Zebra`.
+
+    Attributes
+    ----------
+    error_bits
+        Pulse blocks that were given a pulse while they were busy.
+    """
+
+    def __init__(self, database: Database, name: str, line: TriggerLine, record: Record) -> None:
+        self._line, self._record = line, record
+        self._busy_until = [-inf] * _OUTPUTS
+        self.error_bits = 0
+
+        def free() -> bool:
+            return False
+
+        self._blocks = []
+        for number in range(1, _OUTPUTS + 1):
+            block = f"{name}PULSE{number}"
+            readback = database.choice(f"{block}_PRE:RBV", "ms", tuple(_UNIT_SECONDS))
+            unit = database.choice(
+                f"{block}_PRE", "ms", tuple(_UNIT_SECONDS), on_put=readback.change
+            )
+            edge = database.choice(
+                f"{name}POLARITY:B{'CDEF'[number - 1]}", _EDGES[0], _EDGES, writable=True
+            )
+            registers = {
+                part: _Register(database, f"{block}_{part}", 0, scale, free, highest)
+                for part, scale, highest in (
+                    ("INP", _number, 64),
+                    ("DLY", _time, 1 << 16),
+                    ("WID", _time, 1 << 16),
+                )
+            }
+            self._blocks.append((unit, edge, registers))
+        self._outputs = [
+            _Register(database, f"{name}OUT{number}_TTL", 0, _number, free, 64)
+            for number in range(1, _OUTPUTS + 1)
+        ]
+
+    def send(self, times: Floats, own_width: Callable[[Floats], float]) -> None:
+        """Send what the first output carries.
+
+        Parameters
+        ----------
+        times
+            Rising edges of the pulses of the compare block, POSIX s.
+        own_width
+            Returns how long these are, s.
+        """
+        source = self._outputs[0].raw
+        for block, (unit, edge, registers) in enumerate(self._blocks):
+            if registers["INP"].raw != _PC_PULSE:
+                continue
+            scale = _TICK * _UNIT_SECONDS[unit.value]
+            delay, width = registers["DLY"].raw * scale, registers["WID"].raw * scale
+            answered = times
+            if edge.value != _EDGES[0]:
+                answered = times + own_width(times)
+            accepted = self._unoccupied(block, answered, delay + width)
+            if source == _PULSE_1 + block:
+                self._emit(accepted + delay, width)
+        if source == _PC_PULSE:
+            self._emit(times, own_width(times))
+
+    def _unoccupied(self, block: int, times: Floats, occupied: float) -> Floats:
+        """Return the pulses that find a pulse block at rest; the others are its errors."""
+        accepted = []
+        for instant in times:
+            if instant >= self._busy_until[block]:
+                accepted.append(instant)
+                self._busy_until[block] = instant + occupied
+            else:
+                self.error_bits |= 1 << block
+        return np.array(accepted, dtype=np.float64)
+
+    def _emit(self, edges: Floats, width: float) -> None:
+        if len(edges):
+            self._record(edges, width)
+            self._line.send(edges, width)
+
 
 class Zebra:
     """Position compare, pulse blocks and outputs of a Zebra.
@@ -167,7 +305,7 @@ class Zebra:
         line: TriggerLine,
         record: Record,
     ) -> None:
-        self._encoders, self._line, self._record = encoders, line, record
+        self._encoders = encoders
         self._offsets = [0] * len(_ENCODERS)
         self._run: _Run | None = None
         self._times: Floats = np.zeros(_CAPTURES + 1)
@@ -175,14 +313,12 @@ class Zebra:
         self._capacity = _CAPTURES
         self._made = 0
         self._downloaded = 0.0
-        self._busy_until = [-inf] * _OUTPUTS
-        self._error_bits = 0
         self._extra: float | None = None
         self._previous: float | None = None
         self._build_captures(database, name)
         self._build_encoders(database, name, scales)
         self._build_settings(database, name)
-        self._build_outputs(database, name)
+        self._outputs = _Outputs(database, name, line, record)
         database.number(f"{name}PC_ARM", 0.0, accept=self._unless_locked, on_put=self._arm)
         database.number(f"{name}PC_DISARM", 0.0, on_put=self._disarm)
         self._armed = database.number(f"{name}PC_ARM_OUT", 0.0)
@@ -273,34 +409,6 @@ class Zebra:
         self._captured = _Register(
             database, f"{name}PC_BIT_CAP", 0b1111, _number, self._locked, 1 << 10
         )
-
-    def _build_outputs(self, database: Database, name: str) -> None:
-        def free() -> bool:
-            return False
-
-        self._blocks = []
-        for number in range(1, _OUTPUTS + 1):
-            block = f"{name}PULSE{number}"
-            readback = database.choice(f"{block}_PRE:RBV", "ms", tuple(_UNIT_SECONDS))
-            unit = database.choice(
-                f"{block}_PRE", "ms", tuple(_UNIT_SECONDS), on_put=readback.change
-            )
-            edge = database.choice(
-                f"{name}POLARITY:B{'CDEF'[number - 1]}", _EDGES[0], _EDGES, writable=True
-            )
-            registers = {
-                part: _Register(database, f"{block}_{part}", 0, scale, free, highest)
-                for part, scale, highest in (
-                    ("INP", _number, 64),
-                    ("DLY", _time, 1 << 16),
-                    ("WID", _time, 1 << 16),
-                )
-            }
-            self._blocks.append((unit, edge, registers))
-        self._outputs = [
-            _Register(database, f"{name}OUT{number}_TTL", 0, _number, free, 64)
-            for number in range(1, _OUTPUTS + 1)
-        ]
 
     # -- settings ----------------------------------------------------------------------------
 
@@ -401,7 +509,7 @@ class Zebra:
         """Soft reset: disarmed, what was not downloaded is gone, errors are cleared."""
         self._run = None
         self._made = int(self._downloaded)
-        self._error_bits = 0
+        self._outputs.error_bits = 0
         await self._errors.change(0)
         await self._armed.change(0)
 
@@ -439,12 +547,12 @@ class Zebra:
         if run.seen_to >= run.ends:
             self._run = None
             await self._armed.change(0)
-        await self._errors.change(self._error_bits)
+        await self._errors.change(self._outputs.error_bits)
 
     def _step(self, run: _Run, until: float) -> bool:
         """Go on to an instant, or to the next change of the gate; False after the last gate."""
         if run.opened is None:
-            opened = self._opening(run, until)
+            opened = run.opening(until)
             run.seen_to = until if opened is None else opened
             if opened is not None:
                 run.opened, run.pulse = opened, 0
@@ -455,9 +563,9 @@ class Zebra:
                     else float(counted(run.reading(np.array([opened])))[0])
                 )
             return True
-        closing = self._closing(run, until)
+        closing = run.closing(until)
         end = until if closing is None else closing
-        self._make(run, self._pulses(run, end), end)
+        self._make(run, run.pulses_before(end), end)
         run.seen_to = end
         if closing is None:
             return True
@@ -465,59 +573,12 @@ class Zebra:
         run.gate += 1
         return run.gates == 0 or run.gate < run.gates
 
-    def _opening(self, run: _Run, until: float) -> float | None:
-        start = run.gate_start + run.gate * run.gate_step
-        if run.gate_source == _TIME:
-            opened = max(run.armed + start, run.seen_to)
-            return opened if opened < until else None
-        if run.gate_source == _EXTERNAL:
-            return None
-        threshold, begin = start - 0.5, run.seen_to
-        if not run.below:
-            # It opens when the position crosses the start, not because it is beyond it.
-            grid = np.linspace(begin, until, 64)
-            under = np.flatnonzero(run.reading(grid) < threshold)
-            if not len(under):
-                return None
-            run.below, begin = True, float(grid[under[0]])
-        passages = first_passages(run.reading, begin, until, threshold)
-        return float(passages[0]) if len(passages) else None
-
-    @staticmethod
-    def _closing(run: _Run, until: float) -> float | None:
-        assert run.opened is not None
-        if run.gate_source == _TIME:
-            closing = run.opened + run.gate_width
-            return closing if closing <= until else None
-        threshold = run.base + run.gate_width - 0.5
-        passages = first_passages(run.reading, run.seen_to, until, threshold)
-        return float(passages[0]) if len(passages) else None
-
-    @staticmethod
-    def _pulses(run: _Run, end: float) -> Floats:
-        """Return the pulses of the open gate that come before an instant."""
-        assert run.opened is not None
-        if run.pulse_source == _EXTERNAL or run.pulse_step <= 0:
-            return np.empty(0)
-        left = run.pulses - run.pulse if run.pulses else _HIGHEST
-        if run.pulse_source == _TIME:
-            first = run.opened + run.pulse_start
-            due = floor((end - first) / run.pulse_step) + 1 - run.pulse
-            numbers = run.pulse + np.arange(min(max(due, 0), left), dtype=np.float64)
-            times = first + run.pulse_step * numbers
-        else:
-            first = run.base + run.pulse_start - 0.5 + run.pulse * run.pulse_step
-            times = first_passages(run.reading, run.seen_to, end, first, run.pulse_step, left)
-        times = times[times < end]
-        run.pulse += len(times)
-        return times
-
     def _make(self, run: _Run, times: Floats, end: float) -> None:
         """Capture and send pulses, after the faults have had their way."""
         times = self._with_faults(run, times, end)
         if len(times):
             self._capture(run, times)
-            self._send(run, times)
+            self._outputs.send(times, partial(self._own_width, run))
 
     def _with_faults(self, run: _Run, times: Floats, end: float) -> Floats:
         numbers = run.pulse - len(times) + 1 + np.arange(len(times))
@@ -546,36 +607,6 @@ class Zebra:
             self._counts[index, begin:end] = counts
         self._made += len(times)
 
-    # -- outputs -----------------------------------------------------------------------------
-
-    def _send(self, run: _Run, times: Floats) -> None:
-        """Send what the first output carries."""
-        source = self._outputs[0].raw
-        for block, (unit, edge, registers) in enumerate(self._blocks):
-            if registers["INP"].raw != _PC_PULSE:
-                continue
-            scale = _TICK * _UNIT_SECONDS[unit.value]
-            delay, width = registers["DLY"].raw * scale, registers["WID"].raw * scale
-            answered = times
-            if edge.value != _EDGES[0]:
-                answered = times + self._own_width(run, times)
-            accepted = self._unoccupied(block, answered, delay + width)
-            if source == _PULSE_1 + block:
-                self._emit(accepted + delay, width)
-        if source == _PC_PULSE:
-            self._emit(times, self._own_width(run, times))
-
-    def _unoccupied(self, block: int, times: Floats, occupied: float) -> Floats:
-        """Return the pulses that find a pulse block at rest; the others are its errors."""
-        accepted = []
-        for instant in times:
-            if instant >= self._busy_until[block]:
-                accepted.append(instant)
-                self._busy_until[block] = instant + occupied
-            else:
-                self._error_bits |= 1 << block
-        return np.array(accepted, dtype=np.float64)
-
     def _own_width(self, run: _Run, times: Floats) -> float:
         """Length of the compare block's own pulses, s: by position it is a distance."""
         width = self._registers["PC_PULSE_WID"].raw
@@ -583,11 +614,6 @@ class Zebra:
             return width * _TICK * run.unit
         speed = np.median(run.reading(times) - run.reading(times - 1e-3)) / 1e-3
         return float(width / max(speed, 1e-9))
-
-    def _emit(self, edges: Floats, width: float) -> None:
-        if len(edges):
-            self._record(edges, width)
-            self._line.send(edges, width)
 
     # -- what clients see --------------------------------------------------------------------
 

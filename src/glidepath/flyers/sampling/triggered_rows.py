@@ -222,7 +222,7 @@ class TriggeredRows:
 
     def check(self) -> None:
         """Raise `FlightError` when more triggers went wrong than can be tolerated."""
-        self._triggering.check()
+        self._triggering.accounts.check()
 
     @property
     def remarks(self) -> Sequence[str]:
@@ -232,11 +232,11 @@ class TriggeredRows:
     @property
     def with_frames(self) -> Mapping[str, int]:
         """Detector -> rows so far of which it has all frames, as far as they were counted."""
-        return self._triggering.with_frames
+        return self._triggering.accounts.with_frames
 
     def to_verdict(self) -> Mapping[str, Any]:
         """Return what became of the triggers, by detector."""
-        return self._triggering.to_verdict()
+        return self._triggering.accounts.to_verdict()
 
     async def disarm(self) -> None:
         """Make no more triggers, with nobody listening any more."""

@@ -3,8 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from math import ceil
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +19,11 @@ from glidepath.detectors import (
     MakesSeveralFrames,
     TriggerMode,
 )
-from glidepath.flyers.motion.back_end import FlightError
 from glidepath.flyers.triggers.internal_clock import InternalClock
 from glidepath.flyers.triggers.request import Triggers
 from glidepath.flyers.triggers.trigger_source import TriggerPlan, TriggerSource
 from glidepath.storage import AlignedImages, image_shape
 from glidepath.timeline import (
-    ClockFit,
-    DetectorAccount,
     FollowingDetector,
     MatchedRows,
     Quality,
@@ -37,6 +33,7 @@ from glidepath.timeline import (
 from .frame_planning import FramePlanning, ends_with_next
 from .leg_plan import LegPlan
 from .row_block import RowBlock
+from .run_accounts import RunAccounts
 
 Floats = NDArray[np.float64]
 
@@ -51,15 +48,6 @@ SAME = 0.001
 
 FRAME_PATIENCE = 3.0
 """Seconds to wait at the end of a flight for frames that are still on their way."""
-
-TOLERATED = 0.05
-"""Share of the triggers that may go wrong at a detector before the scan ends as failed."""
-
-ENOUGH = 20
-"""Triggers before which a scan is not ended for that."""
-
-OF_AT_LEAST = 50
-"""Triggers of which it is a share at least, where so many are planned."""
 
 
 @dataclass
@@ -113,17 +101,15 @@ class Triggering:
         self.detectors = list(detectors)
         self.mode = self.planning.mode
         self._leg_plan: LegPlan | None = None
-        self._accounting = TriggerAccounting([])
+        self.accounts = RunAccounts(self._frames)
         self._parts: dict[str, _Detector] = {}
         self._armed = self._following = False
         self._polling = asyncio.Lock()
         # What is being armed cannot be disarmed, nor put back, before it is over.
         self._arming = asyncio.Lock()
         self._zero = self._uncertainty = 0.0
-        self._clocks: dict[str, tuple[ClockFit, float, float]] = {}
         self._triggers: list[tuple[NDArray, ...]] = []
         self._double_numbers = 0
-        self._past: dict[str, DetectorAccount] = {}
         self.images: dict[str, AlignedImages] = {}
         self.complaints: list[str] = []
 
@@ -171,7 +157,9 @@ class Triggering:
         # The pre-flight of a later pass may be an hour old.
         await self.planning.check(plan.frames)
         self._leg_plan = plan
-        self._remember()
+        # By a detector's own clock there are as many as there come.
+        planned = None if self.mode is TriggerMode.INTERNAL else len(self._plan.positions)
+        self.accounts.begin_leg(planned, self._zero, self._uncertainty)
         bases = {name: part.base + part.count for name, part in self._parts.items()}
         self._parts = {
             d.name: _Detector(d, self._frames[d.name], base=bases.get(d.name, 0))
@@ -199,7 +187,7 @@ class Triggering:
         # The leader's frames are the triggers: there is one clock.
         apart = 0.0 if self.mode is TriggerMode.INTERNAL else CLOCK_TOLERANCE
         tolerance = self._uncertainty + apart
-        self._accounting = TriggerAccounting(
+        self.accounts.present = TriggerAccounting(
             [await self._follower(detector, tolerance) for detector in self.detectors]
         )
         self._triggers = [(np.empty(0, np.int64), *(np.empty(0) for _ in range(5)))]
@@ -212,8 +200,8 @@ class Triggering:
             told = self._leg_plan.frames[detector.name]
             spacing = told.exposure + await detector.dead_time()
         low, high = self._zero - tolerance, self._zero + tolerance
-        if detector.name in self._clocks:
-            clock, zero, uncertainty = self._clocks[detector.name]
+        if detector.name in self.accounts.clocks:
+            clock, zero, uncertainty = self.accounts.clocks[detector.name]
             # As it was in the leg before, as well as it is known when the source's clocks began.
             margin = uncertainty + self._uncertainty + RESTART
             least, most = (self._zero - zero + end for end in clock.bounds(self._zero))
@@ -242,7 +230,7 @@ class Triggering:
         for part, block in zip(parts, found, strict=True):
             if not isinstance(block, BaseException) and len(block.numbers):
                 part.blocks.append(block)
-                self._accounting.add_frames(
+                self.accounts.present.add_frames(
                     part.device.name, block.numbers, block.begins, block.ends
                 )
                 if isinstance(self.source, InternalClock):
@@ -267,13 +255,13 @@ class Triggering:
             rows = len(self._plan.positions)
             if self._plan.end_trigger and kept[0][-1] >= rows:
                 # It ends the last row and begins none.
-                self._accounting.close(float(kept[1][-1]))
+                self.accounts.present.close(float(kept[1][-1]))
                 kept = numbers[fresh][:-1], times[fresh][:-1], positions[fresh][:-1]
-            self._accounting.add_triggers(*kept, now)
+            self.accounts.present.add_triggers(*kept, now)
 
     def rows(self, *, finish: bool = False) -> RowBlock | None:
         """Return the rows that became final since the last time; None if there are none."""
-        matched = self._accounting.final_rows(time.monotonic(), finish=finish)
+        matched = self.accounts.present.final_rows(time.monotonic(), finish=finish)
         if not len(matched):
             return None
         begins = self._zero + matched.times
@@ -349,7 +337,7 @@ class Triggering:
     @property
     def needed_from(self) -> float:
         """When the first trigger was made whose row is not final (POSIX s)."""
-        return self._zero + self._accounting.next_time
+        return self._zero + self.accounts.present.next_time
 
     @property
     def latches(self) -> tuple[Floats, Floats]:
@@ -415,12 +403,14 @@ class Triggering:
     @property
     def all_made(self) -> bool:
         """Whether as many triggers came as were planned for the leg."""
-        return self._leg_plan is not None and self._accounting.triggers >= len(self._plan.positions)
+        return self._leg_plan is not None and self.accounts.present.triggers >= len(
+            self._plan.positions
+        )
 
     def _complete(self) -> bool:
         if self.mode is TriggerMode.INTERNAL:
             return True
-        number = self._accounting.triggers
+        number = self.accounts.present.triggers
         return all(part.count >= number * part.per_row for part in self._parts.values())
 
     async def disarm(self) -> None:
@@ -442,75 +432,9 @@ class Triggering:
         async with self._arming:
             pass
 
-    # ---- accounts -------------------------------------------------------------------------
-
-    def accounts(self) -> dict[str, DetectorAccount]:
-        """Return what became of all triggers so far, by detector."""
-        present = self._accounting.accounts()
-        return {
-            name: _sum(self._past[name], account) if name in self._past else account
-            for name, account in present.items()
-        } or dict(self._past)
-
-    def _remember(self) -> None:
-        self._past = self.accounts()
-        for name, account in self._accounting.accounts().items():
-            if account.clock is not None:
-                self._clocks[name] = account.clock, self._zero, self._uncertainty
-        self._accounting = TriggerAccounting([])
-
-    @property
-    def with_frames(self) -> dict[str, int]:
-        """Detector -> rows of which it has frames."""
-        # None of a detector that was never armed.
-        return {
-            # A row that misses one of several frames has frames.
-            name: ceil(account.matched / self._frames[name])
-            for name, account in self.accounts().items()
-        }
-
-    def check(self) -> None:
-        """Raise `FlightError` when more has gone wrong than can be tolerated."""
-        for name, account in self.accounts().items():
-            wrong = account.lost + account.dropped + account.extra + account.double
-            wrong += account.late + account.ambiguous
-            if account.triggers >= ENOUGH * self._frames[name] and (
-                wrong > TOLERATED * self._planned(name, account) or account.wrong_rate
-            ):
-                raise FlightError(
-                    f"{account.sentence()}; more than {100 * TOLERATED:g} % of the triggers "
-                    "went wrong, so the scan was ended."
-                )
-
-    def _planned(self, name: str, account: DetectorAccount) -> int:
-        """Return of how many triggers a detector's share of wrong ones is to be taken.
-
-        Of those made so far; early in a flight of those that are planned, up to `OF_AT_LEAST`:
-        two of the first twenty are few if many more follow.
-        """
-        if self.mode is TriggerMode.INTERNAL or self._leg_plan is None:
-            return account.triggers
-        before = self._past[name].triggers if name in self._past else 0
-        planned = before + len(self._plan.positions) * self._frames[name]
-        # A detector that misses every fourth trigger need not fly to the end to be found out.
-        return max(account.triggers, min(planned, OF_AT_LEAST * self._frames[name]))
-
-    def to_verdict(self) -> dict[str, Any]:
-        """Return the accounts for the verdict, as JSON knows them."""
-        found: dict[str, Any] = {}
-        for name, account in self.accounts().items():
-            found[name] = {
-                key: value
-                for key, value in asdict(account).items()
-                if key not in ("name", "lost_at", "clock")
-            }
-            found[name]["rate"] = account.rate if np.isfinite(account.rate) else None
-            found[name]["missing_at"] = [x for x in account.lost_at if np.isfinite(x)]
-        return found
-
     def sentences(self) -> list[str]:
         """Return what is to be said of detectors that did not follow perfectly."""
-        imperfect = [a.sentence() for a in self.accounts().values() if not a.perfect]
+        imperfect = self.accounts.sentences()
         if self._double_numbers:
             imperfect.append(f"{self._double_numbers} triggers too many")
         return imperfect + self.complaints
@@ -518,15 +442,6 @@ class Triggering:
 
 def _remarks_of(detectors: Sequence[FrameSource]) -> list[str]:
     return [r for d in detectors if isinstance(d, MakesRemarks) for r in d.remarks()]
-
-
-def _sum(one: DetectorAccount, other: DetectorAccount) -> DetectorAccount:
-    counts = ("triggers", "frames", "matched", "lost", "dropped", "late", "extra", "double")
-    return replace(
-        other,
-        lost_at=one.lost_at + other.lost_at,
-        **{name: getattr(one, name) + getattr(other, name) for name in (*counts, "ambiguous")},
-    )
 
 
 async def _all(awaitables: Any) -> list[Any]:
