@@ -152,7 +152,11 @@ class Combined:
 
 
 class _Writer:
-    """Fills one master file."""
+    """Fills one master file.
+
+    The class is long because the file has many groups: each is one short method, and all of them
+    share the run, the way to link its columns, and what is known of its mapping.
+    """
 
     def __init__(
         self,

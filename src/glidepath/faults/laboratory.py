@@ -321,6 +321,9 @@ class Laboratory:
 
     A context manager.
 
+    The class is long because what is wrong in a scan can only be judged by whoever did it: what was
+    changed, killed or frozen meanwhile says what the rows, the settings and the end may be like.
+
     Parameters
     ----------
     folder

@@ -70,6 +70,9 @@ class Session:
     beside, the session gives without a word: a scan number, the journal and the catalogue, the
     baseline before and after it, the experiment in its metadata.
 
+    The class is long because it is all that a user types: many short methods and properties, each
+    of which hands on to what does the work.
+
     Parameters
     ----------
     beamline
