@@ -4,12 +4,11 @@ Qt draws in the thread that runs its loop, which is the one that waits for the r
 timer looks for rows. Every other canvas is drawn in a thread of its own.
 """
 
-import threading
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import matplotlib
 import numpy as np
@@ -19,6 +18,7 @@ from glidepath.storage import watching
 
 from .follower import PrimaryFollower
 from .spectrum_data import Display, display_of, mean_of, passes_of
+from .view_thread import ViewThread
 
 PERIOD = 0.1
 """Seconds between two looks for rows, and between two drawings at least."""
@@ -179,7 +179,7 @@ def _range_of(start: Mapping[str, Any]) -> tuple[float, float] | None:
     return (low, high) if low < high else None
 
 
-class FigureView:
+class FigureView(ViewThread):
     """Draws what a `PrimaryFollower` knows in a matplotlib figure, while it is entered.
 
     With Qt it is entered in the main thread, which the run engine then lends to Qt.
@@ -199,15 +199,12 @@ class FigureView:
         signal: str | None = None,
         reference: str | None = None,
     ) -> None:
-        self._follower = follower
+        super().__init__(follower, "glidepath figure view")
         self._signal = signal
         self._reference = reference
-        self._before = follower.start if follower.stop is not None else {}
         self._drawn: tuple[Any, ...] = ()
         self._shown = self._closed = False
         self._pause_until = 0.0
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
         self._timer: Any = None
         self._canvas: Any = None
         self._ending = ExitStack()
@@ -215,12 +212,10 @@ class FigureView:
         self.figure = Figure(figsize=(9, 5.2), layout="constrained")
         self._spectrum = SpectrumFigure(self.figure)
 
-    def __enter__(self) -> "FigureView":
-        if _draws_in_window():
-            self._use_window()
-        else:
-            self._thread = threading.Thread(target=self._run, name="glidepath figure view")
-            self._thread.start()
+    def __enter__(self) -> Self:
+        if not _draws_in_window():
+            return super().__enter__()
+        self._use_window()
         return self
 
     def __exit__(
@@ -229,10 +224,7 @@ class FigureView:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._stopping.set()
-        self._follower.wake()
-        if self._thread is not None:
-            self._thread.join()
+        super().__exit__(kind, error, trace)
         if self._timer is not None:
             self._timer.stop()
         self._pause_until = 0.0

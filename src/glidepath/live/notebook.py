@@ -5,11 +5,9 @@ while the kernel is busy with the scan. Switches of the plot are computed in the
 """
 
 import logging
-import threading
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from types import TracebackType
 from typing import Any
 
 import anywidget
@@ -22,6 +20,7 @@ from glidepath.timeline import HARMLESS
 
 from .follower import PrimaryFollower
 from .spectrum_data import Display, display_of
+from .view_thread import ViewThread
 
 PUSH_PERIOD = 0.05
 """Seconds between two messages to the browser at least."""
@@ -77,7 +76,7 @@ class SpectrumWidget(anywidget.AnyWidget):
     _css = style_text()
 
 
-class NotebookView:
+class NotebookView(ViewThread):
     """Displays a widget and feeds it with what a `PrimaryFollower` knows, while it is entered.
 
     Parameters
@@ -94,36 +93,17 @@ class NotebookView:
         signal: str | None = None,
         reference: str | None = None,
     ) -> None:
-        self._follower = follower
+        super().__init__(follower, "glidepath notebook view")
         self._signal = signal
         self._reference = reference
-        self._before = follower.start if follower.stop is not None else {}
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="glidepath notebook view")
         self._run_uid = ""
         self._sent = 0
         self._pushes = 0
         self.widget: SpectrumWidget | None = None
         """What is displayed, from the first row on."""
 
-    def __enter__(self) -> "NotebookView":
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stopping.set()
-        self._follower.wake()
-        self._thread.join()
-
     def _run(self) -> None:
-        seen = 0
-        while not self._has_scan and not self._stopping.is_set():
-            seen = self._follower.wait(seen, WAIT)
+        seen = self._wait_for_scan(WAIT)
         if not self._has_scan:
             return
         with watching():
@@ -133,11 +113,6 @@ class NotebookView:
                 seen = self._follower.wait(seen, WAIT)
         self._push()
         self._keep()
-
-    @property
-    def _has_scan(self) -> bool:
-        start = self._follower.start
-        return start is not self._before and "preflight" in start
 
     def _push(self) -> None:
         """Send what is new since the last time."""

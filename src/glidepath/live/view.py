@@ -1,10 +1,8 @@
 """Shows a running scan in the terminal: a progress bar and the spectrum so far."""
 
 import sys
-import threading
 import time
 from contextlib import AbstractContextManager, nullcontext
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -19,6 +17,7 @@ from glidepath.storage import watching
 from .follower import PrimaryFollower
 from .spectrum import DOWNWARDS, EARLIER, UPWARDS, Curve, draw_curves
 from .spectrum_data import Display, Pass, display_of, passes_of
+from .view_thread import ViewThread
 
 REFRESH = 0.25
 """Seconds between two drawings of the progress where no rows come; rows are drawn at once."""
@@ -89,7 +88,7 @@ def in_notebook() -> bool:
     return hasattr(get_ipython(), "kernel")
 
 
-class LiveView:
+class LiveView(ViewThread):
     """Draws what a `PrimaryFollower` knows, in a thread of its own, while it is entered.
 
     The newest pass is drawn in the colour of its direction over the passes before it, divided
@@ -113,15 +112,12 @@ class LiveView:
         signal: str | None = None,
         reference: str | None = None,
     ) -> None:
-        self._follower = follower
+        super().__init__(follower, "glidepath live view")
         self._console = console
         self._signal = signal
         self._reference = reference
-        self._before = follower.start if follower.stop is not None else {}
         self._drawn: tuple[Any, ...] = ()
         self._picture: list[Text] = []
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="glidepath live view")
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
@@ -132,33 +128,11 @@ class LiveView:
         )
         self._task = self._progress.add_task("moving to the run-up", total=1.0)
 
-    def __enter__(self) -> "LiveView":
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stopping.set()
-        self._follower.wake()
-        self._thread.join()
-
-    @property
-    def _has_scan(self) -> bool:
-        """Whether a fly scan has begun since this view was made: other plans draw nothing."""
-        start = self._follower.start
-        return start is not self._before and "preflight" in start
-
     def _run(self) -> None:
         if not self._console.is_terminal:
             self._print_lines()
             return
-        seen = 0
-        while not self._has_scan and not self._stopping.is_set():
-            seen = self._follower.wait(seen, REFRESH)
+        seen = self._wait_for_scan(REFRESH)
         if not self._has_scan:
             return
         with watching(), Live(console=self._console, auto_refresh=False, transient=False) as live:
