@@ -1,6 +1,5 @@
 """What a plan has found in its own data, put into its run before the run is closed."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,20 +7,15 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 import bluesky.preprocessors as bpp
-from bluesky.protocols import Reading
 from bluesky.utils import Msg
-from event_model import DataKey
+
+from glidepath.flyers.sampling.single_event import Item, SingleEvent
 
 from .messages import MsgGenerator, answered
 
-Item = tuple[float | int | str, str]
-"""A value and its unit; the unit is empty where there is none."""
-
-DTYPES = {float: "number", int: "integer", str: "string"}
-
 
 @dataclass(eq=False)
-class Finding:
+class Finding(SingleEvent):
     """One event of a stream: what the run engine reads and describes.
 
     Attributes
@@ -34,28 +28,6 @@ class Finding:
 
     name: str
     items: Mapping[str, Item]
-
-    parent = None
-
-    @property
-    def hints(self) -> dict[str, list[str]]:
-        """Nothing to plot."""
-        return {"fields": []}
-
-    def describe(self) -> dict[str, DataKey]:
-        """Describe the values."""
-        described: dict[str, DataKey] = {}
-        for key, (value, unit) in self.items.items():
-            data_key: dict = {"source": "glidepath", "dtype": DTYPES[type(value)], "shape": []}
-            if unit:
-                data_key["units"] = unit
-            described[key] = data_key  # type: ignore[assignment]
-        return described
-
-    def read(self) -> dict[str, Reading]:
-        """Return the values."""
-        now = time.time()
-        return {key: {"value": value, "timestamp": now} for key, (value, _) in self.items.items()}
 
 
 @dataclass(frozen=True)

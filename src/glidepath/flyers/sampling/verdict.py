@@ -1,7 +1,6 @@
 """What a scan says of itself when it is over."""
 
 import json
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,20 +8,17 @@ from functools import cached_property
 from math import isfinite
 from typing import Any
 
-from bluesky.protocols import Reading
-from event_model import DataKey
-
 from glidepath.sentences import joined
 from glidepath.timeline import ChannelReport
+
+from .single_event import Item, SingleEvent
 
 SLOW_WRITE = 2.0
 """Seconds for one flush of the file above which the verdict mentions it."""
 
-KINDS = {float: "number", int: "integer", str: "string"}
-
 
 @dataclass(eq=False)
-class Verdict:
+class Verdict(SingleEvent):
     """The scan's own account, readable by the run engine as one event.
 
     The event has few keys, whatever the number of channels: describing a key costs the run
@@ -50,7 +46,6 @@ class Verdict:
     """
 
     name = "verdict"
-    parent = None
 
     rows: int = 0
     flagged: dict[str, int] = field(default_factory=dict)
@@ -98,7 +93,8 @@ class Verdict:
         return "; ".join(parts)
 
     @cached_property
-    def _items(self) -> dict[str, tuple[float | int | str, str]]:
+    def items(self) -> Mapping[str, Item]:  # type: ignore[override]
+        """Numbers and texts of the event, with their units."""
         channels = {
             name: {key: _json(value) for key, value in vars(report).items()}
             for name, report in self.channels.items()
@@ -115,26 +111,6 @@ class Verdict:
             "triggered": (json.dumps(self.triggered), ""),
             "interruptions": (json.dumps(list(self.interruptions)), ""),
         }
-
-    @property
-    def hints(self) -> dict[str, list[str]]:
-        """Nothing to plot."""
-        return {"fields": []}
-
-    def describe(self) -> dict[str, DataKey]:
-        """Describe the verdict's numbers and texts."""
-        described: dict[str, DataKey] = {}
-        for key, (value, unit) in self._items.items():
-            data_key: dict = {"source": "glidepath", "dtype": KINDS[type(value)], "shape": []}
-            if unit:
-                data_key["units"] = unit
-            described[key] = data_key  # type: ignore[assignment]
-        return described
-
-    def read(self) -> dict[str, Reading]:
-        """Return the verdict's numbers and texts."""
-        now = time.time()
-        return {key: {"value": value, "timestamp": now} for key, (value, _) in self._items.items()}
 
 
 def _json(value: float | int) -> float | int | None:
