@@ -1,4 +1,4 @@
-"""The simulated beamline as tests fly it: devices, connected in the run engine's loop, and documents."""
+"""The simulated beamline as tests fly it: its devices in the run engine's loop, and documents."""
 
 import asyncio
 from pathlib import Path
