@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ophyd_async.core import set_mock_value
 
 from glidepath.devices import Panda
 from glidepath.devices.panda import LINES
@@ -117,21 +118,28 @@ def test_twenty_thousand_triggers_by_time_are_three_lines():
 
 
 @pytest.fixture
-def source():
+async def source():
     """A source of triggers whose box is not there: it only plans."""
 
     async def geometry():
         return MOTOR
 
-    async def scales():
-        return [(1e-5, 0.0)]
+    encoders = SimpleNamespace(inputs=(1,), geometry=geometry)
+    # A mock has no outputs.
+    panda = Panda("ANY:", "panda", axes={"motor": encoders}, outputs=())
+    await panda.connect(mock=True)
+    set_mock_value(panda.blocks.inenc[1].val_scale, 1e-5)
+    return Sequencer(panda, SimpleNamespace(name="motor"))
 
-    encoders = SimpleNamespace(inputs=(3,), geometry=geometry)
-    panda = Panda("ANY:", "panda", axes={"motor": encoders})
-    found = Sequencer(panda, SimpleNamespace(name="motor"))
-    # What is connected to a box is looked at before it plans; here nothing is.
-    found.wiring = SimpleNamespace(check=lambda: None, scales=scales)
-    return found
+
+async def test_what_is_connected_is_looked_at_before_anything_is_planned(source):
+    asked = leg((400, 401, 5)), Triggers(source, step=0.005)
+    set_mock_value(source.box.blocks.inenc[1].val_scale, 0.0)
+    with pytest.raises(PreflightError, match="Encoder 1 of panda has a scale of 0; set "):
+        await source.plan(*asked)
+    source.box.outputs = ("TTLOUT1",)
+    with pytest.raises(PreflightError, match="panda has no TTLOUT1"):
+        await source.plan(*asked)
 
 
 @pytest.mark.parametrize("ends", [(400, 500), (500, 400)])
