@@ -25,7 +25,7 @@ from ophyd_async.core import StandardReadableFormat as Format
 from glidepath.timeline.channel import Channel, ChannelKind
 
 from .positioning import ControllerMove, InstantMove, Pace
-from .restoring import RestoredSetting, Restoring, arrive, rest
+from .restoring import RestoredSetting, Restoring, until_at_rest, until_there
 from .sampled import SampledChannel
 from .signals import Watch, read_limits, signal_r, signal_rw, tell
 
@@ -366,24 +366,24 @@ class PGM(_Monochromator):
         def resting(seen: Watch) -> bool:
             return bool(seen.value(self.grating_done) and seen.value(self.mirror_done))
 
-        await rest(
+        await until_at_rest(
             f"{self.name}'s optics", (self.grating_done, self.mirror_done), resting, OPTICS_TIMEOUT
         )
 
     async def _grating_arrived(self, value: str) -> None:
-        await arrive(self.grating, value)
+        await until_there(self.grating, value)
         await self._optics_rest()
 
     async def _cff_arrived(self, value: float) -> None:
         await self._optics_rest()
-        await arrive(self.cff, value, CFF_TOLERANCE)
+        await until_there(self.cff, value, CFF_TOLERANCE)
 
     async def _slit_arrived(self, value: float) -> None:
         def resting(seen: Watch) -> bool:
             return not seen.value(self.slit_status)
 
-        await rest(f"{self.name}'s slit", (self.slit_status,), resting, SLIT_TIMEOUT)
-        await arrive(self.slit, value, SLIT_TOLERANCE)
+        await until_at_rest(f"{self.name}'s slit", (self.slit_status,), resting, SLIT_TIMEOUT)
+        await until_there(self.slit, value, SLIT_TOLERANCE)
 
 
 def _velocity_setting(prefix: str, name: str | None) -> SignalRW[float] | None:

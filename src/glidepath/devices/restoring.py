@@ -10,7 +10,7 @@ from .positioning import MotionError
 from .settings import same
 from .signals import Watch, watch
 
-__all__ = ["RestoredSetting", "Restoring", "WithRestoring", "arrive", "rest"]
+__all__ = ["RestoredSetting", "Restoring", "WithRestoring", "until_at_rest", "until_there"]
 
 SHOWN = 1.0
 """Seconds in which a controller shows that it moves, if it does."""
@@ -77,7 +77,7 @@ class WithRestoring(Protocol):
         ...
 
 
-async def rest(
+async def until_at_rest(
     name: str, signals: tuple[SignalR[Any], ...], resting: Callable[[Watch], bool], within: float
 ) -> None:
     """Return when what was set in motion rests: it is given a moment to show that it moves.
@@ -94,7 +94,7 @@ async def rest(
             raise MotionError(f"{name} still moves after {within:g} s: {shown}.")
 
 
-async def arrive(signal: SignalR[Any], value: Any, tolerance: float = 0.0) -> None:
+async def until_there(signal: SignalR[Any], value: Any, tolerance: float = 0.0) -> None:
     """Return when a signal reads a value, or is as near as its tolerance.
 
     Raises

@@ -35,7 +35,7 @@ from glidepath.physics import (
 from glidepath.timeline.channel import Channel, ChannelKind
 
 from .positioning import ControllerMove, InstantMove, MotionError, Pace, check_range
-from .restoring import RestoredSetting, Restoring, arrive
+from .restoring import RestoredSetting, Restoring, until_there
 from .sampled import SampledChannel
 from .signals import (
     GONE_TIMEOUT,
@@ -429,7 +429,7 @@ class Undulator(StandardReadable):
         )
 
     async def _control_arrived(self, value: str) -> None:
-        await arrive(self.control_mode, value)
+        await until_there(self.control_mode, value)
 
     async def stop(self, success: bool = False) -> None:
         """Stop gap and shift, whoever drives them, and wait until they stand."""

@@ -129,7 +129,7 @@ class _Run:
     ends: float = inf
     """When it was told to disarm."""
 
-    def opening(self, until: float) -> float | None:
+    def opens(self, until: float) -> float | None:
         """Return when the gate opens before an instant; None if it does not."""
         start = self.gate_start + self.gate * self.gate_step
         if self.gate_source == _TIME:
@@ -148,7 +148,7 @@ class _Run:
         passages = first_passages(self.reading, begin, until, threshold)
         return float(passages[0]) if len(passages) else None
 
-    def closing(self, until: float) -> float | None:
+    def shuts(self, until: float) -> float | None:
         """Return when the open gate shuts before an instant; None if it does not."""
         assert self.opened is not None
         if self.gate_source == _TIME:
@@ -552,7 +552,7 @@ class Zebra:
     def _step(self, run: _Run, until: float) -> bool:
         """Go on to an instant, or to the next change of the gate; False after the last gate."""
         if run.opened is None:
-            opened = run.opening(until)
+            opened = run.opens(until)
             run.seen_to = until if opened is None else opened
             if opened is not None:
                 run.opened, run.pulse = opened, 0
@@ -563,7 +563,7 @@ class Zebra:
                     else float(counted(run.reading(np.array([opened])))[0])
                 )
             return True
-        closing = run.closing(until)
+        closing = run.shuts(until)
         end = until if closing is None else closing
         self._make(run, run.pulses_before(end), end)
         run.seen_to = end

@@ -111,7 +111,7 @@ class ToggleDevice(Barrier):
         def meaning() -> str:
             return self.states.meaning(seen.value(self.status))
 
-        await self._rest(target, seen)
+        await self._until_at_rest(target, seen)
         if not await self._believable(seen):
             raise self._sentence(
                 target,
@@ -120,7 +120,7 @@ class ToggleDevice(Barrier):
                 "the last pulse, so that nobody knows where it is; look at it, and move it by "
                 "hand or let its status be processed",
             )
-        await self._rest(target, seen)
+        await self._until_at_rest(target, seen)
         if meaning() == target:
             return
         if meaning() == ERROR and await settled_error(seen, meaning):
@@ -130,7 +130,7 @@ class ToggleDevice(Barrier):
             raise self._sentence(target, seen, "was being moved by somebody else; set it again")
         await self._pulse(target, seen)
 
-    async def _rest(self, target: str, seen: Watch) -> None:
+    async def _until_at_rest(self, target: str, seen: Watch) -> None:
         """Wait until nothing moves, and no pulse is under way, whoever sent it."""
 
         def at_rest() -> bool:

@@ -214,7 +214,7 @@ class Sequencer(TriggerBox):
             raise self._silent(bound, self.recording.rows) from None
         if self._over and not self._drained and self.recording.rows < len(plan.counts):
             self._drained = True
-            rows = np.concatenate([rows, await self._rest(self._due)], axis=1)
+            rows = np.concatenate([rows, await self._read_to_end(self._due)], axis=1)
         elif rows.shape[1]:
             self._grown = time.monotonic(), self._due
         elif self._is_late() and time.monotonic() - self._grown[0] > bound:
@@ -233,7 +233,7 @@ class Sequencer(TriggerBox):
         count = await self.wiring.inputs[0].val.get_value()
         return int(np.searchsorted(plan.direction * plan.counts, plan.direction * count, "right"))
 
-    async def _rest(self, due: int) -> Floats:
+    async def _read_to_end(self, due: int) -> Floats:
         """Return what is still on its way after the end of the capture."""
         enough = due - max(MISSING, int(MISSING_SHARE * due))
         rows = await self.recording.read_to_end(due, enough)
