@@ -242,11 +242,42 @@ def test_what_is_not_known_is_said_and_no_definition_is_claimed(tmp_path, missin
         assert len(default_plot(master.path)[1]) == 5
 
 
-def test_without_roles_the_last_detector_is_drawn(tmp_path):
-    start = {"spectra": {}, "detectors": ["mesh", "sample"]}
-    master = write_nexus(run_of(tmp_path, table_of(5), start=start))
+@pytest.mark.parametrize(
+    ("kind", "drawn"),
+    [
+        ({"start": {"spectra": {}}}, "mesh"),  # its raw stream says that it is a detector
+        ({"start": {"spectra": {}, "detectors": ["sample"]}, "raw": False}, "sample"),
+        ({"start": {"spectra": {}, "detectors": ["camera"]}, "raw": False, "images": True}, "mesh"),
+    ],
+    ids=["raw", "named", "camera"],
+)
+def test_without_roles_a_detector_is_drawn_and_no_bookkeeping(tmp_path, kind, drawn):
+    columns = table_of(5)
+    master = write_nexus(run_of(tmp_path, columns, **kind))
     assert "--signal" in master.remarks[0]
-    assert len(default_plot(master.path)[1]) == 5
+    np.testing.assert_array_equal(default_plot(master.path)[1], columns[drawn])
+    with h5py.File(master.path) as file:
+        assert file["entry/data/title"][()].decode() == f"{drawn}, scan 7"
+
+
+@pytest.mark.parametrize(
+    ("mode", "roles", "title", "unit", "label"),
+    [
+        ("tey", COLUMNS, "N K: sample / mesh, scan 7", "1", "sample / mesh"),
+        ("trans", COLUMNS, "N K: -ln(sample / mesh), scan 7", "1", "-ln(sample / mesh)"),
+        ("tfy", {"signal": "sample"}, "N K: sample, scan 7", "A", "sample (A)"),
+    ],
+)
+def test_a_viewer_says_what_was_divided_by_what(tmp_path, mode, roles, title, unit, label):
+    run = run_of(tmp_path, table_of(9), start={"spectra": {mode: roles}})
+    with h5py.File(write_nexus(run).path) as file:
+        assert file["entry/data/title"][()].decode() == title
+        assert file["entry/data/intensity"].attrs["units"] == unit
+    with h5py.File(write_nexus(run, classic=True).path) as file:
+        assert file["entry/data/title"][()].decode() == title
+        assert file["entry/data/intensity"].attrs["units"] == unit
+        assert file["entry/data/intensity"].attrs["long_name"] == label
+        assert "auxiliary_signals" not in file["entry/data"].attrs
 
 
 def test_a_beamline_extends_the_table(tmp_path):

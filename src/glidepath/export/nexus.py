@@ -25,11 +25,16 @@ from .mapping import (
     plain_path,
 )
 from .run import ExportError, Run, StoredColumn, Stream
-from .spectrum import BAD, Roles, Spectrum, roles_of, spectrum_of
+from .spectrum import BAD, TRANSMISSION, Roles, Spectrum, roles_of, spectrum_of
 from .written import program_version, replaced
 
 PROGRAM = "Glidepath"
 SUFFIX = ".nxs"
+
+BOOKKEEPING = frozenset(
+    ("sample_time", "sample_duration", "quality", "pass_number", "region_number", "tracking_error")
+)
+"""Columns of a table that no detector makes."""
 
 DETECTOR_NAMES = {
     "tey": "iey",
@@ -350,9 +355,9 @@ class _Writer:
         spectrum = self._spectrum_of(roles)
         entry["is_experimental"] = True
         self._axis_of(entry, spectrum)
-        self._array(entry, "intensity", spectrum.intensity, "1" if roles.i0 else _unit(run, roles))
+        self._array(entry, "intensity", spectrum.intensity, _unit(run, roles))
         if spectrum.errors is not None:
-            self._array(entry, "intensity_errors", spectrum.errors, "1")
+            self._array(entry, "intensity_errors", spectrum.errors, _unit(run, roles))
         self._channels(entry, spectrum)
         monochromator = _group(entry["instrument"], "monochromator", "NXmonochromator")
         _refer(monochromator, "energy", entry["energy"])
@@ -362,6 +367,7 @@ class _Writer:
         data.attrs["axes"] = ["energy"]
         data.attrs["energy_indices"] = 0
         data["title"] = self._title(roles)
+        # Validators want links here, and no label of what they lead to: the title says what it is.
         for name in ("energy", "intensity", "intensity_errors"):
             if name in entry:
                 _refer(data, name, entry[name])
@@ -403,10 +409,7 @@ class _Writer:
         start = self._run.start
         what = " ".join(str(start[key]) for key in ("element", "edge") if start.get(key))
         number = "" if start.get("scan_id") is None else f", scan {start['scan_id']}"
-        formula = f"{roles.signal} / {roles.i0}" if roles.i0 else roles.signal
-        if roles.mode == "trans":
-            formula = f"-ln({formula})"
-        return f"{what or start.get('title', 'Spectrum')}: {formula}{number}"
+        return f"{what or start.get('title', 'Spectrum')}: {_formula(roles)}{number}"
 
     def _process(self, entry: h5py.Group, spectrum: Spectrum, energy: h5py.Dataset) -> None:
         """Write how the common grid was made, and each pass on it."""
@@ -431,10 +434,13 @@ class _Writer:
         parameters["raw_runs"] = np.array(runs, object)
         stack = _group(process, "passes", "NXdata")
         stack.attrs["signal"] = "intensity"
-        stack.attrs["axes"] = [".", "energy"]
+        stack.attrs["axes"] = ["pass_number", "energy"]
+        stack.attrs["pass_number_indices"] = 0
         stack.attrs["energy_indices"] = 1
+        stack["title"] = f"{self._title(spectrum.roles)}, each pass"
+        stack["pass_number"] = np.arange(1, len(spectrum.passes) + 1)
         _refer(stack, "energy", energy)
-        self._array(stack, "intensity", spectrum.passes, "1")
+        self._array(stack, "intensity", spectrum.passes, _unit(self._run, spectrum.roles))
         self._array(stack, "energy_edges", spectrum.edges, unit)
 
     def _classic_spectrum(self, entry: h5py.Group, roles: Roles) -> None:
@@ -465,10 +471,10 @@ class _Writer:
         data = _group(entry, "data", "NXdata")
         _refer(data, "energy", monochromator["energy"])
         data["absorbed_beam"] = h5py.SoftLink(f"{instrument.name}/absorbed_beam/data")
-        self._array(data, "intensity", spectrum.intensity, "1")
+        self._array(data, "intensity", spectrum.intensity, _unit(run, roles))
+        data["intensity"].attrs["long_name"] = _label(run, roles)
         data["mode"] = CLASSIC_MODES[roles.mode]
         data.attrs["signal"] = "intensity"
-        data.attrs["auxiliary_signals"] = ["absorbed_beam"]
         data.attrs["axes"] = ["energy"]
         data.attrs["energy_indices"] = 0
         data["title"] = self._title(roles)
@@ -479,29 +485,50 @@ class _Writer:
         return column in self._run.table.data_keys and self._run.table.rows > 0
 
     def _all_columns(self, entry: h5py.Group) -> None:
-        """Let viewers draw the first detector of a run that has no spectrum, a silent one last."""
+        """Let viewers draw the first detector of a run that names no spectrum, silent ones last."""
         table = self._run.table
-        start = self._run.start
-        silent = set((start.get("display") or {}).get("silent", ()))
-        # What is recorded in every scan comes first, and is what nobody wants to see.
-        hinted = sorted(start.get("detectors") or [], key=silent.__contains__)
-        hinted += list(table.data_keys)
         try:
             axis = self._run.axis
         except ExportError:
             return
-        names = [name for name in hinted if name in table.data_keys and not table.is_image(name)]
-        if not names or not table.rows or axis not in table.data_keys:
+        counts = {f"{name}_count" for name in table.data_keys}
+        numbers = [
+            name
+            for name in table.data_keys
+            if table.is_number(name) and name != axis and name not in counts
+        ]
+        if not numbers or not table.rows or axis not in table.data_keys:
             return
+        # What is recorded in every scan is what nobody wants to see.
+        silent = set((self._run.start.get("display") or {}).get("silent", ()))
+        detectors = sorted(self._detectors(), key=silent.__contains__)
+        signal = next((name for name in detectors if name in numbers), numbers[0])
         data = _group(entry, "data", "NXdata")
-        self._link(data, axis, table, axis)
-        signal = next((name for name in names if name != axis), axis)
-        if signal != axis:
-            self._link(data, signal, table, signal)
+        for name in (axis, signal):
+            self._link(data, name, table, name)
         data.attrs["signal"] = signal
         data.attrs["axes"] = [axis]
         data.attrs[f"{axis}_indices"] = 0
+        number = self._run.start.get("scan_id")
+        data["title"] = signal if number is None else f"{signal}, scan {number}"
         entry.attrs["default"] = "data"
+
+    def _detectors(self) -> Iterable[str]:
+        """Return the columns that can be of detectors, the surest first."""
+        run = self._run
+        for name, stream in run.streams.items():
+            if stream.configuration.get(f"{name}_kind") == "detector":
+                yield name
+        detectors = [str(name) for name in run.start.get("detectors") or ()]
+        yield from detectors
+        # A column is named by its device and a signal of it.
+        for name in run.table.data_keys:
+            if any(name.startswith((f"{device}_", f"{device}-")) for device in detectors):
+                yield name
+        motors = [str(name) for name in run.start.get("motors") or ()]
+        for name in run.table.data_keys:
+            if name not in BOOKKEEPING and not any(name.startswith(one) for one in motors):
+                yield name
 
     # What every entry shares.
 
@@ -602,7 +629,18 @@ def _length(place: StoredColumn) -> int:
 
 
 def _unit(run: Run, roles: Roles) -> str:
-    return run.table.unit(roles.signal) or "1"
+    """Return the unit of the intensity: a ratio or a logarithm has none."""
+    return "1" if roles.i0 or roles.mode == TRANSMISSION else run.table.unit(roles.signal) or "1"
+
+
+def _formula(roles: Roles) -> str:
+    ratio = f"{roles.signal} / {roles.i0}" if roles.i0 else roles.signal
+    return f"-ln({ratio})" if roles.mode == TRANSMISSION else ratio
+
+
+def _label(run: Run, roles: Roles) -> str:
+    unit = _unit(run, roles)
+    return _formula(roles) if unit == "1" else f"{_formula(roles)} ({unit})"
 
 
 def _names_of(bits: Quality) -> list[str]:

@@ -83,6 +83,11 @@ class Stream:
         """Tell whether a column has an array of two or more dimensions in each row."""
         return len(self.data_keys[key].get("shape") or ()) >= 2
 
+    def is_number(self, key: str) -> bool:
+        """Tell whether a column has one number in each row."""
+        described = self.data_keys[key]
+        return not described.get("shape") and described.get("dtype") in ("number", "integer")
+
     def read(self, key: str, rows: slice = slice(None)) -> NDArray:
         """Return a column, shape (rows,) or (rows, ...).
 
