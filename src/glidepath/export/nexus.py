@@ -24,8 +24,16 @@ from .mapping import (
     mapping_of,
     plain_path,
 )
-from .run import ExportError, Run, StoredColumn, Stream
-from .spectrum import BAD, TRANSMISSION, Roles, Spectrum, roles_of, spectrum_of
+from .run import DAMAGED, ExportError, Run, StoredColumn, Stream
+from .spectrum import (
+    BAD,
+    TRANSMISSION,
+    Roles,
+    Spectrum,
+    misnamed_spectra,
+    roles_of,
+    spectrum_of,
+)
 from .written import program_version, replaced
 
 PROGRAM = "Glidepath"
@@ -217,6 +225,9 @@ class _Writer:
         return [name for name, path in needed.items() if plain_path(path) not in known]
 
     def _remarks(self, spectra: Sequence[Roles], missing: Mapping[str, list[str]]) -> Iterable[str]:
+        misnamed = misnamed_spectra(self._run)
+        if misnamed:
+            yield misnamed
         if not spectra:
             yield (
                 "The run does not say which column is the signal and which the incident intensity, "
@@ -506,9 +517,9 @@ class _Writer:
         data = _group(entry, "data", "NXdata")
         for name in (axis, signal):
             self._link(data, name, table, name)
-        data.attrs["signal"] = signal
-        data.attrs["axes"] = [axis]
-        data.attrs[f"{axis}_indices"] = 0
+        data.attrs["signal"] = _plain(signal)
+        data.attrs["axes"] = [_plain(axis)]
+        data.attrs[f"{_plain(axis)}_indices"] = 0
         number = self._run.start.get("scan_id")
         data["title"] = signal if number is None else f"{signal}, scan {number}"
         entry.attrs["default"] = "data"
@@ -583,8 +594,7 @@ class _Writer:
         self, group: h5py.Group, name: str, stream: Stream, key: str, image: bool = False
     ) -> None:
         """Put a column into a group: a relative link where it can be, a copy elsewhere."""
-        place = stream.place(key)
-        link = self._place_of
+        name, place, link = _plain(name), stream.place(key), self._place_of
         if link is not None and place is not None and (image or _length(place) == stream.rows):
             group[name] = h5py.ExternalLink(link(place.path), place.dataset)
             return
@@ -602,8 +612,13 @@ class _Writer:
             group[name].attrs["units"] = unit
 
 
+def _plain(name: str) -> str:
+    """Return a name that HDF5 does not take for a path."""
+    return name.replace("/", "_")
+
+
 def _group(parent: h5py.Group, name: str, nx_class: str) -> h5py.Group:
-    group = parent.require_group(name)
+    group = parent.require_group(_plain(name))
     group.attrs["NX_class"] = nx_class
     return group
 
@@ -618,14 +633,17 @@ def _scalar(group: h5py.Group, name: str, value: Any, unit: str) -> None:
     if value is None:
         return
     array = np.asarray(value)
-    group[name.replace("/", "_")] = str(value) if array.dtype.kind in "UO" else array
+    group[_plain(name)] = str(value) if array.dtype.kind in "UO" else array
     if unit:
-        group[name.replace("/", "_")].attrs["units"] = unit
+        group[_plain(name)].attrs["units"] = unit
 
 
 def _length(place: StoredColumn) -> int:
-    with h5py.File(place.path, "r", swmr=True, libver="latest") as file:
-        return int(file[place.dataset].shape[0])
+    try:
+        with h5py.File(place.path, "r", swmr=True, libver="latest") as file:
+            return int(file[place.dataset].shape[0])
+    except (*DAMAGED, KeyError):
+        return -1  # who reads it says what is wrong
 
 
 def _unit(run: Run, roles: Roles) -> str:

@@ -16,11 +16,14 @@ def has_sources_elsewhere(path: Path, folder: Path) -> bool:
     """Tell whether a file shows images of a file outside a folder, found by steps up from it."""
     if not path.exists() or not h5py.is_hdf5(path):
         return False
-    with h5py.File(path, "r", libver="latest", swmr=True) as file:
-        dataset = file.get(DATASET)
-        if dataset is None or not dataset.is_virtual:
-            return False
-        sources = [_place(path, one.file_name) for one in dataset.virtual_sources()]
+    try:
+        with h5py.File(path, "r", libver="latest", swmr=True) as file:
+            dataset = file.get(DATASET)
+            if dataset is None or not dataset.is_virtual:
+                return False
+            sources = [_place(path, one.file_name) for one in dataset.virtual_sources()]
+    except (OSError, RuntimeError):
+        return False  # a damaged file is packed as it is
     return any(not source.is_relative_to(folder) for source in sources)
 
 

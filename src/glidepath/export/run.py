@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import math
 import os
@@ -19,6 +20,9 @@ from numpy.typing import NDArray
 from glidepath.storage import DOCUMENTS, ImagesError, check_images, document_in, place_in_folder
 
 HDF5_MIMETYPE = "application/x-hdf5"
+
+DAMAGED = (OSError, RuntimeError)
+"""What h5py raises for a file that is damaged."""
 
 TABLE = "primary"
 """Stream with one row per sample."""
@@ -104,6 +108,9 @@ class Stream:
         if key in self._events:
             return np.asarray(self._events[key])[rows]
         found = self.stored.get(key, [])
+        if not self.rows:
+            # A catalogue has no node for a column that nothing was ever written to.
+            return np.empty(0)
         if found and all(column.path.exists() for column in found):
             parts = [_read(column) for column in found]
             return np.concatenate(parts)[: self.rows][rows]
@@ -134,9 +141,12 @@ class Stream:
 
 
 def _is_virtual(column: StoredColumn) -> bool:
-    with h5py.File(column.path, "r", swmr=True, libver="latest") as file:
-        dataset = file.get(column.dataset)
-        return isinstance(dataset, h5py.Dataset) and dataset.is_virtual
+    try:
+        with h5py.File(column.path, "r", swmr=True, libver="latest") as file:
+            dataset = file.get(column.dataset)
+            return isinstance(dataset, h5py.Dataset) and dataset.is_virtual
+    except DAMAGED:
+        return False
 
 
 def _read(column: StoredColumn) -> NDArray:
@@ -148,7 +158,7 @@ def _read(column: StoredColumn) -> NDArray:
             return np.asarray(dataset[()])
     except ImagesError as error:
         raise ExportError(str(error)) from error
-    except (OSError, KeyError, ValueError) as error:
+    except (*DAMAGED, KeyError, ValueError) as error:
         raise ExportError(
             f"{column.path} does not hold {column.dataset} as its run says; the file is damaged "
             "or another one."
@@ -389,7 +399,7 @@ def _sources(path: Path) -> list[Path]:
                 if source.file_name != ".":
                     found[_resolved(path.parent, source.file_name)] = None
 
-    with h5py.File(path, "r", swmr=True, libver="latest") as file:
+    with contextlib.suppress(*DAMAGED), h5py.File(path, "r", swmr=True, libver="latest") as file:
         file.visititems(look)
     return list(found)
 

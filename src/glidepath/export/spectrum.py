@@ -113,18 +113,51 @@ def roles_of(run: Run, given: Iterable[Roles] = ()) -> list[Roles]:
                     f"{', '.join(columns)}."
                 )
     if not chosen:
-        found = [
-            _first_with_columns(mode, candidates, columns)
-            for mode, candidates in (run.start.get("spectra") or {}).items()
-        ]
+        known, _ = _spectra_named(run)
+        found = [_first_with_columns(mode, named, columns) for mode, named in known.items()]
         chosen = [one for one in found if one is not None]
     asked = run.start.get("mode")
     return sorted(chosen, key=lambda roles: roles.mode != asked)
 
 
-def _first_with_columns(mode: str, candidates: Any, columns: Mapping[str, Any]) -> Roles | None:
-    if isinstance(candidates, Mapping):
-        candidates = [candidates]
+def misnamed_spectra(run: Run) -> str:
+    """Return in one sentence what of the run's ``spectra`` is none, or an empty text."""
+    _, wrong = _spectra_named(run)
+    if not wrong:
+        return ""
+    return (
+        f"The run's 'spectra' hold {', '.join(wrong)}, which is left out; a line is one of the "
+        f"modes {', '.join(MODES)} and the names of its columns: signal, i0, reference."
+    )
+
+
+def _spectra_named(run: Run) -> tuple[dict[str, list[Mapping[str, Any]]], list[str]]:
+    """Return the run's spectra by mode, and what of them is none: anybody can write documents."""
+    spectra = run.start.get("spectra") or {}
+    if not isinstance(spectra, Mapping):
+        return {}, [repr(spectra)]
+    known: dict[str, list[Mapping[str, Any]]] = {}
+    wrong = []
+    for mode, candidates in spectra.items():
+        several = [candidates] if isinstance(candidates, Mapping) else candidates
+        if mode in MODES and isinstance(several, list | tuple) and all(map(_is_named, several)):
+            known[mode] = list(several)
+        else:
+            wrong.append(repr(mode))
+    return known, wrong
+
+
+def _is_named(candidate: Any) -> bool:
+    """Tell whether this names the columns of a spectrum."""
+    if not isinstance(candidate, Mapping) or not isinstance(candidate.get("signal"), str):
+        return False
+    others = (candidate.get("i0"), candidate.get("reference"))
+    return all(other is None or isinstance(other, str) for other in others)
+
+
+def _first_with_columns(
+    mode: str, candidates: Iterable[Mapping[str, Any]], columns: Mapping[str, Any]
+) -> Roles | None:
     for candidate in candidates:
         roles = Roles(mode, candidate["signal"], candidate.get("i0"), candidate.get("reference"))
         needed = [c for c in (roles.signal, roles.i0) if c is not None]
@@ -330,4 +363,14 @@ def _means(
     return mean, errors
 
 
-__all__ = ["BAD", "MODES", "Roles", "Spectrum", "average", "roles_of", "spectrum_of"]
+__all__ = [
+    "BAD",
+    "MODES",
+    "TRANSMISSION",
+    "Roles",
+    "Spectrum",
+    "average",
+    "misnamed_spectra",
+    "roles_of",
+    "spectrum_of",
+]
