@@ -11,6 +11,9 @@ from glidepath.catalog.errors import CatalogError
 COLUMNS_PATH = "/glidepath/columns"
 """Path of the request that `glidepath.catalog.router` takes, before the path of a run."""
 
+PAGE_PATH = "/custom/glidepath/runs"
+"""Path of the page of `glidepath.catalog.runs_page`, from a server's address on."""
+
 RETRY_ATTEMPTS = 3
 """Attempts per request; Tiled's own default is 10."""
 RETRY_TIMEOUT = 5.0

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from glidepath.catalog.connection import open_catalog
+from glidepath.catalog.connection import PAGE_PATH, open_catalog
 from glidepath.catalog.database import PostgreSQL
 from glidepath.catalog.errors import CatalogError
 from glidepath.catalog.lease import Lease, LeaseError
@@ -127,6 +127,11 @@ class LocalTiledServer:
     def web_url(self) -> str:
         """Address for a browser, with the key."""
         return f"{self.uri.removesuffix('/api/v1')}/?api_key={self.api_key}"
+
+    @property
+    def page_url(self) -> str:
+        """Address for a browser of the page that lists and downloads runs, with the key."""
+        return f"{self.uri.removesuffix('/api/v1')}{PAGE_PATH}?api_key={self.api_key}"
 
     @property
     def process_id(self) -> int | None:

@@ -47,9 +47,14 @@ EXPORTERS = (
     Exporter("BlueskyRun", "application/x-nexus", "nxs", "glidepath.export.downloads:nexus"),
     Exporter("BlueskyRun", "application/x-xdi", "xdi", "glidepath.export.downloads:xdi"),
     Exporter("BlueskyRun", "text/csv", "csv", "glidepath.export.downloads:csv"),
+    Exporter("BlueskyRun", "application/zip", "zip", "glidepath.export.downloads:crate"),
+    Exporter("BlueskyRun", "image/png", "png", "glidepath.lookback.run_picture:picture"),
 )
 """What `bluesky_tiled_plugins` needs for ``run.documents()``, and the downloads of a run."""
 
+
+ALIASES = {"crate.zip": "application/zip"}
+"""Endings that a client takes from a name such as ``12.crate.zip``, and what they mean."""
 
 RUNS = {"name": "CatalogOfBlueskyRuns", "version": "3.0"}
 """What tells clients that the catalogue holds runs, so that they know ``ScanID`` and the like."""
@@ -106,14 +111,14 @@ class ServerConfiguration:
                     "application/x-hdf5": "glidepath.catalog.adapter:GrowingHDF5Adapter"
                 },
             },
-            "routers": ["glidepath.catalog.router:router"],
+            "routers": ["glidepath.catalog.router:router", "glidepath.catalog.runs_page:router"],
             "streaming_cache": {"uri": "memory"},
             "authentication": {
                 "single_user_api_key": self.api_key,
                 "allow_anonymous_access": False,
             },
             "media_types": media_types,
-            "file_extensions": {e.extension: e.mimetype for e in self.exporters},
+            "file_extensions": ALIASES | {e.extension: e.mimetype for e in self.exporters},
             "uvicorn": {"host": "127.0.0.1", "port": self.port},
         }
 

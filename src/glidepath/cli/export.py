@@ -283,28 +283,11 @@ def _keep_documents(run: "Run", documents: Documents) -> None:
 
 def _draw(console: Console, run: "Run", choice: "Choice") -> None:
     """Draw the first spectrum into the run's folder; a run without one has no picture."""
-    import numpy as np
+    from glidepath.export import Written
+    from glidepath.lookback.run_picture import draw_run
 
-    from glidepath.export import Written, spectrum_of
-    from glidepath.pictures import save_spectrum
-
-    chosen = choice.roles(run)
-    if run.folder is None or not chosen:
-        return
-    spectrum = spectrum_of(run, chosen[0])
-    order = np.argsort(spectrum.energy, kind="stable")
-    if np.isfinite(spectrum.intensity).sum() < 2:
-        return
-    path = run.folder / PICTURE
-    of = f"{chosen[0].signal} / {chosen[0].i0}" if chosen[0].i0 else chosen[0].signal
-    save_spectrum(
-        path,
-        spectrum.energy[order],
-        spectrum.intensity[order],
-        title=f"{run.start.get('title', '')} {run.name}".strip(),
-        signal_label=of,
-    )
-    _said(console, Written(path))
+    if run.folder is not None and draw_run(run, run.folder / PICTURE, choice):
+        _said(console, Written(run.folder / PICTURE))
 
 
 __all__ = ["export"]

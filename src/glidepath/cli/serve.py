@@ -49,6 +49,7 @@ def serve(
         place = load_configuration(database=database).database
         with LocalTiledServer(root, database=place) as server:
             console.print(f"Runs of {root}: {server.web_url}", soft_wrap=True)
+            console.print(f"To download them:  {server.page_url}", soft_wrap=True)
             if server.database is not None:
                 console.print(f"The catalogue is in {server.database}.", soft_wrap=True)
             console.print("Ctrl-C ends this server.")

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -67,7 +67,14 @@ def crate_name(run: Run) -> str:
     return master_name(run).removesuffix(".nxs") + ".crate.zip"
 
 
-def write_crate(run: Run, path: Path, *, documents: bytes, license_url: str = NO_LICENSE) -> Crate:
+def write_crate(
+    run: Run,
+    path: Path,
+    *,
+    documents: bytes,
+    license_url: str = NO_LICENSE,
+    allowed: Callable[[Path], bool] = lambda path: True,
+) -> Crate:
     """Write a run with all its files into a zip.
 
     Parameters
@@ -80,14 +87,18 @@ def write_crate(run: Run, path: Path, *, documents: bytes, license_url: str = NO
         The run's documents, one in each line: a journal.
     license_url
         Under which licence the data are given away: an address or a sentence.
+    allowed
+        Whether a file may be packed; one that may not is named in the remarks.
 
     Raises
     ------
     ExportError
         If none of the run's files is here, or the zip cannot be written.
     """
-    files = [file for file in run.files() if file.exists()]
-    missing = run.missing_files()
+    every = run.files()
+    hidden = [file for file in every if not allowed(file)]
+    files = [file for file in every if file not in hidden and file.exists()]
+    missing = [file for file in every if file not in hidden and not file.exists()]
     if not files and missing:
         raise ExportError(
             f"None of the files of {run.name} is on this machine ({missing[0]} is one); bring them "
@@ -95,6 +106,11 @@ def write_crate(run: Run, path: Path, *, documents: bytes, license_url: str = NO
         )
     names = _names(run, files)
     remarks = [f"The file {file.name} is missing and not in the crate." for file in missing]
+    remarks += [
+        f"The file {file.name} is outside of the folders that may be read here, and not in the "
+        "crate."
+        for file in hidden
+    ]
     with TemporaryDirectory(prefix="glidepath-crate-") as folder:
         made = Path(folder)
         (made / DOCUMENTS).write_bytes(documents)
@@ -105,7 +121,7 @@ def write_crate(run: Run, path: Path, *, documents: bytes, license_url: str = NO
         remarks += _readable(run, made)
         contents = {name: _as_packed(file, name, names, run, made) for file, name in names.items()}
         contents |= {file.name: file for file in sorted(made.iterdir()) if file.is_file()}
-        for file in _pictures(run):
+        for file in filter(allowed, _pictures(run)):
             contents.setdefault(file.name, file)
         with replaced(path) as new:
             _pack(new, contents, run, remarks, license_url)
