@@ -14,6 +14,7 @@ from tiled.structures.core import Spec
 from written_run import table_of
 
 from glidepath.catalog import LocalTiledServer
+from glidepath.catalog.server import page_url
 from glidepath.export import check_crate
 
 pytestmark = [
@@ -56,7 +57,7 @@ def browser(tmp_path_factory):
 
 @pytest.fixture
 def page(browser, server, runs):
-    browser.open(server.page_url)
+    browser.open(page_url(server))
     browser.until(lambda: browser.evaluate("document.querySelectorAll('#runs tr').length") == 3)
     return browser
 
@@ -116,6 +117,6 @@ def test_what_cannot_be_had_is_a_sentence_on_the_page(page):
 
 
 def test_a_wrong_key_is_a_sentence_on_the_page(browser, server, runs):
-    browser.open(server.page_url.replace(server.api_key, "abc"))
+    browser.open(page_url(server).replace(server.api_key, "abc"))
     browser.until(lambda: "wants a key" in (browser.evaluate(f"({SAID} || 0).textContent") or ""))
     assert browser.evaluate("document.querySelectorAll('#runs tr').length") == 0

@@ -33,6 +33,7 @@ def test_one_wheel_of_a_platform_serves_every_python(tmp_path):
     names = zipfile.ZipFile(wheel).namelist()
     assert "glidepath/py.typed" in names
     assert "glidepath/acceptance/templates/report.html" in names
+    assert "glidepath/catalog/static/runs.html" in names
     compiled = [Path(name).name for name in names if "_inbox" in name]
     # Without a compiler there is none, and monitors are received in Python.
     if shutil.which("cc") or shutil.which("gcc"):

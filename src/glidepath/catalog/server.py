@@ -129,11 +129,6 @@ class LocalTiledServer:
         return f"{self.uri.removesuffix('/api/v1')}/?api_key={self.api_key}"
 
     @property
-    def page_url(self) -> str:
-        """Address for a browser of the page that lists and downloads runs, with the key."""
-        return f"{self.uri.removesuffix('/api/v1')}{PAGE_PATH}?api_key={self.api_key}"
-
-    @property
     def process_id(self) -> int | None:
         """Process id of the server while it runs."""
         ended = self._process is not None and self._process.poll() is not None
@@ -449,6 +444,11 @@ class LocalTiledServer:
             if line.strip() and "Application startup failed" not in line
         ]
         return lines[-1] if lines else "(the log is empty)"
+
+
+def page_url(server: LocalTiledServer) -> str:
+    """Return the address for a browser of the page that lists and downloads runs, with the key."""
+    return server.web_url.replace("/?", f"{PAGE_PATH}?", 1)
 
 
 def open_local_catalog(data_root: Path) -> Any:

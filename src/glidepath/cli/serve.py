@@ -41,6 +41,7 @@ def serve(
 ) -> None:
     """Serve the runs of a data directory to browsers and to Python, until Ctrl-C."""
     from glidepath.catalog import LocalTiledServer
+    from glidepath.catalog.server import page_url
     from glidepath.configuration import load_configuration
 
     console = Console(highlight=False, emoji=False)
@@ -49,7 +50,7 @@ def serve(
         place = load_configuration(database=database).database
         with LocalTiledServer(root, database=place) as server:
             console.print(f"Runs of {root}: {server.web_url}", soft_wrap=True)
-            console.print(f"To download them:  {server.page_url}", soft_wrap=True)
+            console.print(f"To download them:  {page_url(server)}", soft_wrap=True)
             if server.database is not None:
                 console.print(f"The catalogue is in {server.database}.", soft_wrap=True)
             console.print("Ctrl-C ends this server.")
