@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from stand_in import wait_until
@@ -17,16 +18,30 @@ from stand_in import wait_until
 from glidepath.logbook import Delivery, Experiment, Message, Outbox, Refused, RunRecord, send_now
 from glidepath.logbook.esrf import Esrf
 
-# A broker that is restarted takes the sockets of its clients with it; stompest closes none of them.
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.slow
 
 backend = pytest.importorskip(
     "pyicat_plus_pytest_plugin._mock_backend", reason="pyicat-plus[test] is in the extra 'dev'"
 )
 KEY = "elogbook-00000000-0000-0000-0000-000000000000"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _what_cannot_be_connected_is_closed():
+    """Do what stompest leaves out: it forgets the socket that no broker has answered."""
+    from stompest.sync.transport import StompFrameTransport
+
+    connect = StompFrameTransport.connect
+
+    def connect_or_close(transport, timeout=None):
+        try:
+            connect(transport, timeout)
+        except BaseException:
+            transport.disconnect()
+            raise
+
+    with mock.patch.object(StompFrameTransport, "connect", connect_or_close):
+        yield
 
 
 def whole_json(path: Path) -> list[dict]:
