@@ -28,6 +28,9 @@ SETTLE_TIMEOUT = 10.0
 HALTED_TIMEOUT = 40.0
 """Seconds in which it must be gone after a halt, which does not wait for the clean-up."""
 
+LOOKS_EVERY = 5.0
+"""Times as long as a look takes until the next one."""
+
 OWN_SOCKETS = 2
 """Those of an event loop: the portable monitors have one of their own after their first use."""
 
@@ -202,11 +205,13 @@ class Client:
         left: list[str] = []
         while before is not None and time.monotonic() < deadline:
             # Whatever waits for an answer to a fault is none of the scan's.
+            looked = time.monotonic()
             with self.exchanging:
                 left = excess(before, holdings(self.loop))
             if not left:
                 break
-            time.sleep(0.05)
+            # A look holds up whatever else this process does, such as the clean-up after a halt.
+            time.sleep(max(0.05, LOOKS_EVERY * (time.monotonic() - looked)))
         return {
             "raised": raised,
             "at": ended,
