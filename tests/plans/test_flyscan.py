@@ -151,6 +151,9 @@ def test_what_cannot_be_flown_is_refused_in_one_sentence_and_nothing_moves(simul
     refuse(s, "cannot be flown", [s.mesh], s.ring, 370.0, 470.0, 1.0)
     refuse(s, "cannot be sampled", [object()], s.energy, 370.0, 470.0, 1.0)
     refuse(s, "named twice", [s.mesh, s.mesh], s.energy, 370.0, 470.0, 1.0)
+    refuse(s, r"^detectors must be a list, such as \[mesh\]\.$", s.mesh, s.energy, 370, 470, 1.0)
+    refuse(s, r"^detectors must be a list, such as \[mesh\]\.$", "mesh", s.energy, 370, 470, 1.0)
+    refuse(s, r"^detectors must be a list, such as \[mesh\]\.$", None, s.energy, 370, 470, 1.0)
 
 
 def test_a_stalled_sweep_fails_with_the_rows_so_far(simulated):

@@ -104,6 +104,8 @@ def test_what_makes_no_focus_scan_is_refused():
     ):
         with pytest.raises(ValueError, match=text):
             focus_positions(*arguments)
+    with pytest.raises(ValueError, match=r"^detectors must be a list, such as \[mesh\]\.$"):
+        next(focus_scan("mesh", None, 0.0, 5.0, 1.0))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="needs a camera"):
         next(focus_scan([], None, 0, 10, 1))
     assert list(focus_positions(1, 0, 0.2)) == pytest.approx([1, 0.8, 0.6, 0.4, 0.2, 0])

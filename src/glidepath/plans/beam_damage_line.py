@@ -22,6 +22,7 @@ from .findings import FileOfRun, Finding, Found, Item, with_findings
 from .flyscan import described_triggers
 from .light_path import LightPath, Opening
 from .messages import MsgGenerator, wait_for
+from .names import listed
 from .requests import TriggersAsked
 from .spots import Spots
 from .trajectory_scan import trajectory_scan
@@ -117,8 +118,8 @@ def beam_damage_line(
     region = Region(start, stop, velocity)
     moved: Any = sample
     places = Spots(moved, positions, LightPath(shutter, opening_time, each_flight=True))
-    flux = yield from wait_for(partial(_monitor, monitor, list(detectors)))
-    sampled = list(detectors)
+    sampled = listed(detectors)
+    flux = yield from wait_for(partial(_monitor, monitor, list(sampled)))
     if moved.name not in [device.name for device in sampled]:
         # First: rows follow the exposures of the last one. It stands while there are rows.
         sampled.insert(0, as_sampled(moved, kind="state"))

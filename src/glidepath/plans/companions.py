@@ -10,6 +10,7 @@ from typing import Any
 from bluesky.utils import Msg
 
 from .messages import MsgGenerator, wait_for
+from .names import listed
 
 
 class CompanionsAsked:
@@ -31,11 +32,12 @@ class CompanionsAsked:
 
 def with_companions(detectors: Sequence[Any], axis: Any) -> MsgGenerator:
     """Return the detectors of a scan with those that a session records beside them."""
+    detectors = listed(detectors)
     asked = CompanionsAsked()
     # A message that does nothing, of which each preprocessor takes note.
     yield Msg("null", asked)
     if asked.find is None:
-        return list(detectors)
+        return detectors
     found = yield from wait_for(asked.found)
     return beside(found or [], detectors, axis)
 

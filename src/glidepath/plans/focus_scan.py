@@ -22,6 +22,7 @@ from glidepath.timeline import good_rows
 from .findings import Finding, Found, Item, with_findings
 from .flyscan import flyscan
 from .messages import MsgGenerator, wait_for
+from .names import listed
 
 FEWEST = 5
 """Positions that a fit needs."""
@@ -75,7 +76,7 @@ def focus_scan(
     --------
     >>> RE(focus_scan([camera], focus, -1200, -1100, 10))  # doctest: +SKIP
     """
-    detectors = list(detectors)
+    detectors = listed(detectors)
     camera = next((device for device in detectors if isinstance(device, Camera)), None)
     if camera is None:
         raise ValueError("A focus scan needs a camera; give it one, as in focus_scan([camera], ...")

@@ -25,7 +25,7 @@ from glidepath.trajectory import (
 from glidepath.trajectory.region import SMALLEST, number_of
 
 from .light_path import check_light_path, light_path_objections
-from .names import check_names
+from .names import check_names, listed
 from .requests import TriggersAsked, old_keywords, request_of
 
 DEFAULT_PERIOD = 0.1
@@ -85,10 +85,11 @@ async def inspect(
     ------
     PreflightError
         Where there is nothing to report on: such an axis does not fly, such triggers cannot be
-        made.
+        made, a detector cannot be sampled or is named twice, or the detectors are no list.
     """
-    detectors = following(detectors, triggers)
+    detectors = following(listed(detectors), triggers)
     triggering = triggering_of(detectors, axis, period, triggers)
+    check_devices(detectors, axis, triggering)
     check_light_path(shutter, path)
     asked = (detectors, axis, flight_for(axis), trajectory, period, triggering)
     return (await with_light_path(await inspection_of(*asked), shutter, path)).report

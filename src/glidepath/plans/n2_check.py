@@ -21,6 +21,7 @@ from glidepath.trajectory import PreflightError
 from .findings import FileOfRun, Finding, Found, with_findings
 from .flyscan import flyscan
 from .messages import MsgGenerator, wait_for
+from .names import listed
 
 STREAM = "n2_check"
 """Stream with the verdict: one event."""
@@ -97,7 +98,8 @@ def n2_check(
     >>> RE(n2_check([mesh, sample], energy, limits={"shift": 0.02}))  # doctest: +SKIP
     """
     demanded = _limits(limits)
-    wanted = yield from wait_for(partial(_columns, list(detectors), axis, signal, reference))
+    detectors = listed(detectors)
+    wanted = yield from wait_for(partial(_columns, detectors, axis, signal, reference))
     if wanted is None:
         # Nobody carries the plan out (a simulator of plans): the flight can be looked at all the
         # same.

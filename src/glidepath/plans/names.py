@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ophyd_async.core import Device
+
 from glidepath.devices.sampled import SampledChannel, WithDerived, channels_for, offers
 from glidepath.flyers import Triggering
 from glidepath.flyers.sampling.layout import primary_columns
@@ -14,6 +16,25 @@ OWN_STREAMS = ("primary", "baseline", "verdict", "decisions", "focus_fit", "n2_c
 
 SEPARATORS = "/."
 """Characters that separate names: in files and catalogues, and in documents."""
+
+
+def listed(detectors: Any) -> list[Any]:
+    """Return the detectors of a plan as a list of its own.
+
+    Parameters
+    ----------
+    detectors
+        What a user gave for them: any iterable of devices.
+
+    Raises
+    ------
+    PreflightError
+        If it is one device, or a text, where a list must be.
+    """
+    if isinstance(detectors, str | Device) or not isinstance(detectors, Iterable):
+        name = detectors if isinstance(detectors, str) else getattr(detectors, "name", "")
+        raise PreflightError(f"detectors must be a list, such as [{name or 'mesh'}].")
+    return list(detectors)
 
 
 async def check_names(
@@ -85,4 +106,4 @@ def _check_columns(columns: Sequence[str], channels: Sequence[str]) -> None:
             )
 
 
-__all__ = ["check_names"]
+__all__ = ["check_names", "listed"]
