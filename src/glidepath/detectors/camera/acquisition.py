@@ -416,10 +416,11 @@ async def answers(parts: Parts) -> bool:
     return True
 
 
-def dead(parts: Parts) -> ConnectionError:
-    """Return the error that says that the server is dead."""
+def dead(parts: Parts, consequence: str = "") -> ConnectionError:
+    """Return the error that says that the server is dead, and what that leads to."""
     return ConnectionError(
-        f"The server of {parts.name} does not answer any more ({pv_of(parts.driver.acquire)})."
+        f"The server of {parts.name} does not answer any more ({pv_of(parts.driver.acquire)})"
+        + (f"; {consequence}." if consequence else ".")
     )
 
 

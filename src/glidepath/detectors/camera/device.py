@@ -293,7 +293,7 @@ class Camera(AreaDetector[ADBaseIO]):
         if use is None:
             return
         if not await answers(self._parts):
-            raise dead(self._parts)
+            raise dead(self._parts, "its settings could not be put back")
         await use.setup.end_bursts()
         settings = use.setup.settings
         await settings.lend(*[s for s in self._settings() if await _differs(s, settings)])
