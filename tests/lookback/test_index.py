@@ -103,11 +103,84 @@ def test_several_runs_are_not_one(root):
 def test_a_run_that_ends_later_and_one_that_is_removed_are_noticed(root):
     index = RunIndex(root)
     uid = write_run(root, 6, begun=1_800_000_000.0, status=None)
-    assert index.one("6").status == "open"
+    assert index.one("6").status == "killed"
     write_run(root, 6, begun=1_800_000_000.0, uid=uid, status="abort")
     assert index.one("6").status == "abort"
     index.journal(index.one("6")).unlink()
     assert numbers(index.runs(limit=1)) == [5]
+
+
+RECORDER = """
+import sys
+from pathlib import Path
+from glidepath.catalog.journal import JournalWriter
+source = Path(sys.argv[2])
+journal = JournalWriter(Path(sys.argv[1]), source.stem)
+journal.write(source.read_bytes())
+print("recording", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_run_is_recording_while_a_process_holds_it_and_killed_when_that_has_died(tmp_path):
+    uid = write_run(tmp_path / "other", 6, {"energy": [400.0, 401.0, 402.0]}, status=None)
+    source = tmp_path / "other" / "journal" / f"{uid}.jsonl"
+    words = [sys.executable, "-c", RECORDER, str(tmp_path / "data" / "journal"), str(source)]
+    index = RunIndex(tmp_path / "data")
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as recorder:
+        try:
+            assert recorder.stdout.readline() == b"recording\n"
+            run = index.one(6)
+            assert (run.status, run.rows) == ("recording", 3)
+            assert run.reason == "It is being recorded, 3 rows so far."
+        finally:
+            recorder.kill()
+    run = index.one(6)
+    assert (run.status, run.rows) == ("killed", 3)
+    assert run.reason == "Its process ended without closing it, after 3 rows."
+    shown = CliRunner().invoke(app, ["show", "6", "--data", str(tmp_path / "data")])
+    assert "3 rows, killed" in shown.stdout
+    assert run.reason in " ".join(shown.stdout.split())
+
+
+def test_the_rows_of_a_run_of_events_that_was_killed_are_counted(root):
+    uid = write_run(root, 6, begun=1_800_000_000.0, status=None)
+    journal = root / "journal" / f"{uid}.jsonl"
+    documents = [
+        ("descriptor", {"uid": "b", "name": "baseline"}),
+        ("descriptor", {"uid": "p", "name": "primary"}),
+        ("event", {"descriptor": "b", "seq_num": 9}),
+        ("event", {"descriptor": "p", "seq_num": 1}),
+        ("event_page", {"descriptor": "p", "seq_num": [2, 3]}),
+    ]
+    with journal.open("a") as file:
+        for name, document in documents:
+            file.write(json.dumps({"name": name, "doc": document}) + "\n")
+        file.write('{"name": "event", "doc": {"descriptor": "p", "seq')
+    assert RunIndex(root).one(6).rows == 3
+
+
+def test_a_run_that_ends_while_it_is_looked_at_has_not_been_killed(root, monkeypatch):
+    uid = write_run(root, 6, begun=1_800_000_000.0, status=None)
+    index = RunIndex(root)
+
+    def end_it(journal):
+        write_run(root, 6, begun=1_800_000_000.0, uid=uid, status="success")
+        return "killed"
+
+    monkeypatch.setattr("glidepath.lookback.index._held", end_it)
+    assert index.one(6).status == "success"
+
+
+def test_a_run_whose_lock_cannot_be_looked_at_is_open(root, monkeypatch):
+    write_run(root, 6, begun=1_800_000_000.0, status=None)
+
+    def refuse(lock, **_):
+        raise PermissionError
+
+    monkeypatch.setattr("glidepath.storage.locks.FileLock.acquire", refuse)
+    run = RunIndex(root).one(6)
+    assert (run.status, run.reason) == ("open", "No end was recorded; it has 0 rows.")
 
 
 def test_journals_that_are_none_are_left_out(root):

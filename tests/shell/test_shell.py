@@ -1,7 +1,12 @@
 """At the prompt: names, magics, completion, and sentences in place of tracebacks."""
 
+import json
+import time
+
+import bluesky.plan_stubs as bps
 import numpy as np
 import pytest
+from bluesky.preprocessors import run_wrapper
 from bluesky.utils import RunEngineInterrupted
 from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
@@ -9,7 +14,7 @@ from traitlets.config import Config
 
 from glidepath.session import Session
 from glidepath.shell import install
-from glidepath.shell.shell import names_in
+from glidepath.shell.shell import _welcome, names_in
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +135,36 @@ def test_a_pause_says_what_can_be_done_now(shell, capsys):
     shell.user_ns["paused"] = RunEngineInterrupted("paused")
     _, _, err = typed(shell, capsys, "raise paused")
     assert "RE.resume() goes on" in " ".join(err.split())
+
+
+def test_why_says_of_a_scan_that_is_paused_how_to_go_on(shell, session, capsys):
+    with pytest.raises(RunEngineInterrupted):
+        session.RE(run_wrapper(bps.pause()))
+    try:
+        _, out, _ = typed(shell, capsys, "%why")
+        said = " ".join(out.split())
+        assert "0 rows, recording" in said
+        assert "It is paused after 0 rows: RE.resume() goes on, RE.stop() ends it" in said
+    finally:
+        session.RE.stop()
+    _, out, _ = typed(shell, capsys, "%why")
+    assert "0 rows, success" in out
+    assert "paused" not in out
+
+
+def test_a_run_whose_process_died_is_told_by_the_greeting_and_by_why(shell, session, capsys):
+    uid = "99999999-1111-4111-8111-111111111111"
+    start = {"uid": uid, "scan_id": 900, "time": time.time() + 60.0, "plan_name": "flyscan"}
+    journal = session.root / "journal" / f"{uid}.jsonl"
+    assert "The newest run" not in _welcome(session)
+    journal.write_text(json.dumps({"name": "start", "doc": start}) + "\n")
+    try:
+        said = "Its process ended without closing it, after 0 rows."
+        assert f"The newest run, 99999999: {said}" in _welcome(session)
+        _, out, _ = typed(shell, capsys, "%why")
+        assert said in " ".join(out.split())
+    finally:
+        journal.unlink()
 
 
 def test_a_shell_without_qt_says_so_and_shows_scans_in_the_terminal(capsys):

@@ -12,7 +12,10 @@ from glidepath.sentences import as_sentence
 if TYPE_CHECKING:
     from glidepath.lookback import Difference, Run, StoredRun
 
-STYLES = {"success": "", "abort": "yellow", "fail": "red", "open": "cyan"}
+STYLES = {
+    **{"success": "", "abort": "yellow", "fail": "red"},
+    **{"open": "cyan", "recording": "cyan", "killed": "red"},
+}
 
 
 def runs_table(runs: Sequence["Run"]) -> Table:
@@ -83,7 +86,7 @@ def _facts(run: "StoredRun") -> Iterable[tuple[str, str]]:
         yield "Lasted", f"{stop['time'] - start['time']:.1f} s"
         yield "Reason", as_sentence(str(stop.get("reason") or "none was given"))
     else:
-        yield "Reason", "The run has no end: it still goes on, or its process was killed."
+        yield "Reason", run.run.reason or "No end was recorded."
     for key in ("command", "plan_args", "sample", "users", "proposal"):
         if start.get(key):
             yield key.replace("_", " ").capitalize(), _text(start[key])

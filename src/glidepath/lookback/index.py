@@ -12,19 +12,24 @@ import sqlite3
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import closing
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from glidepath.storage.locks import FileLock
+
 FILE_NAME = "runs.db"
 SUFFIX = ".jsonl"
 
-LAYOUT = 2
+LAYOUT = 3
 """Number of the database's layout: one of another number is made anew."""
 
 TAIL = 1 << 16
 """Bytes from the end of a journal in which its last line is looked for first."""
+
+OPEN, RECORDING, KILLED = "open", "recording", "killed"
+"""Status of a run that has no end: nobody can tell why, it is recorded now, its process died."""
 
 SHORTEST_UID = 4
 """Characters of a uid that are taken for its beginning."""
@@ -43,17 +48,19 @@ class Run:
     uid, scan_id
         Its unique id and its number; -1 if it has none.
     begun, ended
-        POSIX seconds; ended is NaN while the run has not ended.
+        POSIX seconds; ended is NaN if no end was recorded.
     plan, axis, unit
         What was done with which axis.
     start, stop
         Range in the unit of the axis; NaN if the run says none.
     rows
-        Rows of the stream ``primary``.
+        Rows of the stream ``primary``; of a run without an end, those that its journal tells of.
     status
-        ``"success"``, ``"abort"``, ``"fail"``, or ``"open"`` where no end was recorded.
+        ``"success"``, ``"abort"`` or ``"fail"``. Where no end was recorded: ``"recording"`` while
+        a process holds the run's journal, ``"killed"`` if none does, and ``"open"`` where that
+        cannot be told, as in a copy of a run's folder.
     reason
-        Why it ended.
+        Why it ended, or in a sentence why it has no end.
     sample, element, edge
         What the experiment said.
     users
@@ -238,7 +245,17 @@ class RunIndex:
                 f"select {', '.join(_COLUMNS)} from runs {where} order by begun desc limit ?",
                 [*values, limit],
             ).fetchall()
-        return [_run_of_row(row) for row in rows]
+        return [self._as_it_is(_run_of_row(row)) for row in rows]
+
+    def _as_it_is(self, run: Run) -> Run:
+        """Return a run; one without an end as recorded, or as one whose process has died."""
+        if run.status != OPEN:
+            return run
+        status = _held(self.journal(run))
+        if status != RECORDING:
+            # It may have ended after its journal was read and before its lock was looked at.
+            run = next(iter(self._read(run.uid)), run)
+        return _without_end(run, status) if run.status == OPEN else run
 
     def _opened(self) -> sqlite3.Connection:
         """Return the database, up to date."""
@@ -301,7 +318,9 @@ class RunIndex:
             with (self.folder / f"{uid}{SUFFIX}").open("rb") as file:
                 start = json.loads(file.readline())["doc"]
                 last = _last_line(file)
-            return [run_of(start, last["doc"] if last.get("name") == "stop" else {})]
+                if last.get("name") == "stop":
+                    return [run_of(start, last["doc"])]
+                return [replace(run_of(start, {}), rows=_rows_told(file))]
         # Whatever is no run: a file that somebody put there, or one that is just begun.
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return []
@@ -330,6 +349,62 @@ def _last_line(file: Any) -> dict[str, Any]:
         length *= 8
 
 
+def _rows_told(file: Any) -> int:
+    """Return how many rows of the stream ``primary`` a journal tells of so far."""
+    file.seek(0)
+    primary: set[str] = set()
+    rows = 0
+    for line in file:
+        # Decoding the others, of which there are far more, would take its time.
+        if not _OF_ROWS.match(line):
+            continue
+        try:
+            entry = json.loads(line)
+            name, document = entry["name"], entry["doc"]
+            if name == "descriptor":
+                if document["name"] == "primary":
+                    primary.add(document["uid"])
+            elif document["descriptor"] in primary:
+                rows = max(rows, _rows_of(name, document))
+        # The last line, cut short, or a document that is not as it should be.
+        except (ValueError, KeyError, TypeError):
+            continue
+    return rows
+
+
+_OF_ROWS = re.compile(rb'{"name": "(descriptor|event|event_page|stream_datum)"')
+
+
+def _rows_of(name: str, document: Mapping[str, Any]) -> int:
+    if name == "stream_datum":
+        return int(document["indices"]["stop"])
+    numbers = document["seq_num"]
+    return max(numbers, default=0) if name == "event_page" else int(numbers)
+
+
+def _held(journal: Path) -> str:
+    """Return the status of a run without an end, by the lock on its journal."""
+    lock = FileLock(journal)
+    try:
+        lock.acquire(shared=True)
+    except BlockingIOError:
+        return RECORDING
+    except OSError:
+        return OPEN
+    lock.release()
+    # A lock that stands in for the file's own knows only the processes of this machine.
+    return OPEN if lock.stands_in else KILLED
+
+
+def _without_end(run: Run, status: str) -> Run:
+    reason = {
+        RECORDING: f"It is being recorded, {run.rows} rows so far.",
+        KILLED: f"Its process ended without closing it, after {run.rows} rows.",
+        OPEN: f"No end was recorded; it has {run.rows} rows.",
+    }[status]
+    return replace(run, status=status, reason=reason)
+
+
 def run_of(start: Mapping[str, Any], stop: Mapping[str, Any]) -> Run:
     """Return the line of a run, from its first document and its last; the latter may be empty."""
     report = start.get("preflight") or {}
@@ -347,7 +422,7 @@ def run_of(start: Mapping[str, Any], stop: Mapping[str, Any]) -> Run:
         start=float(report.get("start", _nan)),
         stop=float(report.get("stop", _nan)),
         rows=int(stop.get("num_events", {}).get("primary", 0)),
-        status=str(stop.get("exit_status", "open")),
+        status=str(stop.get("exit_status", OPEN)),
         reason=str(stop.get("reason", "")),
         sample=str(sample),
         element=str(start.get("element", "")),

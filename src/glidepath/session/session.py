@@ -48,7 +48,7 @@ LOOP_TIMEOUT = 5.0
 """Seconds in which the run engine's loop must have ended."""
 
 JOURNAL_TIMEOUT = 2.0
-"""Seconds in which the end of a run is in its journal."""
+"""Seconds in which the beginning and the end of a run are in its journal."""
 
 EXPORT_COMMAND = (
     *(sys.executable, "-m", "glidepath", "export"),
@@ -355,11 +355,12 @@ class Session:
         return self.runs[-1]
 
     def _wait_for_journal(self) -> None:
-        """Wait until the journal has the end of the run that has just ended."""
+        """Wait until the journal has the newest run, and its end if it has just ended."""
         uid, stop = self.follower.start.get("uid"), self.follower.stop
         deadline = time.monotonic() + JOURNAL_TIMEOUT
-        while uid and stop is not None and time.monotonic() < deadline:
-            if any(run.uid == uid and run.status != "open" for run in self.runs(limit=5)):
+        while uid and time.monotonic() < deadline:
+            found = [run for run in self.runs(limit=5) if run.uid == uid]
+            if any(stop is None or run.ended == run.ended for run in found):
                 return
             time.sleep(0.02)
 

@@ -16,6 +16,9 @@ from glidepath.trajectory import Region, Trajectory
 
 USAGE = "%{name} AXIS START STOP VELOCITY [PERIOD] [DETECTOR ...], such as %{name} energy 400 402 2"
 
+WAYS_ON = "RE.resume() goes on, RE.stop() ends it as a success, RE.abort() ends it as aborted."
+"""What can be done with a scan that is paused."""
+
 
 @magics_class
 class ScanMagics(Magics):
@@ -100,7 +103,11 @@ class ScanMagics(Magics):
         """Say why a run ended as it did, and what its rows carry: %why [RUN]."""
         run = self._session.runs[line.strip()] if line.strip() else self._session.last
         self._console.print(repr(run), style="bold", markup=False)
-        self._console.print(as_sentence(str(run.stop.get("reason") or "It has not ended yet")))
+        reason = str(run.stop.get("reason") or run.run.reason or "No reason was recorded")
+        own = run.run.uid == self._session.follower.start.get("uid")
+        if own and not run.stop and self._session.RE.state == "paused":
+            reason = f"It is paused after {run.run.rows} rows: {WAYS_ON}"
+        self._console.print(as_sentence(reason), markup=False)
         verdict = run.verdict()
         for name, count in (verdict.get("flagged") or {}).items():
             if count:
@@ -210,4 +217,4 @@ def _meaning(bit: str) -> str:
     return next((text for flag, text in meanings.items() if flag.name == bit), "see the user guide")
 
 
-__all__ = ["ScanMagics"]
+__all__ = ["WAYS_ON", "ScanMagics"]

@@ -17,13 +17,10 @@ from glidepath.sentences import errors, sentence_of
 from glidepath.session import Session
 from glidepath.session.results import sentence_of_result, show_results
 
-from .magics import ScanMagics
+from .magics import WAYS_ON, ScanMagics
 from .names import names_for
 
-PAUSED = (
-    "The scan is paused: the axis stands. RE.resume() goes on, RE.stop() ends it as a success, "
-    "RE.abort() ends it as aborted."
-)
+PAUSED = f"The scan is paused: the axis stands. {WAYS_ON}"
 
 WELCOME = (
     "Glidepath at {beamline}, data in {data}.\n"
@@ -161,12 +158,14 @@ def _is_of_user(kind: type[BaseException], trace: Any) -> bool:
 
 def _welcome(session: Session) -> str:
     beamline = session.beamline
-    return WELCOME.format(
+    said = WELCOME.format(
         beamline=beamline.name,
         data=session.root,
         detectors=", ".join(beamline.detectors[:2]) or "detector",
         axis=beamline.axes[0] if beamline.axes else "axis",
     )
+    dead = [run for run in session.runs(limit=1) if run.status == "killed"]
+    return said + "".join(f"The newest run, {run.uid[:8]}: {run.reason}\n" for run in dead)
 
 
 @generics.complete_object.register(Device)
