@@ -119,6 +119,13 @@ def test_a_panda_is_asked_for_by_name_where_the_simulation_has_one(beamline, tmp
         ("fly energy 370 470 1 --silent nothing", "There is no device 'nothing'"),
         ("fly energy 370 470 1 --detectors mesh,mesh --dry-run", "'mesh' is named twice"),
         ("preflight energy 370 470 1 --detectors mesh,mesh", "'mesh' is named twice"),
+        ("fly energy 370 470 1 --detectors ,", "--detectors names no device"),
+        ("fly energy 370 470 1 --detectors=", "--detectors names no device"),
+        ("preflight energy 370 470 1 --detectors=", "--detectors names no device"),
+        (
+            "fly energy 370 470 1 --detectors mesh,energy",
+            "energy flies and is recorded in any case",
+        ),
         ("fly energy 3 470 1", "its range is"),
         ("fly energy 370 470 50", "its highest velocity is 10 eV/s"),
         ("fly energy 370 370 1", "start and stop must differ"),

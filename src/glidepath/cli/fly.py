@@ -25,6 +25,7 @@ from .scan_arguments import (
     ThereAndBackOption,
     TriggerOption,
     VelocityArgument,
+    detector_names,
     light_path_arguments,
     names_in,
     row_arguments,
@@ -84,7 +85,7 @@ def fly(
     with errors_as_sentences(), ExitStack() as ending:
         trajectory = trajectory_from(start, stop, velocity, region, passes, there_and_back)
         with open_session(beamline, data, tiled=tiled, left_behind=True) as session:
-            names = session.beamline.detectors if detectors is None else names_in(detectors)
+            names = detector_names(detectors, axis, session.beamline.detectors)
             if silent is not None:
                 session.silent = names_in(silent)
             # All at once: each of them waits for its server.

@@ -24,6 +24,7 @@ from .scan_arguments import (
     ThereAndBackOption,
     TriggerOption,
     VelocityArgument,
+    detector_names,
     light_path_arguments,
     names_in,
     row_arguments,
@@ -67,7 +68,7 @@ def preflight(
     with errors_as_sentences():
         trajectory = trajectory_from(start, stop, velocity, region, passes, there_and_back)
         with open_session(beamline, data, catalogue=False) as session:
-            names = session.beamline.detectors if detectors is None else names_in(detectors)
+            names = detector_names(detectors, axis, session.beamline.detectors)
             if silent is not None:
                 session.silent = names_in(silent)
             (moved,) = session.devices([axis])

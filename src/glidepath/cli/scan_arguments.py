@@ -157,6 +157,35 @@ def light_path_arguments(session: Any, shutter: str | None, path: str | None) ->
     }
 
 
+def detector_names(detectors: str | None, axis: str, default: Sequence[str]) -> list[str]:
+    """Return the names of the detectors that a command is to read.
+
+    Parameters
+    ----------
+    detectors
+        What `DetectorsOption` gives.
+    axis
+        Name of the device that flies.
+    default
+        The beamline's detectors.
+
+    Raises
+    ------
+    ValueError
+        In one sentence, if the option names no detector, or the axis as one.
+    """
+    if detectors is None:
+        return list(default)
+    names = names_in(detectors)
+    if not names:
+        raise ValueError("--detectors names no device; give at least one, such as mesh,sample.")
+    if axis in names:
+        raise ValueError(
+            f"{axis} flies and is recorded in any case; leave it out of the --detectors."
+        )
+    return names
+
+
 def names_in(text: str) -> list[str]:
     """Return the names in a list that is separated by commas."""
     return [name.strip() for name in text.split(",") if name.strip()]
@@ -177,6 +206,7 @@ __all__ = [
     "ThereAndBackOption",
     "TriggerOption",
     "VelocityArgument",
+    "detector_names",
     "light_path_arguments",
     "names_in",
     "row_arguments",
