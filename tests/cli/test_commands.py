@@ -190,6 +190,10 @@ def test_a_flight_from_the_command_line_is_journalled_and_stored(beamline, tmp_p
     text = json.dumps(documents)
     assert f'"primary": {rows}' in text
     assert "baseline" in text
+    file.unlink()
+    refused = run("rebin", "-1", "--data", str(tmp_path), env=environment(beamline))
+    assert refused.returncode == 2, refused.stderr
+    assert f"The file {file} of this run is missing; bring it back first." in refused.stderr
 
 
 def test_ctrl_c_stops_the_axis_and_closes_the_run(beamline, tmp_path):

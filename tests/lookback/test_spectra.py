@@ -1,6 +1,7 @@
 """What is drawn, compared and fitted of stored runs is what was measured."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -54,6 +55,31 @@ def test_a_data_directory_that_was_moved_is_read_where_it_is(tmp_path):
     run = StoredRun.of(tmp_path / "after", 1)
     assert len(run.columns(["energy"])["energy"]) == len(ENERGY)
     assert all(file.exists() for file in run.files)
+
+
+def test_a_run_whose_file_is_missing_says_which_and_what_to_do(tmp_path):
+    n2_run(tmp_path, 1)
+    run = StoredRun.of(tmp_path, 1)
+    (file,) = run.files
+    file.unlink()
+    said = f"The file {file} of this run is missing; bring it back first."
+    with pytest.raises(ValueError, match=re.escape(said)):
+        StoredRun.of(tmp_path, 1).table()
+    for words in (["plot", "1"], ["fit", "1"], ["fit", "1", "--edge"]):
+        done = CliRunner().invoke(app, [*words, "--data", str(tmp_path)])
+        assert done.exit_code == 2, words
+        assert said in done.stderr, words
+    shown = "".join(command(tmp_path, "show", "1").split())
+    assert f"{file}ismissing;bringitbackfirst." in shown
+
+
+def test_a_file_that_is_damaged_is_not_said_to_be_missing(tmp_path):
+    n2_run(tmp_path, 1)
+    run = StoredRun.of(tmp_path, 1)
+    run.files[0].write_bytes(b"no HDF5")
+    with pytest.raises(OSError) as raised:
+        run.table()
+    assert "missing" not in str(raised.value)
 
 
 def test_the_errors_of_the_fit_are_as_large_as_the_scatter_of_many_fits(tmp_path):

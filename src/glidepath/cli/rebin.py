@@ -119,9 +119,32 @@ def _found(run: str, tiled: str | None, data: Path | None) -> Iterator[tuple[Any
     with catalogue(address, root) as connect:
         client = connect()
         try:
-            yield client, load_run(client, run)
+            found = load_run(client, run)
+            try:
+                yield client, found
+            except Exception as error:
+                _check_files(root, found, error)
+                raise
         finally:
             client.context.http_client.close()
+
+
+def _check_files(root: Path, run: Any, error: Exception) -> None:
+    """Refuse a run of the data directory that lacks a file, which a server calls an error 500.
+
+    Raises
+    ------
+    ValueError
+        If a file is missing.
+    """
+    from glidepath.lookback import RunNotFoundError, StoredRun
+
+    try:
+        stored = StoredRun.of(root, run.metadata["start"]["uid"])
+    except RunNotFoundError:
+        # The catalogue is that of another data directory.
+        return
+    stored.check_files(error=error)
 
 
 def _edges(

@@ -102,7 +102,7 @@ def _facts(run: "StoredRun") -> Iterable[tuple[str, str]]:
         if value not in ({}, [], "", None) and key not in ("channels", "verdict"):
             yield f"Verdict: {key.replace('_', ' ')}", _text(value)
     for file in run.files:
-        yield "File", f"{file}{'' if file.exists() else ' (is not there)'}"
+        yield "File", f"{file}{'' if file.exists() else ' is missing; bring it back first.'}"
     yield "Journal", str(run.journal)
 
 

@@ -148,6 +148,34 @@ class StoredRun:
         others = [self._follower.place_of(d) for n, d in self.documents if n == "stream_resource"]
         return list(dict.fromkeys([*places, *others]))
 
+    def check_files(
+        self, names: Sequence[str] | None = None, error: Exception | None = None
+    ) -> None:
+        """Refuse a run that lacks a file which it points to.
+
+        Parameters
+        ----------
+        names
+            Only files of these columns count; None: all.
+        error
+            What has already gone wrong, to be shown as the cause.
+
+        Raises
+        ------
+        ValueError
+            If one is missing; the text is a sentence.
+        """
+        for name, document in self.documents:
+            if name != "stream_resource" or (
+                names is not None and document["data_key"] not in names
+            ):
+                continue
+            file = self._follower.place_of(document)
+            if not file.exists():
+                raise ValueError(
+                    f"The file {file} of this run is missing; bring it back first."
+                ) from error
+
     @property
     def names(self) -> list[str]:
         """Names of the columns that are one number a row."""
@@ -159,10 +187,22 @@ class StoredRun:
         return self._follower.units
 
     def columns(self, names: Sequence[str] | None = None) -> dict[str, NDArray[np.float64]]:
-        """Return columns of the table, shape (rows,)."""
+        """Return columns of the table, shape (rows,).
+
+        Raises
+        ------
+        ValueError
+            If a file that holds them is missing.
+        OSError
+            If such a file is damaged.
+        """
         wanted = self.names if names is None else list(names)
         if self._follower.scalars:
-            return self._follower.columns(wanted)
+            try:
+                return self._follower.columns(wanted)
+            except OSError as error:
+                self.check_files(wanted, error)
+                raise
         return {name: self._stepped[name] for name in wanted if name in self._stepped}
 
     @cached_property
