@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -224,6 +225,36 @@ def test_ctrl_c_stops_the_axis_and_closes_the_run(beamline, tmp_path):
     (file,) = tmp_path.rglob("*.h5")
     with h5py.File(file, swmr=True) as content:
         assert len(content["/entry/data/energy"]) > 0
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_full_in_mid_scan_is_said_with_what_was_kept(beamline, tmp_path):
+    flying = subprocess.Popen(
+        [*GLIDEPATH, *"fly energy 400 500 2 --detectors mesh --data".split(), str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(beamline),
+    )
+    try:
+        for line in flying.stdout:
+            if re.match(r"[1-9]\d* of \d+ rows", line):
+                break
+        _, hard = resource.prlimit(flying.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(flying.pid, resource.RLIMIT_FSIZE, (4096, hard))
+        _, errors = flying.communicate(timeout=120)
+    finally:
+        flying.kill()
+    assert flying.returncode == 1
+    assert "Traceback" not in errors
+    said = errors.strip().splitlines()[-1]
+    kept = re.search(
+        r"cannot be written.* Scan 1 \(\w{8}\) keeps (\d+) rows?, and energy stands\.$", said
+    )
+    assert kept, errors
+    (file,) = tmp_path.rglob("*.h5")
+    with h5py.File(file, swmr=True) as content:
+        assert len(content["/entry/data/energy"]) == int(kept[1]) > 0
 
 
 def test_the_demo_ends_with_a_fitted_line_and_leaves_nothing_running(tmp_path):

@@ -1,6 +1,8 @@
 """A session has devices, metadata and documents at hand, and says what cannot be used."""
 
 import json
+import logging
+from pathlib import Path
 
 import bluesky.plan_stubs as bps
 import bluesky.plans as bp
@@ -158,3 +160,15 @@ def test_the_first_interrupt_pauses_and_the_second_one_ends():
     interrupts._act(1)
     interrupts._act(2)
     assert done == [("pause", False), ("abort", "Ctrl-C")]
+
+
+def test_a_log_on_a_full_disk_hides_no_reason():
+    from glidepath.session.log_file import LogFile
+
+    log = LogFile(Path("/dev/full"))
+    logging.getLogger("glidepath").warning("A line that no disk takes.")
+    # The line is still in the buffer, so that closing it fails, too.
+    assert log.stream is not None
+    log.close()
+    assert log.stream is None
+    assert log not in logging.getLogger("glidepath").handlers

@@ -79,7 +79,7 @@ def fly(
     from glidepath.plans.trajectory_scan import BAD_ROWS
     from glidepath.session.interrupts import late_interrupts_ignored
 
-    from .report import print_end, print_preflight
+    from .report import print_end, print_preflight, what_is_left_said
 
     console = Console(highlight=False, emoji=False)
     with errors_as_sentences(), ExitStack() as ending:
@@ -111,7 +111,7 @@ def fly(
             )
             # Until all is put away, the session too: what is said last is the scan's reason.
             ending.enter_context(late_interrupts_ignored())
-            with LiveView(session.follower, console):
+            with what_is_left_said(session), LiveView(session.follower, console):
                 stopped = session.run(plan)
             print_end(console, session.follower.start, stopped)
 

@@ -1,6 +1,7 @@
 """The log of a data directory: libraries write there, the terminal is for sentences."""
 
 import logging
+from contextlib import suppress
 from pathlib import Path
 
 LOGGERS = ("glidepath", "bluesky", "ophyd_async", "aioca", "tiled")
@@ -23,7 +24,9 @@ class LogFile(logging.FileHandler):
         """Let the libraries log as before."""
         for name in LOGGERS:
             logging.getLogger(name).removeHandler(self)
-        super().close()
+        # What a full disk did not take is written once more here.
+        with suppress(OSError):
+            super().close()
 
 
 __all__ = ["LOGGERS", "LogFile"]
