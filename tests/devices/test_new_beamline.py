@@ -184,11 +184,21 @@ def _box(axis):
     ("name", "table", "sentence"),
     [
         ("Soft", MOTOR, "cannot be named 'Soft'"),
-        ("class", MOTOR, "cannot be named 'class'"),
+        ("class", MOTOR, "'class', for that is a keyword of Python"),
         ("soft", {}, "without devices is none"),
         ("soft", {**MOTOR, "colour": "red"}, "Nothing is asked for 'colour'"),
         ("soft", {**MOTOR, "title": 'a "b"'}, "without quotes"),
         ("soft", {**MOTOR, "reference": "mesh"}, "'mesh' is none of the devices"),
+        ("soft", {"devices": {"if": {"class": "Motor"}}}, "'if', for that is a keyword of Python"),
+        *(
+            ("soft", {"devices": {"a": {"class": "Undulator", "pv": "U:", **LAW, key: span}}}, said)
+            for key, span, said in (
+                ("gap_range", [200.0, 15.0], r"is \[200.0, 15.0\]; it must be the lowest and the"),
+                ("gap_range", [15.0, 15.0], r"as \[lowest, highest\] in mm\."),
+                ("gap_range", 15.0, r"is 15.0; it must be"),
+                ("gap_velocities", [1.0, True], r"as \[lowest, highest\] in mm/s\."),
+            )
+        ),
         ("soft", {"devices": {"a b": {"class": "Motor"}}}, "cannot be named 'a b'"),
         ("soft", {"devices": {"a": {"class": "Warp"}}}, "a has the class 'Warp'; what can be"),
         ("soft", {"devices": {"a": {"class": "Motor"}}}, r"a \(Motor\) needs pv"),

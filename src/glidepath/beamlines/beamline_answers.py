@@ -259,7 +259,12 @@ def read_answers(name: str, table: Mapping[str, Any], folder: Path) -> Answers:
     AnswersError
         If it makes no beamline.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or iskeyword(name):
+    if iskeyword(name):
+        raise AnswersError(
+            f"A beamline cannot be named {name!r}, for that is a keyword of Python; give it "
+            "another name."
+        )
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise AnswersError(
             f"A beamline cannot be named {name!r}, for its name becomes that of a Python package; "
             "give lower-case letters, digits and underscores, a letter first."
@@ -295,7 +300,12 @@ def _text(table: Mapping[str, Any], key: str, default: str) -> str:
 
 
 def _device(name: str, table: Any, folder: Path) -> DeviceAnswer:
-    if not name.isidentifier() or iskeyword(name) or name.startswith("_"):
+    if iskeyword(name):
+        raise AnswersError(
+            f"A device cannot be named {name!r}, for that is a keyword of Python; give it another "
+            "name."
+        )
+    if not name.isidentifier() or name.startswith("_"):
         raise AnswersError(
             f"A device cannot be named {name!r}, for people type its name in Python; give letters, "
             "digits and underscores."
@@ -396,8 +406,26 @@ def _check_options(name: str, kind: str, options: Mapping[str, Any]) -> None:
     for key in possible:
         if parameters[key].default is Parameter.empty and key not in options:
             raise AnswersError(f"{name} ({kind}) needs {key} = ...")
+    for key, unit in GAP_SPANS.items():
+        if key in options and kind == "Undulator":
+            _check_span(name, key, options[key], unit)
     if "timing" in options and kind in MONOCHROMATORS[1:]:
         _check_timing(name, options["timing"])
+
+
+GAP_SPANS = {"gap_range": "mm", "gap_velocities": "mm/s"}
+"""What is told of an undulator's gap by a lowest and a highest value, and their unit."""
+
+
+def _check_span(name: str, key: str, found: Any, unit: str) -> None:
+    """Refuse what is no lowest and highest value, such as ends that are reversed."""
+    numbers = list(found) if isinstance(found, list | tuple) else []
+    right = [isinstance(end, int | float) and not isinstance(end, bool) for end in numbers]
+    if len(numbers) != 2 or not all(right) or not 0 <= numbers[0] < numbers[1] < 1e9:
+        raise AnswersError(
+            f"{key} of {name} is {found!r}; it must be the lowest and the highest value, as "
+            f"[lowest, highest] in {unit}."
+        )
 
 
 def _check_timing(name: str, timing: Any) -> None:
