@@ -79,6 +79,31 @@ def test_what_cannot_be_exported_is_a_sentence(tmp_path, path, options, said):
     assert not (tmp_path / path).exists()
 
 
+@pytest.mark.parametrize("kind", ["--nexus", "--xdi", "--csv", "--crate"])
+def test_an_export_of_a_run_without_an_end_says_that_it_is_not_finished(tmp_path, kind):
+    n2_run(tmp_path, 1, status=None, **ABSORBER, **SPECTRA)
+    words = ["export", "1", kind, "--output", str(tmp_path), "--data", str(tmp_path)]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.stderr
+    assert "is not finished: no end was recorded" in done.stdout
+    assert f"it had, {len(ENERGY)} rows." in done.stdout
+
+
+def test_an_average_names_the_runs_that_did_not_end_well(tmp_path):
+    for number, status in enumerate(("success", "fail", "abort", None), 1):
+        n2_run(tmp_path, number, status=status, reason="It broke", **ABSORBER, **SPECTRA)
+    for ending in ("nxs", "xdi", "csv"):
+        written = RunList(tmp_path).export("1:4", tmp_path / f"mean.{ending}")
+        unfinished, failed, aborted = written.remarks
+        assert unfinished.startswith("Scan 4 ")
+        assert "is not finished" in unfinished
+        assert failed.startswith("Scan 2 ")
+        assert failed.endswith("failed, and is averaged all the same: It broke.")
+        assert aborted.startswith("Scan 3 ")
+        assert aborted.endswith("was aborted, and is averaged all the same: It broke.")
+    assert RunList(tmp_path).export([1, 1], tmp_path / "good.csv").remarks == ()
+
+
 def test_a_lost_file_is_said_and_not_invented(tmp_path):
     n2_run(tmp_path, 1, **ABSORBER, **SPECTRA)
     run = StoredRun.of(tmp_path, 1)

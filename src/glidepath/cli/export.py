@@ -210,6 +210,7 @@ def _export_one(
 def _export_xdi(console: Console, run: "Run", choice: "Choice", output: Path | None) -> None:
     """Write a file for each spectrum that is meant."""
     from glidepath.export import Written, spectrum_of, write_xdi, xdi_name
+    from glidepath.export.files import not_finished
 
     choice.first(run)
     spectra = [spectrum_of(run, roles, choice.step) for roles in choice.roles(run)]
@@ -217,7 +218,7 @@ def _export_xdi(console: Console, run: "Run", choice: "Choice", output: Path | N
         raise ValueError("The run has several spectra; choose one with --mode.")
     for spectrum in spectra:
         path = _place(output, xdi_name(run, spectrum), run)
-        _said(console, Written(write_xdi([run], spectrum, path)))
+        _said(console, Written(write_xdi([run], spectrum, path), not_finished([run])))
 
 
 def _export_several(

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from glidepath.sentences import as_sentence
+
 from .crate import NO_LICENSE, write_crate
 from .csv_table import spectrum_columns, table_columns, write_csv
 from .nexus import Combined, write_nexus
@@ -29,7 +31,7 @@ class Written:
     path
         The file.
     remarks
-        Sentences about what it does not hold.
+        Sentences about what it does not hold, and about runs that did not end well.
     """
 
     path: Path
@@ -142,21 +144,24 @@ def write_run(
     ExportError
         If the run does not allow it, or the file cannot be written.
     """
+    unfinished = not_finished([run])
     if kind == "nexus":
         roles = choice.roles(run)
         master = write_nexus(run, path, roles=roles, classic=choice.classic, step=choice.step)
-        return Written(master.path, master.remarks)
+        return Written(master.path, (*master.remarks, *unfinished))
     if path is None:
         raise ExportError("Name the file to write.")
     if kind == "xdi":
-        return Written(write_xdi([run], spectrum_of(run, choice.first(run), choice.step), path))
+        return Written(
+            write_xdi([run], spectrum_of(run, choice.first(run), choice.step), path), unfinished
+        )
     if kind == "csv":
         if choice.step is None:
-            return Written(write_csv(table_columns(run), path))
+            return Written(write_csv(table_columns(run), path), unfinished)
         spectrum = spectrum_of(run, choice.first(run), choice.step)
-        return Written(write_csv(spectrum_columns(run, spectrum), path))
+        return Written(write_csv(spectrum_columns(run, spectrum), path), unfinished)
     packed = write_crate(run, path, documents=documents, license_url=license_url or NO_LICENSE)
-    return Written(packed.path, packed.remarks)
+    return Written(packed.path, (*packed.remarks, *unfinished))
 
 
 def write_average(
@@ -175,15 +180,37 @@ def write_average(
     if kind == "crate":
         raise ExportError("A crate holds one run; pack each by itself.")
     spectrum = average_of(runs, choice)
+    remarks = (*not_finished(runs), *_no_success(runs))
     if kind == "nexus":
         combined = Combined(spectrum, [run.uid for run in runs])
         master = write_nexus(
             runs[0], path, classic=choice.classic, step=choice.step, combined=combined
         )
-        return Written(master.path, master.remarks)
+        return Written(master.path, (*master.remarks, *remarks))
     if kind == "xdi":
-        return Written(write_xdi(runs, spectrum, path))
-    return Written(write_csv(spectrum_columns(runs[0], spectrum), path))
+        return Written(write_xdi(runs, spectrum, path), remarks)
+    return Written(write_csv(spectrum_columns(runs[0], spectrum), path), remarks)
+
+
+def not_finished(runs: Sequence[Run]) -> tuple[str, ...]:
+    """Return a sentence for each run that has no end: it is still recorded, or was killed."""
+    return tuple(
+        f"{run.name.capitalize()} is not finished: no end was recorded, and the file holds what "
+        f"it had, {run.table.rows} rows."
+        for run in runs
+        if not run.stop
+    )
+
+
+def _no_success(runs: Sequence[Run]) -> tuple[str, ...]:
+    """Return a sentence for each run that failed or was aborted."""
+    ends = {"fail": "failed", "abort": "was aborted"}
+    found = [(run, ends.get(run.stop.get("exit_status", ""))) for run in runs]
+    return tuple(
+        f"{run.name.capitalize()} {end}, and is averaged all the same: {as_sentence(run.verdict())}"
+        for run, end in found
+        if end
+    )
 
 
 def average_of(runs: Sequence[Run], choice: Choice) -> Spectrum:
@@ -191,4 +218,12 @@ def average_of(runs: Sequence[Run], choice: Choice) -> Spectrum:
     return average(runs, [choice.first(run) for run in runs], choice.step)
 
 
-__all__ = ["FORMATS", "Choice", "Written", "average_of", "write_average", "write_run"]
+__all__ = [
+    "FORMATS",
+    "Choice",
+    "Written",
+    "average_of",
+    "not_finished",
+    "write_average",
+    "write_run",
+]
