@@ -203,15 +203,16 @@ class Client:
         halted = "RunEngineInterrupted" in raised
         deadline = time.monotonic() + (HALTED_TIMEOUT if halted else SETTLE_TIMEOUT)
         left: list[str] = []
-        while before is not None and time.monotonic() < deadline:
-            # Whatever waits for an answer to a fault is none of the scan's.
+        while before is not None:
             looked = time.monotonic()
+            # Whatever waits for an answer to a fault is none of the scan's.
             with self.exchanging:
                 left = excess(before, holdings(self.loop))
-            if not left:
+            now = time.monotonic()
+            if not left or looked > deadline:
                 break
             # A look holds up whatever else this process does, such as the clean-up after a halt.
-            time.sleep(max(0.05, LOOKS_EVERY * (time.monotonic() - looked)))
+            time.sleep(min(max(0.05, LOOKS_EVERY * (now - looked)), max(deadline - now, 0.05)))
         return {
             "raised": raised,
             "at": ended,
