@@ -89,6 +89,11 @@ def test_a_flight_ends_with_a_sentence_and_is_the_last_run(shell, session, capsy
     _, out, _ = typed(shell, capsys, "%last")
     assert "sample / mesh" in out
     assert "First line" in out
+    _, _, err = typed(shell, capsys, "%last 99")
+    assert "There is no run 99" in err
+    result, out, err = typed(shell, capsys, f"%last {session.last.start['scan_id']}")
+    assert "sample / mesh" in out, err
+    assert result.result.run.uid == session.last.run.uid
     _, out, _ = typed(shell, capsys, "%why")
     assert "success" in out
     _, out, _ = typed(shell, capsys, "runs")
@@ -116,6 +121,7 @@ def test_detectors_are_read_once(shell, capsys):
         ("%fly enrgy 400 401 1", "There is no device 'enrgy'"),
         ("RE(flyscan([mesh], energy, 3, 401, 1))", "its range is"),
         ("runs[99]", "There is no run 99"),
+        ("%wa energy foo", "There is no device 'foo'"),
     ],
 )
 def test_a_mistake_is_a_sentence(shell, capsys, text, said):

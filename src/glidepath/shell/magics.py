@@ -1,5 +1,6 @@
 """Short commands for the prompt: ``%wa``, ``%fly``, ``%pre``, ``%last``, ``%why``, ``%ct``."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -45,6 +46,10 @@ class ScanMagics(Magics):
     def wa(self, line: str) -> None:
         """Say where the axes are, between which limits, and whether they move: %wa [AXIS ...]."""
         names = line.split() or list(self._session.beamline.axes)
+        for name in line.split():
+            if name not in self._session.beamline.devices:
+                # Which says that there is none.
+                self._session.devices([name])
         complaints = self._session.try_to_connect(names)
         axes = {name: self._session.beamline.devices[name] for name in names}
         usable = {name: axis for name, axis in axes.items() if name not in complaints}
@@ -85,12 +90,14 @@ class ScanMagics(Magics):
 
     @line_magic
     def last(self, line: str) -> StoredRun:
-        """Plot the newest run, and fit it where the N2 series is in it: %last [SIGNAL]."""
-        run = self._session.last
-        spectra = spectra_of([run], signal=line.strip() or None)
+        """Plot the newest run, and fit it where the N2 series is in it: %last [SIGNAL or RUN]."""
+        run, signal = self._session.last, line.strip() or None
+        if signal is not None and re.fullmatch(r"-?\d+", signal) and signal not in run.names:
+            run, signal = self._session.runs[signal], None
+        spectra = spectra_of([run], signal=signal)
         self._draw(spectra, repr(run))
         try:
-            fitted = fit_n2_of(run, line.strip() or None)
+            fitted = fit_n2_of(run, signal)
         except ValueError:
             pass
         else:
