@@ -115,7 +115,7 @@ def test_a_panda_is_asked_for_by_name_where_the_simulation_has_one(beamline, tmp
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ("fly enrgy 370 470 1", "There is no device 'enrgy'"),
+        ("fly enrgy 370 470 1", "(did you mean energy?); there are "),
         ("fly energy 370 470 1 --detectors mesh,nothing", "There is no device 'nothing'"),
         ("fly energy 370 470 1 --silent nothing", "There is no device 'nothing'"),
         ("fly energy 370 470 1 --detectors mesh,mesh --dry-run", "'mesh' is named twice"),
@@ -147,6 +147,13 @@ def test_a_mistake_is_one_sentence_and_exit_status_2(beamline, tmp_path, argumen
     lines = [line for line in done.stderr.splitlines() if line.strip() != "Retrying…"]
     assert len(lines) == 1
     assert not list(tmp_path.rglob("*.h5"))
+
+
+@pytest.mark.parametrize("command", ["fly", "preflight"])
+def test_what_is_no_number_is_shown(command):
+    done = CliRunner().invoke(app, [command, "energy", "400eV", "402", "1"], env={"COLUMNS": "200"})
+    assert done.exit_code == 2
+    assert "'400eV' is not a number; give it without a unit" in done.stderr
 
 
 def test_a_beamline_without_servers_is_said_to_be_silent(beamline, tmp_path):

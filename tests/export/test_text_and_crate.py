@@ -170,6 +170,8 @@ def test_a_changed_or_lost_file_is_found(tmp_path):
         "The file documents.jsonl is not the one that was packed: its checksum differs.",
         "The file glidepath.h5 is missing.",
     ]
+    with pytest.raises(ExportError, match=r"^There is no file or folder .*nothere\.zip\.$"):
+        check_crate(tmp_path / "nothere.zip")
     with pytest.raises(ExportError, match="no crate"):
         check_crate(tmp_path / "run")
 

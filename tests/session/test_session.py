@@ -41,7 +41,9 @@ def starts_of(session):
 def test_a_device_is_an_attribute_and_is_connected_when_it_is_used(session):
     assert session.call(session.mesh.current.get_value) is not None
     assert {"energy", "mesh", "RE", "run"} <= set(dir(session))
-    with pytest.raises(AttributeError, match=r"There is no device 'enrgy' at .*; there are"):
+    with pytest.raises(
+        AttributeError, match=r"no device 'enrgy' at .* \(did you mean energy\?\); there are"
+    ):
         _ = session.enrgy
 
 

@@ -43,7 +43,9 @@ def test_numbers_of_numpy_are_numbers_and_become_floats():
     [
         (("370", 470, 1), "The start of a scan must be a finite number, not '370'"),
         ((370, None, 1), "The stop of a scan must be a finite number, not None"),
-        ((370, nan, 1), "The stop of a scan must be a finite number"),
+        ((370, nan, 1), "The stop of a scan must be a finite number, not nan."),
+        ((370, 1e10, 1), "must be a finite number of at most 1,000,000,000, not 10000000000.0."),
+        ((370, 10**400, 1), "must be a finite number of at most 1,000,000,000, not 1000000"),
         ((-inf, 470, 1), "The start of a scan must be a finite number"),
         ((370, 470, 0), "A velocity of 0 flies nowhere; give it"),
         ((370, 470, -1), "A velocity of -1 flies nowhere; give it"),

@@ -7,11 +7,27 @@ import typer
 
 from glidepath.trajectory import Region, Trajectory
 
+
+def _number(text: str) -> float:
+    """Return the number that was typed; the text is said where it is none (BadParameter)."""
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is not a number; give it without a unit, such as 400."
+        ) from None
+
+
 StartArgument = Annotated[
-    float | None, typer.Argument(help="Begin of the range, in the axis's unit (eV).")
+    float | None,
+    typer.Argument(help="Begin of the range, in the axis's unit (eV).", parser=_number),
 ]
-StopArgument = Annotated[float | None, typer.Argument(help="End of the range; may be below START.")]
-VelocityArgument = Annotated[float | None, typer.Argument(help="Units per second (eV/s).")]
+StopArgument = Annotated[
+    float | None, typer.Argument(help="End of the range; may be below START.", parser=_number)
+]
+VelocityArgument = Annotated[
+    float | None, typer.Argument(help="Units per second (eV/s).", parser=_number)
+]
 RegionOption = Annotated[
     list[str] | None,
     typer.Option(

@@ -265,8 +265,10 @@ def check_crate(path: Path) -> list[str]:
     Raises
     ------
     ExportError
-        If it is no crate.
+        If it is not there, or is no crate.
     """
+    if not path.exists():
+        raise ExportError(f"There is no file or folder {path}.")
     try:
         if path.is_dir():
             listed = (path / CHECKSUMS).read_text("utf-8")

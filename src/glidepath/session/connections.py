@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from difflib import get_close_matches
 from typing import Any
 
 from ophyd_async.core import Device
@@ -11,6 +12,9 @@ from glidepath.sentences import is_silence, sentence_of
 
 CONNECT_TIMEOUT = 5.0
 """Seconds in which a beamline's servers must answer."""
+
+ALIKE = 0.7
+"""How alike (0 to 1) a name must be to one that is asked for, so that it may have been meant."""
 
 
 class Connections:
@@ -56,8 +60,10 @@ class Connections:
             return
         if name in self._beamline.unavailable:
             raise ValueError(self._beamline.unavailable[name])
+        close = get_close_matches(name, known, n=1, cutoff=ALIKE)
+        meant = f" (did you mean {close[0]}?)" if close else ""
         raise ValueError(
-            f"There is no device {name!r} at {self._beamline.name}; "
+            f"There is no device {name!r} at {self._beamline.name}{meant}; "
             f"there are {', '.join(sorted(known))}."
         )
 

@@ -1,7 +1,7 @@
 """One straight piece of a scan: a range and the velocity at which it is flown."""
 
 from dataclasses import dataclass, replace
-from math import floor, isfinite, nan
+from math import floor, inf, isfinite, nan
 from typing import Any
 
 ROUNDING = 1e-9
@@ -62,9 +62,11 @@ class Region:
                 continue
             number = number_of(value)
             if not isfinite(number):
+                # Only of a number that is one does it help to know how large it may be.
+                huge = isinstance(value, int | float) and LARGEST < abs(value) < inf
+                bound = f" of at most {LARGEST:,.0f}" if huge else ""
                 raise ValueError(
-                    f"The {name} of a scan must be a finite number, not {value!r}; the largest "
-                    f"is {LARGEST:.0e}."
+                    f"The {name} of a scan must be a finite number{bound}, not {value!r}."
                 )
             object.__setattr__(self, name, number)
         if self.velocity < SMALLEST:
