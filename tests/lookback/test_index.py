@@ -1,6 +1,7 @@
 """Which runs there are is known at once, and each is found by what people call it."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -232,6 +233,40 @@ def test_the_command_lists_runs_for_people_and_for_programs(root):
     listed = CliRunner().invoke(app, ["runs", "--failed", "--json", "--data", str(root)])
     (found,) = json.loads(listed.stdout)
     assert (found["scan_id"], found["status"]) == (3, "fail")
+
+
+def test_a_list_in_a_narrow_terminal_cuts_no_number_status_time_or_uid(root):
+    sample = {"name": "a sample with a rather long name"}
+    uid = write_run(root, 1234, begun=1.8e9, status=None, sample=sample, element="N", edge="K")
+    for columns in ("80", "60", "200"):
+        done = CliRunner().invoke(app, ["runs", "--data", str(root)], env={"COLUMNS": columns})
+        lines = done.stdout.splitlines()
+        assert max(map(len, lines)) <= int(columns)
+        assert "…" not in done.stdout
+        head, first = lines[0].split(), lines[1].split()
+        assert [name for name in head if name in ("scan", "time", "rows", "status", "uid")] == (
+            ["scan", "time", "rows", "status", "uid"]
+        )
+        assert (first[0], first[-1]) == ("1234", uid[:8])
+        assert "killed" in first
+        assert ("range" in head) == (columns != "60")
+
+
+def test_a_list_that_no_terminal_shows_is_never_cut(root):
+    sample = {"name": "x" * 150}
+    write_run(root, 7, begun=1.8e9, sample=sample)
+    environment = {key: value for key, value in os.environ.items() if key != "COLUMNS"}
+    words = [sys.executable, "-m", "glidepath", "runs", "--data", str(root)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, env=environment)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 7
+    assert "x" * 150 in lines[1]
+
+
+def test_a_path_is_folded_and_not_cut_where_a_run_is_shown(root):
+    done = CliRunner().invoke(app, ["show", "5", "--data", str(root)], env={"COLUMNS": "40"})
+    assert str(RunIndex(root).journal(RunIndex(root).one(5))) in "".join(done.stdout.split())
 
 
 def test_the_command_finds_by_all_of_it_at_once(root):

@@ -1,6 +1,7 @@
 """At the prompt: names, magics, completion, and sentences in place of tracebacks."""
 
 import json
+import re
 import time
 
 import bluesky.plan_stubs as bps
@@ -75,6 +76,17 @@ def test_where_all_shows_readback_limits_and_state(shell, capsys):
     assert "eV" in lines["energy"]
     assert " to " in lines["energy"]
     assert "stands" in lines["focus"]
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_where_all_cuts_no_number_in_a_narrow_terminal(shell, capsys, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    _, out, _ = typed(shell, capsys, "%wa energy focus")
+    assert "…" not in out
+    lines = {line.split()[0]: line for line in out.splitlines() if line.strip()}
+    assert max(map(len, out.splitlines())) <= width
+    for name in ("energy", "focus"):
+        assert re.fullmatch(r"-?\d+\.\d{4}", lines[name].split()[1]), out
 
 
 def test_a_flight_ends_with_a_sentence_and_is_the_last_run(shell, session, capsys):

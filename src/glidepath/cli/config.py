@@ -27,7 +27,10 @@ def config() -> None:
     console = Console(highlight=False, emoji=False)
     with errors_as_sentences():
         found = load_configuration()
-        table = Table("setting", "value", "comes from", "meaning", box=None, title_justify="left")
+        table = Table(box=None, title_justify="left")
+        table.add_column("setting", no_wrap=True, min_width=max(len(s.name) for s in SETTINGS))
+        for name in ("value", "comes from", "meaning"):
+            table.add_column(name, overflow="fold")
         for setting in SETTINGS:
             value = getattr(found, setting.name)
             shown = "" if value is None else str(value)

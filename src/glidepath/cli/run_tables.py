@@ -1,11 +1,13 @@
 """How runs look in a terminal: the list, and one run in full."""
 
+import os
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from glidepath.sentences import as_sentence
 
@@ -18,29 +20,79 @@ STYLES = {
 }
 
 
-def runs_table(runs: Sequence["Run"]) -> Table:
-    """Return runs as a table, in their order."""
+HEADER = ("scan", "time", "plan", "axis", "range", "rows", "status", "sample", "uid")
+LESS_IMPORTANT = ("plan", "axis", "sample", "range")
+"""Columns that a narrow list leaves out, in this order."""
+
+NARROW = 10
+"""Characters to which a sample's column is narrowed before columns are left out."""
+
+GAP = 2
+"""Blanks between two columns."""
+
+PIPED_WIDTH = 1_000
+"""Characters in a line of a list that no terminal shows: nothing is cut or folded there."""
+
+
+def list_console() -> Console:
+    """Return where lists are printed: as wide as the terminal, or endless where there is none."""
+    console = Console(highlight=False, emoji=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = PIPED_WIDTH
+    return console
+
+
+def runs_table(runs: Sequence["Run"], width: int = PIPED_WIDTH) -> Table:
+    """Return runs as a table, in their order.
+
+    Parameters
+    ----------
+    runs
+        The runs.
+    width
+        Characters in a line. Where they do not suffice samples are folded first, then columns are
+        left out, the least important first; numbers, times, status and uid are never cut.
+    """
+    rows = [_row(run) for run in runs]
+    widths = {name: max(len(row[name]) for row in (*rows, {name: name})) for name in HEADER}
+    shown = list(HEADER)
+
+    def missing() -> int:
+        return sum(widths[name] + GAP for name in shown) - GAP - width
+
+    if missing() > 0:
+        widths["sample"] = min(widths["sample"], max(NARROW, widths["sample"] - missing()))
+    for name in LESS_IMPORTANT:
+        if missing() > 0:
+            shown.remove(name)
     table = Table(box=None, pad_edge=False)
-    for name in ("scan", "time", "plan", "axis", "range"):
-        table.add_column(name, no_wrap=True)
-    table.add_column("rows", justify="right")
-    for name in ("status", "sample", "uid"):
-        table.add_column(name, no_wrap=True)
-    for run in runs:
-        edge = " ".join(part for part in (run.element, run.edge) if part)
-        table.add_row(
-            str(run.scan_id) if run.scan_id >= 0 else "",
-            f"{datetime.fromtimestamp(run.begun):%Y-%m-%d %H:%M:%S}",
-            run.plan,
-            run.axis,
-            run.range,
-            str(run.rows),
-            run.status,
-            " ".join(part for part in (run.sample, edge) if part),
-            run.uid[:8],
-            style=STYLES.get(run.status, ""),
+    for name in shown:
+        table.add_column(
+            name,
+            justify="right" if name == "rows" else "left",
+            no_wrap=name != "sample",
+            overflow="fold",
+            width=widths[name],
         )
+    for run, row in zip(runs, rows, strict=True):
+        table.add_row(*(Text(row[name]) for name in shown), style=STYLES.get(run.status, ""))
     return table
+
+
+def _row(run: "Run") -> dict[str, str]:
+    """Return what a list shows of a run, by column."""
+    edge = " ".join(part for part in (run.element, run.edge) if part)
+    return {
+        "scan": str(run.scan_id) if run.scan_id >= 0 else "",
+        "time": f"{datetime.fromtimestamp(run.begun):%Y-%m-%d %H:%M:%S}",
+        "plan": run.plan,
+        "axis": run.axis,
+        "range": run.range,
+        "rows": str(run.rows),
+        "status": run.status,
+        "sample": " ".join(part for part in (run.sample, edge) if part),
+        "uid": run.uid[:8],
+    }
 
 
 def differences_table(found: Iterable["Difference"], one: str, other: str) -> Table:
@@ -62,7 +114,7 @@ def print_run(console: Console, run: "StoredRun") -> None:
     console.print(f"{run!r}", soft_wrap=True, style="bold", markup=False)
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
-    table.add_column()
+    table.add_column(overflow="fold")
     for label, text in _facts(run):
         table.add_row(label, text)
     console.print(table)
@@ -118,4 +170,4 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-__all__ = ["differences_table", "print_run", "runs_table"]
+__all__ = ["differences_table", "list_console", "print_run", "runs_table"]

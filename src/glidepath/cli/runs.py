@@ -45,12 +45,10 @@ def runs(
         if as_json:
             typer.echo(json.dumps([run.to_json() for run in found], indent=2))
         else:
-            from rich.console import Console
+            from .run_tables import list_console, runs_table
 
-            from .run_tables import runs_table
-
-            console = Console(highlight=False, emoji=False)
-            console.print(runs_table(found) if found else "There is no such run.")
+            console = list_console()
+            console.print(runs_table(found, console.width) if found else "There is no such run.")
 
 
 __all__ = ["runs"]

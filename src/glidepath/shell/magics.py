@@ -7,6 +7,7 @@ from typing import Any
 from IPython.core.magic import Magics, line_magic, magics_class
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from glidepath.lookback import StoredRun, spectra_of
 from glidepath.lookback.fits import fit_n2_of
@@ -55,7 +56,7 @@ class ScanMagics(Magics):
         usable = {name: axis for name, axis in axes.items() if name not in complaints}
         found = self._session.call(lambda: positions_of(usable))
         found += [Position(name, trouble=text) for name, text in complaints.items()]
-        self._console.print(_positions(found))
+        self._console.print(_positions(found, self._console.width))
         for at in found:
             if at.objection:
                 self._console.print(at.objection, style="yellow", markup=False)
@@ -162,8 +163,6 @@ class ScanMagics(Magics):
         return axis, numbers, self._session.devices(detectors)
 
     def _draw(self, spectra: Any, title: str) -> None:
-        from rich.text import Text
-
         from glidepath.live.view import in_notebook
         from glidepath.lookback.figures import draw, draw_in_terminal
 
@@ -177,26 +176,44 @@ class ScanMagics(Magics):
             console.print(Text.from_ansi(drawing))
 
 
-def _positions(found: Sequence[Position]) -> Table:
+COMMON_WIDTH, SMALL_WIDTH = 80, 50
+"""Characters in a line below which ``%wa`` leaves out limits and undulator, and setpoints too."""
+
+
+def _positions(found: Sequence[Position], width: int) -> Table:
+    """Return where axes are, with as many columns as fit whole into ``width`` characters."""
+    left_out: set[str] = set()
+    if width < COMMON_WIDTH:
+        left_out |= {"limits", "undulator"}
+    if width < SMALL_WIDTH:
+        left_out |= {"setpoint"}
     table = Table(box=None, pad_edge=False)
-    table.add_column("axis", no_wrap=True)
-    for name in ("readback", "setpoint"):
-        table.add_column(name, justify="right")
-    for name in ("unit", "limits", "state", "undulator"):
-        table.add_column(name)
+    columns = ("axis", "readback", "setpoint", "unit", "limits", "state", "undulator")
+    shown = [name for name in columns if name not in left_out]
+    for name in shown:
+        number = name in ("readback", "setpoint")
+        table.add_column(
+            name,
+            justify="right" if number else "left",
+            no_wrap=number or name == "axis",
+            overflow="fold",
+            min_width=max((len(f"{at.readback:.4f}") for at in found), default=0) if number else 0,
+        )
     for at in found:
-        if at.trouble:
-            table.add_row(at.name, "", "", "", "", at.trouble, "", style="yellow")
-            continue
         limits = "none" if at.limits is None else f"{at.limits[0]:g} to {at.limits[1]:g}"
+        row = {
+            "axis": at.name,
+            "readback": f"{at.readback:.4f}",
+            "setpoint": f"{at.setpoint:.4f}",
+            "unit": at.unit,
+            "limits": limits,
+            "state": "moving" if at.moving else "stands",
+            "undulator": at.undulator,
+        }
+        if at.trouble:
+            row = {"axis": at.name, "state": at.trouble}
         table.add_row(
-            at.name,
-            f"{at.readback:.4f}",
-            f"{at.setpoint:.4f}",
-            at.unit,
-            limits,
-            "moving" if at.moving else "stands",
-            at.undulator,
+            *(Text(row.get(name, "")) for name in shown), style="yellow" if at.trouble else ""
         )
     return table
 
