@@ -60,7 +60,7 @@ def _standing(session: Any, axis: str) -> str:
 
     try:
         found = session.call(look)
-    except ConnectionError:
+    except OSError:  # no connection, or no answer in time: the reason is not lost for that
         found = Position(axis, trouble="it does not answer")
     if found.trouble:
         return f"; whether {axis} stands cannot be seen"
