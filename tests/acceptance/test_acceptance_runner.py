@@ -2,6 +2,7 @@
 
 import _thread
 import asyncio
+import signal
 import threading
 from types import SimpleNamespace
 
@@ -95,6 +96,15 @@ def test_nothing_moves_that_was_not_allowed(session):
     assert made == ["focus"]
 
 
+@pytest.fixture
+def _ctrl_c_is_heard():
+    """Let SIGINT raise, also in tests that a shell has started in the background, deaf to it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_ctrl_c_is_heard")
 def test_ctrl_c_is_raised_when_the_test_has_put_everything_back(session):
     put_back = []
 
