@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 import time
 
 import bluesky.plan_stubs as bps
@@ -32,10 +33,13 @@ def shell(session):
     configuration = Config()
     configuration.Completer.use_jedi = False
     configuration.HistoryManager.enabled = False
+    # IPython puts a module of its own in the place of the program's.
+    program = sys.modules["__main__"]
     shell = InteractiveShell(config=configuration)
     install(session, shell)
     yield shell
     shell.reset(new_session=False)
+    sys.modules["__main__"] = program
 
 
 def typed(shell, capsys, text):
