@@ -18,6 +18,14 @@ ROOT = Path(__file__).parents[2]
 SIMULATED = "glidepath.beamlines.simulated"
 
 
+@pytest.fixture
+def focus_at_zero(beamline):
+    """Bring the focus of the beamline of all tests to where the safe range lets it move."""
+    from caproto.sync.client import write
+
+    write(f"{beamline.prefix}m1.VAL", 0.0, notify=True, timeout=60, repeater=False)
+
+
 def run(command, folder, **environment):
     return subprocess.run(
         [sys.executable, "-m", *command],
@@ -53,7 +61,7 @@ def test_what_is_not_allowed_to_move_is_only_read(beamline, tmp_path):
     assert (run.plan, run.status) == ("acceptance", "success")
 
 
-def test_own_tests_have_devices_safe_ranges_and_figures(beamline, tmp_path):
+def test_own_tests_have_devices_safe_ranges_and_figures(beamline, focus_at_zero, tmp_path):
     page = (ROOT / "docs" / "acceptance.md").read_text()
     (text,) = re.findall(r"^```python\n(import pytest.*?)^```", page, re.MULTILINE | re.DOTALL)
     (tmp_path / "test_mine.py").write_text(text)
@@ -80,7 +88,7 @@ def test_mistakes_at_pytest_are_one_sentence(beamline, tmp_path, arguments, sent
 
 
 def test_an_axis_that_may_move_is_moved_put_back_and_compared_with_the_last_time(
-    beamline, tmp_path
+    beamline, focus_at_zero, tmp_path
 ):
     done = by_command(tmp_path, "focus", "--move", "--report", str(tmp_path / "first"))
     assert done.returncode == 0, done.stdout + done.stderr

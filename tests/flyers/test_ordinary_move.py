@@ -243,7 +243,8 @@ async def test_an_undulator_follows_an_ordinary_move_by_itself(beamline, undulat
     assert np.polyfit(times, energies, 1)[0] == pytest.approx(25.0, rel=0.02)
     # The gap stood at the run-up when the flight began, and went with it.
     assert undulator.energy_at(min(gaps)) < 400.0
-    assert undulator.energy_at(max(gaps)) > 430.0
+    # When the energy arrives at 440 eV the gap's newest update is half a second behind.
+    assert undulator.energy_at(max(gaps)) > 440.0 - 25.0 * 0.5
     assert before == (await mono.id_on.get_value(), await undulator.control_mode.get_value())
     assert await mono.status.get_value() == 0
 

@@ -18,6 +18,7 @@ _HOST = "127.0.0.1"
 _HEADER = struct.Struct(">HHHHII")
 _SEARCH = 6
 _CHUNK = 65536
+_ATTEMPTS = 10
 
 
 class Wire:
@@ -37,7 +38,7 @@ class Wire:
     Attributes
     ----------
     port
-        Port of the wire, for clients.
+        Port of the wire, for clients; it is fixed once the wire is entered.
     delay
         Seconds by which everything comes later, in each direction; may be changed at any time.
     """
@@ -47,6 +48,7 @@ class Wire:
         self._repeater_port = repeater_port
         self._repeater: asyncio.BaseTransport | None = None
         (self.port,) = free_ports(1)
+        self._server: asyncio.Server | None = None
         self.delay = 0.0
         self._is_cut = False
         self._held: asyncio.Event | None = None
@@ -90,13 +92,24 @@ class Wire:
         loop = asyncio.get_running_loop()
         if self._repeater_port is not None:
             self._repeater = await start_repeater(self._repeater_port)
-        self._server = await asyncio.start_server(self._connect, _HOST, self.port)
-        self._listener, _ = await loop.create_datagram_endpoint(
-            lambda: _Datagrams(self._search), local_addr=(_HOST, self.port)
-        )
+        for left in reversed(range(_ATTEMPTS)):
+            try:
+                self._server = await asyncio.start_server(self._connect, _HOST, self.port)
+                self._listener, _ = await loop.create_datagram_endpoint(
+                    lambda: _Datagrams(self._search), local_addr=(_HOST, self.port)
+                )
+                return
+            except OSError:
+                # Somebody took the port since it was found free.
+                if self._server is not None:
+                    self._server.close()
+                if not left:
+                    raise
+                (self.port,) = free_ports(1)
 
     async def _stop(self) -> None:
-        self._server.close()
+        if self._server is not None:
+            self._server.close()
         self._listener.close()
         if self._repeater is not None:
             self._repeater.close()
